@@ -1,0 +1,181 @@
+"""Registers folders of COCO files as Detectron2 datasets.
+
+``<root>/<name>/annotations_<split>.json``, with its images relative to ``<root>/<name>/``, becomes
+``<name>_<split>``; ``<name>_<split>@<class>`` is the same with all categories merged into one class.
+Registering reads no file: checks run when a dataset is used, or through :func:`check_dataset`.
+"""
+
+import glob
+import logging
+import os
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+from mhkd.data.coco import categories_of, coco_to_dicts, read_coco, sorted_categories
+from mhkd.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+MERGED_CLASS = "glomerulus"  # the merged name that is registered beside each plain one
+_PREFIX, _SUFFIX = "annotations_", ".json"
+
+
+def datasets_root(root=None):
+    """The folder of the datasets: ``root``, or DETECTRON2_DATASETS, or ``datasets/``."""
+    return os.path.expanduser(root or os.environ.get("DETECTRON2_DATASETS") or "datasets")
+
+
+def register_folders(root=None):
+    """Register every ``<root>/<name>/annotations_<split>.json``; may be called again at any time.
+
+    Args:
+        root (str, optional): folder of the datasets; by default the environment variable
+            DETECTRON2_DATASETS, or ``datasets/``.
+
+    Returns:
+        list[str]: the names, sorted: ``<name>_<split>`` and ``<name>_<split>@glomerulus``.
+    """
+    names = []
+    pattern = os.path.join(glob.escape(datasets_root(root)), "*", f"{_PREFIX}*{_SUFFIX}")
+    for json_file in sorted(glob.glob(pattern)):
+        split = os.path.basename(json_file)[len(_PREFIX) : -len(_SUFFIX)]
+        name = f"{os.path.basename(os.path.dirname(json_file))}_{split}"
+        if _register(name, json_file):
+            names.append(name)
+        if _register(f"{name}@{MERGED_CLASS}", json_file):
+            names.append(f"{name}@{MERGED_CLASS}")
+    return sorted(names)
+
+
+def ensure_registered(names, root=None):
+    """Register the named datasets, whatever class they merge into, or say what is missing.
+
+    Args:
+        names (Iterable[str]): as in ``cfg.DATASETS``. Names registered by others are left alone.
+        root (str, optional): as for :func:`register_folders`.
+
+    Raises:
+        InputError: there is no annotation file for a name.
+    """
+    registered = register_folders(root)
+    for name in names:
+        if name in DatasetCatalog:
+            continue
+        plain, at, merged = name.partition("@")
+        json_file = _find_json(plain, root)
+        if json_file is None or (at and not merged):
+            folder, _, split = plain.rpartition("_")
+            wanted = os.path.join(datasets_root(root), folder or "NAME", f"annotations_{split}.json")
+            raise InputError(
+                f"dataset {name!r}: there is no annotation file {wanted}: put it there, or point the "
+                "environment variable DETECTRON2_DATASETS at the folder that holds it. Datasets found: "
+                + (", ".join(registered) or "none")
+            )
+        _register(name, json_file)
+
+
+def check_dataset(name):
+    """Load a registered dataset with every check.
+
+    Args:
+        name (str): a registered name.
+
+    Returns:
+        list[dict]: its dataset dicts.
+
+    Raises:
+        InputError: the first fault found, with its file and remedy; or there is no annotated object.
+    """
+    dicts = DatasetCatalog.get(name)
+    if not any(a.get("iscrowd", 0) == 0 for d in dicts for a in d.get("annotations", ())):
+        where = getattr(MetadataCatalog.get(name), "annotation_file", name)
+        raise InputError(f"{where}: no image has an annotation: there is nothing to train on or to score")
+    return dicts
+
+
+def check_split_disjoint(train_dicts, val_dicts, names=("the training data", "the validation data")):
+    """Make sure that no slide is on both sides of a split.
+
+    Args:
+        train_dicts, val_dicts (list[dict]): dataset dicts; an image without the key ``slide`` counts as
+            a slide of its own.
+        names (tuple[str, str]): what to call the two in the message.
+
+    Raises:
+        InputError: a slide is in both.
+    """
+    both = sorted({_slide_of(d) for d in train_dicts} & {_slide_of(d) for d in val_dicts})
+    if both:
+        raise InputError(
+            f"{both[0]}: this slide is in both {names[0]} and {names[1]} (as are {len(both) - 1} others): "
+            "split by slide, or the scores mean nothing"
+        )
+
+
+def _slide_of(entry):
+    return str(entry.get("slide") or os.path.realpath(entry["file_name"]))
+
+
+def _find_json(plain_name, root):
+    """The annotation file of ``<name>_<split>``; both parts may have underscores of their own."""
+    parts = plain_name.split("_")
+    for i in range(len(parts) - 1, 0, -1):
+        folder, split = "_".join(parts[:i]), "_".join(parts[i:])
+        path = os.path.join(datasets_root(root), folder, f"{_PREFIX}{split}{_SUFFIX}")
+        if os.path.exists(path):
+            return path
+    return None
+
+
+def _register(name, json_file):
+    """Returns whether the name now stands for this file."""
+    if name in DatasetCatalog:
+        ours = getattr(MetadataCatalog.get(name), "annotation_file", None)
+        if ours == json_file:
+            return True
+        if ours is None:
+            logger.warning("%s: the name %s is taken by another dataset", json_file, name)
+            return False
+        DatasetCatalog.remove(name)  # the root has changed
+        MetadataCatalog.remove(name)
+    DatasetCatalog.register(name, lambda: _load(name, json_file))
+    meta = MetadataCatalog.get(name)
+    meta.set(annotation_file=json_file, image_root=os.path.dirname(json_file), evaluator_type="coco")
+    if "@" not in name:
+        # COCO evaluation reads this file as it is. A merged dataset has none: Detectron2 then makes the
+        # ground truth from the dataset dicts, which are merged.
+        meta.json_file = json_file
+    return True
+
+
+def _load(name, json_file):
+    content = read_coco(json_file)
+    categories = sorted_categories(content)
+    _check_siblings(json_file, categories)
+    merged = name.partition("@")[2]
+    if merged:
+        classes, id_map = [merged], {i: 0 for i, _ in categories}
+    else:
+        classes = [c for _, c in categories]
+        id_map = {i: k for k, (i, _) in enumerate(categories)}
+    dicts = coco_to_dicts(content, json_file, os.path.dirname(json_file), id_map)
+    meta = MetadataCatalog.get(name)
+    meta.set(thing_classes=classes)
+    # The merged class has an id of its own in the ground truth that Detectron2 makes of it.
+    meta.set(thing_dataset_id_to_contiguous_id={1: 0} if merged else id_map)
+    logger.info("%s: %d images, %d objects", name, len(dicts), len(content["annotations"]))
+    return dicts
+
+
+def _check_siblings(json_file, categories):
+    """All splits of a dataset must have the same categories under the same ids."""
+    pattern = os.path.join(glob.escape(os.path.dirname(json_file)), f"{_PREFIX}*{_SUFFIX}")
+    for other in sorted(glob.glob(pattern)):
+        if os.path.samefile(other, json_file):
+            continue
+        theirs = categories_of(other)
+        if theirs != categories:
+            raise InputError(
+                f"{json_file}: its categories {dict(categories)} differ from those of {other} "
+                f"{dict(theirs)}: give all splits of a dataset the same categories and ids"
+            )
