@@ -1,5 +1,18 @@
-"""MHKD: multi-step hybrid knowledge distillation for glomeruli in low-resolution slides."""
+"""MHKD: multi-step hybrid knowledge distillation for glomeruli in low-resolution slides.
+
+Importing the package makes Detectron2 0.6 importable and registers the project's networks, so import it
+before Detectron2::
+
+    import mhkd
+    from detectron2.config import get_cfg
+
+    cfg = get_cfg()
+    mhkd.add_mhkd_config(cfg)
+"""
 
 from . import compat  # noqa: F401  (first: patches what Detectron2 imports)
+from . import modeling  # noqa: F401  (registers meta-architecture and backbone)
+from .config import add_mhkd_config
 
 __version__ = "0.1.0"
+__all__ = ["add_mhkd_config", "modeling", "__version__"]

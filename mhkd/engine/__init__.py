@@ -1,0 +1,17 @@
+"""Training and evaluation."""
+
+from .checkpoint import export_network, exported_cfg, load_network
+from .evaluation import evaluate, prepare_datasets, score_trained
+from .launch import launch
+from .trainer import DistillationTrainer
+
+__all__ = [
+    "DistillationTrainer",
+    "evaluate",
+    "export_network",
+    "exported_cfg",
+    "launch",
+    "load_network",
+    "prepare_datasets",
+    "score_trained",
+]

@@ -247,7 +247,7 @@ class _Comparison:
 
 
 def _draw_panel(image_rgb, size, marks, scale):
-    """The image brought to ``size`` (width, height) and marked; the boxes are brought to ``scale``."""
+    """The image at ``size`` (width, height) with its marks, their boxes multiplied by ``scale``."""
     filter_ = cv2.INTER_AREA if size[0] < image_rgb.shape[1] else cv2.INTER_LINEAR
     visualizer = Visualizer(cv2.resize(image_rgb, size, interpolation=filter_))
     visualizer._default_font_size = LABEL_PT  # draw_box takes the width of its lines from it

@@ -1,0 +1,64 @@
+"""The project's config keys, added to Detectron2's defaults."""
+
+from detectron2.config import CfgNode as CN
+
+
+def add_mhkd_config(cfg: CN) -> None:
+    """Add every key of this project to ``cfg`` (a :func:`detectron2.config.get_cfg` node), in place.
+
+    Ground truth, anchors, proposals and boxes live in high-resolution (HR) pixels for both networks.
+    """
+    # --- The two resolutions -------------------------------------------------------------------
+    # HR pixels per low-resolution (LR) pixel, an integer. The paper: 4 (HuBMAP), 3 (LN).
+    cfg.INPUT.LR_FACTOR = 4
+    # How LR is derived from HR where the dataset brings no LR image: "area" (exact mean) | "lanczos".
+    cfg.INPUT.LR_FILTER = "area"
+    # Probability of a horizontal and, on its own, of a vertical flip (tissue has no upright).
+    cfg.INPUT.FLIP_PROB = 0.5
+
+    # --- Networks ------------------------------------------------------------------------------
+    cfg.MODEL.TEACHER = CN()
+    # A teacher trained before: an exported `model_final.pth` or any training checkpoint. Step 0 is
+    # then skipped. Empty: step 0 trains it.
+    cfg.MODEL.TEACHER.WEIGHTS = ""
+
+    cfg.MODEL.STUDENT = CN()
+    # What the student's backbone sees: "upsampled" (the paper: LR brought to the HR size) or "native"
+    # (the true LR pixels; its features are brought to the teacher's grid, which is much faster).
+    cfg.MODEL.STUDENT.INPUT = "upsampled"
+    # The backbone that StudentBackbone wraps. Filled in from MODEL.BACKBONE.NAME, not by hand.
+    cfg.MODEL.STUDENT.BACKBONE = ""
+
+    # Basic Feature Adaptive module (paper section III-C2), one a feature level.
+    cfg.MODEL.BFA = CN()
+    cfg.MODEL.BFA.ENABLED = False  # recorded in an exported student; in training the schedule decides
+    cfg.MODEL.BFA.CHANNELS = 64
+    cfg.MODEL.BFA.NUM_BLOCKS = 4
+    # Sub-pixel scale beyond what the teacher's grid needs; the output convolution strides back.
+    cfg.MODEL.BFA.SCALE = 1
+    cfg.MODEL.BFA.NORM = ""  # as in Detectron2: "", "BN", "GN", ...
+
+    # --- Schedule ------------------------------------------------------------------------------
+    cfg.MHKD = CN()
+    cfg.MHKD.SCHEDULE = "mhkd"  # a name in mhkd.schedule.SCHEDULES
+    cfg.MHKD.STAGE = -1  # train up to this step (0 = teacher); -1 = the schedule's last
+    cfg.MHKD.TEACHER_ITERS = 90000
+    # The student's iterations over *all* steps, so that schedules of any length cost the same.
+    cfg.MHKD.STUDENT_ITERS = 90000
+    # Learning rate x SOLVER.GAMMA at these shares of each step (replaces SOLVER.STEPS, MAX_ITER).
+    cfg.MHKD.LR_STEPS = (0.667, 0.889)
+    # A teacher detection is ground truth for the `output` loss from this score on.
+    cfg.MHKD.OUTPUT_SCORE_THRESH = 0.5
+    # --eval-only: "student" on LR | "teacher" on HR | "direct" (the teacher on upsampled LR).
+    cfg.MHKD.EVAL = "student"
+    # Recorded in an exported student: class names, and micrometres per LR pixel (0 = not known).
+    cfg.MHKD.CLASSES = []
+    cfg.MHKD.LR_MPP = 0.0
+
+    # --- Solver --------------------------------------------------------------------------------
+    # Batches of IMS_PER_BATCH whose gradients are averaged in one iteration.
+    cfg.SOLVER.ACCUMULATE_BATCHES = 1
+    # With AMP.ENABLED: "bfloat16" (no loss scaling; Ampere or newer, and CPUs) | "float16".
+    cfg.SOLVER.AMP.DTYPE = "bfloat16"
+    # Reproducible by default: data order and sampling follow from the seed and the iteration alone.
+    cfg.SEED = 0

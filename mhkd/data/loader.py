@@ -1,0 +1,70 @@
+"""Loaders. The training stream is a function of seed and draw number alone, so it resumes exactly."""
+
+import numpy as np
+import torch.utils.data as torchdata
+from detectron2.config import CfgNode
+from detectron2.data import build_detection_test_loader, get_detection_dataset_dicts
+from detectron2.data.build import trivial_batch_collator
+from detectron2.utils import comm
+
+from ..errors import InputError
+from .mapper import VIEWS, PairedResolutionMapper
+
+
+class ShuffledStream(torchdata.Dataset):
+    """Draw ``n`` of an endless shuffled stream, mapped; the same for every process and resumption.
+
+    Detectron2's ``TrainingSampler`` starts its stream anew after an interruption, and augmentation there
+    depends on the worker; here a draw's number decides both the image and its augmentation.
+    """
+
+    def __init__(self, dataset_dicts: list[dict], mapper, seed: int):
+        self.dataset_dicts = dataset_dicts
+        self.mapper = mapper
+        self.seed = seed
+        self._shuffled = (None, None)
+
+    def __getitem__(self, draw: int) -> dict:
+        epoch, position = divmod(draw, len(self.dataset_dicts))
+        if self._shuffled[0] != epoch:
+            order = np.random.default_rng((self.seed, epoch)).permutation(len(self.dataset_dicts))
+            self._shuffled = (epoch, order)
+        np.random.seed((self.seed, draw))  # the mapper's transforms draw from numpy's global state
+        return self.mapper(self.dataset_dicts[self._shuffled[1][position]])
+
+
+def build_train_loader(cfg: CfgNode, start_iter: int, end_iter: int) -> torchdata.DataLoader:
+    """Batches of iterations ``start_iter`` to ``end_iter`` for this process.
+
+    One iteration draws SOLVER.ACCUMULATE_BATCHES batches of SOLVER.IMS_PER_BATCH images, each batch
+    split over the processes.
+    """
+    dataset_dicts = get_detection_dataset_dicts(
+        cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
+    )
+    world, rank, batch = comm.get_world_size(), comm.get_rank(), cfg.SOLVER.IMS_PER_BATCH
+    if batch % world:
+        raise InputError(f"SOLVER.IMS_PER_BATCH {batch} must be a multiple of {world} processes")
+    per_rank, per_iter = batch // world, batch * cfg.SOLVER.ACCUMULATE_BATCHES
+    draws = [
+        start + rank * per_rank + i
+        for start in range(start_iter * per_iter, end_iter * per_iter, batch)
+        for i in range(per_rank)
+    ]
+    stream = ShuffledStream(dataset_dicts, PairedResolutionMapper(cfg, True), cfg.SEED)
+    workers = cfg.DATALOADER.NUM_WORKERS
+    return torchdata.DataLoader(
+        stream,
+        batch_size=per_rank,
+        sampler=draws,
+        num_workers=workers,
+        collate_fn=trivial_batch_collator,
+    )
+
+
+def build_eval_loader(cfg: CfgNode, dataset_name: str, which: str) -> torchdata.DataLoader:
+    """Images of a dataset as ``which`` ("student", "teacher" or "direct") looks at them."""
+    if which not in VIEWS:
+        raise InputError(f"MHKD.EVAL {which!r}: choose one of {', '.join(VIEWS)}")
+    mapper = PairedResolutionMapper(cfg, False, view=VIEWS[which])
+    return build_detection_test_loader(cfg, dataset_name, mapper=mapper)

@@ -1,0 +1,127 @@
+"""Dataset dict to model input: the same tissue at two resolutions, through the same geometry."""
+
+import copy
+
+import numpy as np
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.data import detection_utils
+from detectron2.data import transforms as T
+from fvcore.transforms.transform import CropTransform, HFlipTransform, TransformList, VFlipTransform
+from PIL import Image
+
+from ..errors import InputError
+from .views import read_view
+
+VIEWS = {"student": "lr", "direct": "lr", "teacher": "hr"}  # what each MHKD.EVAL looks at
+
+
+class PairedResolutionMapper:
+    """Callable, like Detectron2's ``DatasetMapper``.
+
+    In training it returns ``image`` (HR) and ``image_lr`` (LR brought to the HR size) with
+    ``instances`` in HR pixels; the random crop lies on LR pixels, so both show exactly the same tissue.
+    In evaluation it returns one ``image``, HR or LR brought to the HR size.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        is_train: bool,
+        view: str = "lr",
+        image_format: str = "RGB",
+        lr_factor: int = 4,
+        lr_filter: str = "area",
+        crop_size_px: tuple[int, int] | None = None,
+        flip_prob: float = 0.5,
+    ):
+        """
+        Args:
+            view: "hr" or "lr", in evaluation.
+            image_format: "RGB" or "BGR", the networks' channel order.
+            lr_factor, lr_filter: see :func:`mhkd.data.views.read_view`.
+            crop_size_px: height and width of the random HR crop, multiples of ``lr_factor``.
+        """
+        self.is_train = is_train
+        self.view = view
+        self.image_format = image_format
+        self.lr_factor = lr_factor
+        self.lr_filter = lr_filter
+        self.crop_size_px = crop_size_px
+        self.flip_prob = flip_prob
+        if crop_size_px and any(s % lr_factor for s in crop_size_px):
+            raise InputError(
+                f"INPUT.CROP.SIZE {list(crop_size_px)} must be multiples of INPUT.LR_FACTOR {lr_factor}"
+            )
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode, is_train: bool, view: str = "lr"):
+        return {
+            "is_train": is_train,
+            "view": view,
+            "image_format": cfg.INPUT.FORMAT,
+            "lr_factor": cfg.INPUT.LR_FACTOR,
+            "lr_filter": cfg.INPUT.LR_FILTER,
+            "crop_size_px": [int(s) for s in cfg.INPUT.CROP.SIZE] if cfg.INPUT.CROP.ENABLED else None,
+            "flip_prob": cfg.INPUT.FLIP_PROB,
+        }
+
+    def __call__(self, dataset_dict: dict) -> dict:
+        entry = {k: v for k, v in dataset_dict.items() if k != "annotations"}
+        if not self.is_train:
+            image = self._read(dataset_dict, self.view)
+            if self.view == "lr":
+                image = upsample(image, self.lr_factor)
+            # Boxes of a cropped image are already in the dataset's pixels: never rescale them.
+            entry["height"], entry["width"] = image.shape[:2]
+            entry["image"] = to_tensor(image)
+            return entry
+
+        hr, lr = self._read(dataset_dict, "hr"), self._read(dataset_dict, "lr")
+        lr_transform, hr_transform = self._random_geometry(*lr.shape[:2])
+        hr = hr_transform.apply_image(hr)
+        lr = lr_transform.apply_image(lr)
+        annotations = [
+            detection_utils.transform_instance_annotations(copy.copy(a), hr_transform, hr.shape[:2])
+            for a in dataset_dict.get("annotations", ())
+            if not a.get("iscrowd", 0)
+        ]
+        instances = detection_utils.annotations_to_instances(annotations, hr.shape[:2])
+        entry["instances"] = detection_utils.filter_empty_instances(instances, by_mask=False)
+        entry["image"] = to_tensor(hr)
+        entry["image_lr"] = to_tensor(upsample(lr, self.lr_factor))
+        return entry
+
+    def _read(self, dataset_dict: dict, view: str) -> np.ndarray:
+        image = read_view(dataset_dict, view, self.lr_factor, self.lr_filter)
+        return image if self.image_format == "RGB" else image[:, :, ::-1]
+
+    def _random_geometry(self, h: int, w: int) -> tuple[TransformList, TransformList]:
+        """One random crop and flips for an LR image of (h, w), as LR and as HR transforms."""
+        f = self.lr_factor
+        ch, cw = h, w
+        if self.crop_size_px:
+            ch, cw = (min(s // f, limit) for s, limit in zip(self.crop_size_px, (h, w)))
+        y, x = np.random.randint(h - ch + 1), np.random.randint(w - cw + 1)
+        flip_h, flip_v = np.random.rand(2) < self.flip_prob
+
+        def transforms(scale):
+            chosen = [CropTransform(x * scale, y * scale, cw * scale, ch * scale)]
+            chosen += [HFlipTransform(cw * scale)] if flip_h else []
+            chosen += [VFlipTransform(ch * scale)] if flip_v else []
+            return TransformList(chosen)
+
+        return transforms(1), transforms(f)
+
+
+def upsample(image: np.ndarray, factor: int) -> np.ndarray:
+    """LR (h, w, 3) uint8 to HR size by the bilinear resize that ``DefaultPredictor`` uses too."""
+    h, w = image.shape[:2]
+    resize = T.ResizeTransform(h, w, h * factor, w * factor, interp=Image.Resampling.BILINEAR)
+    return resize.apply_image(np.ascontiguousarray(image))
+
+
+def to_tensor(image: np.ndarray) -> torch.Tensor:
+    """(H, W, 3) uint8 array to (3, H, W) uint8 tensor."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))

@@ -1,0 +1,153 @@
+"""Training checkpoints and exported students: written whole or not at all, loaded strictly."""
+
+import os
+from pathlib import Path
+
+import torch
+from detectron2.config import CfgNode, get_cfg
+from detectron2.data import MetadataCatalog
+from detectron2.modeling import build_model
+from torch import nn
+
+from ..config import add_mhkd_config
+from ..errors import InputError
+from ..modeling import student_cfg, teacher_cfg
+
+
+def save_atomically(data: dict, path: str | os.PathLike) -> None:
+    """``torch.save`` to a temporary name beside ``path``, then rename."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    torch.save(data, temporary)
+    os.replace(temporary, path)
+
+
+def load_file(path: str | os.PathLike) -> dict:
+    """A checkpoint's content, on the CPU.
+
+    Raises:
+        InputError: missing, cut short, or not a checkpoint.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such checkpoint; check the path, or train the step that makes it")
+    try:
+        data = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as e:  # zipfile, pickle, EOF and runtime errors, depending on where it is cut
+        raise InputError(
+            f"{path}: not a readable checkpoint (cut short?): delete it, so that training goes on from "
+            f"the step before, or restore it ({type(e).__name__})"
+        ) from e
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: holds no weights but a {type(data).__name__}")
+    return data if "model" in data else {"model": data}
+
+
+def load_weights(module: nn.Module, weights: dict, path: str | os.PathLike) -> None:
+    """Strict loading with an error that a user can act upon.
+
+    Raises:
+        InputError: weights of another architecture.
+    """
+    own = module.state_dict()
+    missing = [k for k in own if k not in weights]
+    unexpected = [k for k in weights if k not in own]
+    shapes = [k for k in own if k in weights and own[k].shape != weights[k].shape]
+    if missing or unexpected or shapes:
+        found = [
+            f"{len(keys)} {what} (e.g. {keys[0]})"
+            for keys, what in (
+                (missing, "missing"),
+                (unexpected, "unknown"),
+                (shapes, "of another shape"),
+            )
+            if keys
+        ]
+        raise InputError(
+            f"{path}: weights of another architecture: {', '.join(found)} parameters; use the config they "
+            "were trained with"
+        )
+    module.load_state_dict(weights)
+
+
+def network_weights(checkpoint: dict, network: str) -> dict:
+    """``network``'s ("teacher" or "student") weights from a training checkpoint or an exported one."""
+    weights, prefix = checkpoint["model"], network + "."
+    own = {k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)}
+    return own or weights
+
+
+def export_cfg(cfg: CfgNode, network: str, bfa: bool = False) -> CfgNode:
+    """A config that builds ``network`` ("teacher" or "student") alone, with what it is for recorded."""
+    out = student_cfg(cfg, bfa) if network == "student" else teacher_cfg(cfg)
+    metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]) if cfg.DATASETS.TRAIN else None
+    out.MHKD.CLASSES = list(getattr(metadata, "thing_classes", cfg.MHKD.CLASSES))
+    return out
+
+
+def export_network(weights: dict, cfg: CfgNode, folder: str | os.PathLike) -> Path:
+    """Write ``model_final.pth`` and ``config.yaml``, which stock ``DefaultPredictor`` loads.
+
+    Args:
+        weights: the network's state dict; a student's BFA is left out where ``cfg`` has it disabled.
+        cfg: from :func:`export_cfg`.
+    """
+    folder = Path(folder)
+    path = folder / "model_final.pth"
+    if not cfg.MODEL.BFA.ENABLED:
+        weights = {k: v for k, v in weights.items() if not _is_bfa(k)}
+    save_atomically({"model": weights}, path)
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.WEIGHTS = str(path.absolute())
+    cfg.MODEL.TEACHER.WEIGHTS = ""
+    temporary = folder / "config.yaml.tmp"
+    temporary.write_text(cfg.dump())
+    os.replace(temporary, folder / "config.yaml")
+    return path
+
+
+def exported_cfg(folder: str | os.PathLike, device: str = "") -> CfgNode:
+    """The config of an exported network, its weights' path set to where the folder is now.
+
+    Args:
+        folder: holds ``config.yaml`` and ``model_final.pth``.
+        device: "cpu", "cuda", ...; empty: CUDA if there is one.
+    """
+    folder = Path(folder)
+    for name in ("config.yaml", "model_final.pth"):
+        if not (folder / name).is_file():
+            raise InputError(
+                f"{folder / name}: missing; a trained student is OUTPUT_DIR/student/ or "
+                "OUTPUT_DIR/<step>/student/"
+            )
+    cfg = get_cfg()
+    add_mhkd_config(cfg)
+    cfg.merge_from_file(str(folder / "config.yaml"))
+    cfg.MODEL.WEIGHTS = str(folder / "model_final.pth")
+    cfg.MODEL.DEVICE = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return cfg
+
+
+def load_network(cfg: CfgNode, network: str, path: str | os.PathLike) -> nn.Module:
+    """Build the ``network`` ("teacher" or "student") of ``cfg`` alone and load its weights.
+
+    Args:
+        path: an exported ``model_final.pth`` or any training checkpoint, which both know whether the
+            student has BFA.
+
+    Raises:
+        InputError: missing, cut short, or of another architecture.
+    """
+    checkpoint = load_file(path)
+    weights = network_weights(checkpoint, network)
+    bfa = checkpoint.get("bfa", any(map(_is_bfa, weights)))
+    weights = {k: v for k, v in weights.items() if bfa or not _is_bfa(k)}
+    module = build_model(export_cfg(cfg, network, bfa))
+    load_weights(module, weights, path)
+    return module.eval()
+
+
+def _is_bfa(parameter_name: str) -> bool:
+    return parameter_name.startswith("backbone.bfa.")

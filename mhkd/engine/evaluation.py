@@ -1,0 +1,98 @@
+"""Scoring a network as student, teacher or "direct", and the checks of data before training."""
+
+import logging
+from pathlib import Path
+
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.evaluation import inference_on_dataset
+from torch import nn
+
+from ..data.loader import build_eval_loader
+from ..data.mapper import VIEWS
+from ..data.registrar import check_split_disjoint, ensure_registered
+from ..errors import InputError
+from ..evaluation.coco import CocoEvaluator
+from .checkpoint import load_network
+
+logger = logging.getLogger(__name__)
+
+
+def evaluate(cfg: CfgNode, network: nn.Module, which: str) -> dict[str, float]:
+    """COCO scores of ``network`` on DATASETS.TEST, in percent; boxes in the dataset's HR pixels.
+
+    Args:
+        network: a ``GeneralizedRCNN``; left in evaluation mode.
+        which: "student" (on LR), "teacher" (on HR) or "direct" (the teacher on upsampled LR).
+
+    Returns:
+        AP, AP50, AP75, AR, AP-<class>; with several test sets their names come before, "name/AP". Empty
+        on processes other than the main one, and without a test set.
+    """
+    scores = {}
+    network.eval()
+    for name in cfg.DATASETS.TEST:
+        evaluator = CocoEvaluator(name, str(Path(cfg.OUTPUT_DIR) / "inference" / which / name))
+        results = inference_on_dataset(network, build_eval_loader(cfg, name, which), evaluator)
+        found = (results or {}).get("bbox", {})
+        logger.info(f"{which} on {name}: " + ", ".join(f"{k} {v:.1f}" for k, v in found.items()))
+        prefix = f"{name}/" if len(cfg.DATASETS.TEST) > 1 else ""
+        scores.update({prefix + k: v for k, v in found.items()})
+    return scores
+
+
+def prepare_datasets(cfg: CfgNode) -> None:
+    """Register and check the datasets that ``cfg`` names, before anything is built or trained.
+
+    Raises:
+        InputError: a dataset is missing or at fault, classes differ between training and test, slides
+            are in both, or MODEL.ROI_HEADS.NUM_CLASSES is not their number of classes.
+    """
+    names = [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]
+    ensure_registered(names)
+    classes = {}
+    for name in names:
+        DatasetCatalog.get(name)  # reads and checks the files
+        classes[name] = list(MetadataCatalog.get(name).thing_classes)
+    first = names[0] if names else None
+    for name in names:
+        if classes[name] != classes[first]:
+            raise InputError(
+                f"{name} has classes {classes[name]}, {first} has {classes[first]}: make the categories "
+                "of all splits the same"
+            )
+    if names and len(classes[first]) != cfg.MODEL.ROI_HEADS.NUM_CLASSES:
+        raise InputError(
+            f"{first} has {len(classes[first])} classes ({', '.join(classes[first])}): set "
+            f"MODEL.ROI_HEADS.NUM_CLASSES to {len(classes[first])}, not {cfg.MODEL.ROI_HEADS.NUM_CLASSES}"
+        )
+    if cfg.DATASETS.TRAIN and cfg.DATASETS.TEST:
+        check_split_disjoint(
+            [d for name in cfg.DATASETS.TRAIN for d in DatasetCatalog.get(name)],
+            [d for name in cfg.DATASETS.TEST for d in DatasetCatalog.get(name)],
+        )
+
+
+def dataset_lr_mpp(cfg: CfgNode) -> float:
+    """Micrometres per LR pixel of the training data, 0 where entries say nothing or differ."""
+    found = {d.get("mpp") for name in cfg.DATASETS.TRAIN for d in DatasetCatalog.get(name)}
+    mpp = found.pop() if len(found) == 1 else None
+    return mpp * cfg.INPUT.LR_FACTOR if mpp else 0.0
+
+
+def score_trained(cfg: CfgNode) -> dict[str, float]:
+    """Score what was trained, as MHKD.EVAL says, building that one network only.
+
+    The weights are MODEL.WEIGHTS, or OUTPUT_DIR/student/ for "student" and MODEL.TEACHER.WEIGHTS or
+    OUTPUT_DIR/0_teacher/teacher/ for "teacher" and "direct".
+
+    Raises:
+        InputError: no such weights, or of another architecture.
+    """
+    which = cfg.MHKD.EVAL
+    if which not in VIEWS:
+        raise InputError(f"MHKD.EVAL {which!r}: choose one of {', '.join(VIEWS)}")
+    network = "student" if which == "student" else "teacher"
+    default = Path(cfg.OUTPUT_DIR, *(("student",) if network == "student" else ("0_teacher", "teacher")))
+    given = cfg.MODEL.WEIGHTS or (cfg.MODEL.TEACHER.WEIGHTS if network == "teacher" else "")
+    return evaluate(cfg, load_network(cfg, network, given or default / "model_final.pth"), which)

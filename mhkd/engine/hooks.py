@@ -1,0 +1,119 @@
+"""Hooks of the trainer: stage transitions, checkpoints, evaluation while training."""
+
+import json
+import logging
+import os
+from pathlib import Path
+
+from detectron2.engine import HookBase
+from detectron2.utils import comm
+
+from ..schedule import Step
+from .checkpoint import export_cfg, export_network
+from .evaluation import dataset_lr_mpp, evaluate
+
+logger = logging.getLogger(__name__)
+
+
+class StageTransition(HookBase):
+    """Enters each step at its first iteration and finishes it after its last.
+
+    A finished step leaves ``OUTPUT_DIR/<k>_<stage>/`` with ``model_final.pth`` (both networks),
+    ``student/`` (or ``teacher/`` for step 0), scores and, last, ``stage.json``.
+    """
+
+    def __init__(self):
+        self._entered = None
+
+    def before_step(self):
+        trainer = self.trainer
+        step = next(s for s in trainer.steps if s.start <= trainer.iter < s.end)
+        if step is self._entered:
+            return
+        logger.info(f"Step {step.folder}: iterations {step.start} to {step.end}, {step.describe()}")
+        trainer.enter_step(step, trainer.resumed_state)
+        trainer.resumed_state = None
+        self._entered = step
+
+    def after_step(self):
+        trainer = self.trainer
+        if trainer.iter + 1 == self._entered.end:
+            trainer.save(trainer.final_file(self._entered), within_step=False)
+            self.finish(self._entered)
+
+    def finish(self, step: Step) -> None:
+        """Export and evaluate what ``step`` trained; say that it is finished."""
+        trainer, cfg = self.trainer, self.trainer.cfg
+        folder = trainer.output_dir / step.folder
+        trainer.distilled.student.backbone.bfa_enabled = step.stage.bfa
+        network = "student" if step.stage.student else "teacher"
+        if comm.is_main_process():
+            out = export_cfg(cfg, network, step.stage.bfa)
+            out.MHKD.LR_MPP = dataset_lr_mpp(cfg)
+            weights = getattr(trainer.distilled, network).state_dict()
+            export_network(weights, out, folder / network)
+            if network == "student":
+                export_network(weights, out, trainer.output_dir / "student")
+        scores = {}
+        for which in ("student",) if network == "student" else ("teacher", "direct"):
+            scores[which] = evaluate(cfg, getattr(trainer.distilled, network), which)
+            _store(trainer, which, scores[which])
+        trainer.distilled.train()
+        if comm.is_main_process():
+            report = {
+                **step.describe(),
+                "schedule": trainer.schedule.name,
+                "seconds": round(trainer.seconds, 1),
+                "results": scores,
+            }
+            write_json(report, trainer.done_file(step))
+            trainer.checkpoint_file.unlink(missing_ok=True)  # older than the step's own
+        comm.synchronize()
+
+
+class PeriodicCheckpoint(HookBase):
+    """Overwrites ``OUTPUT_DIR/checkpoint.pth`` every ``period`` iterations."""
+
+    def __init__(self, period: int):
+        self._period = period
+
+    def after_step(self):
+        trainer = self.trainer
+        done = trainer.iter + 1
+        if self._period > 0 and done % self._period == 0 and done != trainer.step.end:
+            trainer.save(trainer.checkpoint_file, within_step=True)
+
+
+class PeriodicEval(HookBase):
+    """Scores the network in training every ``period`` iterations (0: only at the end of each step)."""
+
+    def __init__(self, period: int):
+        self._period = period
+
+    def after_step(self):
+        trainer = self.trainer
+        done = trainer.iter + 1
+        if self._period > 0 and done % self._period == 0 and done != trainer.step.end:
+            which = "student" if trainer.step.stage.student else "teacher"
+            _store(
+                trainer, which, evaluate(trainer.cfg, getattr(trainer.distilled, which), which)
+            )
+            trainer.distilled.train()
+
+
+def write_json(content, path: Path) -> None:
+    """To a temporary name beside ``path``, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(temporary, path)
+
+
+def _store(trainer, which: str, scores: dict) -> None:
+    """To the event storage: "bbox/AP" for the network in training, "direct/AP" beside it."""
+    prefix = "direct" if which == "direct" else "bbox"
+    storage = getattr(trainer, "storage", None)  # none yet when a resumed run finishes a step
+    if storage is not None and comm.is_main_process():
+        storage.put_scalars(
+            **{f"{prefix}/{k}": v for k, v in scores.items()}, smoothing_hint=False
+        )

@@ -1,0 +1,43 @@
+"""``detectron2.engine.launch``, which insists on CUDA, for CPU processes as well."""
+
+import os
+
+import torch
+from detectron2.engine import launch as detectron2_launch
+from detectron2.utils import comm
+
+
+def launch(main, num_processes: int, num_machines: int, machine_rank: int, dist_url: str, args):
+    """Run ``main(*args)`` in ``num_processes`` processes on each of ``num_machines`` machines.
+
+    On GPUs this is Detectron2's own launch (NCCL). Without a GPU the processes talk through gloo.
+    """
+    if torch.cuda.is_available() or num_processes * num_machines == 1:
+        return detectron2_launch(main, num_processes, num_machines, machine_rank, dist_url, args)
+    # CPU processes would otherwise take all cores each.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, os.cpu_count() // num_processes)))
+    world_size = num_processes * num_machines
+    torch.multiprocessing.spawn(
+        _cpu_worker,
+        nprocs=num_processes,
+        args=(main, world_size, num_processes, machine_rank, dist_url, args),
+    )
+
+
+def _cpu_worker(local_rank, main, world_size, num_processes, machine_rank, dist_url, args):
+    import mhkd  # noqa: F401  (a spawned process starts from nothing)
+
+    rank = machine_rank * num_processes + local_rank
+    torch.distributed.init_process_group(
+        "gloo", init_method=dist_url, world_size=world_size, rank=rank
+    )
+    for machine in range(world_size // num_processes):
+        ranks = list(range(machine * num_processes, (machine + 1) * num_processes))
+        group = torch.distributed.new_group(ranks)
+        if rank in ranks:
+            comm._LOCAL_PROCESS_GROUP = group
+    comm.synchronize()
+    try:
+        main(*args)
+    finally:
+        torch.distributed.destroy_process_group()

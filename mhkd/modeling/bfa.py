@@ -1,0 +1,87 @@
+"""Basic Feature Adaptive module (paper section III-C2), after SRResNet (Ledig et al. 2017)."""
+
+import torch
+import torch.nn.functional as F
+from detectron2.layers import Conv2d, get_norm
+from fvcore.nn import weight_init
+from torch import nn
+
+
+def resize_features(x: torch.Tensor, factor: int) -> torch.Tensor:
+    """Bilinear upsampling of (N, C, H, W) to (N, C, H * factor, W * factor)."""
+    if factor == 1:
+        return x
+    return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+
+
+def _conv3x3(in_channels: int, out_channels: int, norm: str = "", stride: int = 1) -> Conv2d:
+    conv = Conv2d(
+        in_channels,
+        out_channels,
+        kernel_size=3,
+        stride=stride,
+        padding=1,
+        bias=not norm,
+        norm=get_norm(norm, out_channels),
+    )
+    weight_init.c2_msra_fill(conv)
+    return conv
+
+
+class ResidualBlock(nn.Module):
+    """conv, norm, PReLU, conv, norm, plus its input; (N, C, H, W) to the same shape."""
+
+    def __init__(self, channels: int, norm: str):
+        super().__init__()
+        self.conv1 = _conv3x3(channels, channels, norm)
+        self.act = nn.PReLU()
+        self.conv2 = _conv3x3(channels, channels, norm)
+
+    def forward(self, x):
+        return x + self.conv2(self.act(self.conv1(x)))
+
+
+class BFA(nn.Module):
+    """f'_L = f_L + residual(f_L), on the teacher's grid.
+
+    Head convolution, residual blocks with a long skip, sub-pixel convolution, output convolution. The
+    output convolution starts at zero: switched on, the module leaves the student's output unchanged.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        *,
+        channels: int = 64,
+        num_blocks: int = 4,
+        grid_factor: int = 1,
+        scale: int = 1,
+        norm: str = "",
+    ):
+        """
+        Args:
+            in_channels: C of the features.
+            channels, num_blocks: width and depth of the residual trunk.
+            grid_factor: teacher grid cells per input cell and axis: 1 for an upsampled student, the LR
+                factor for a native one.
+            scale: additional sub-pixel scale, undone by the output convolution's stride.
+            norm: Detectron2's name of a normalisation, "" for none.
+        """
+        super().__init__()
+        self.grid_factor = grid_factor
+        factor = grid_factor * scale
+        self.head = nn.Sequential(_conv3x3(in_channels, channels), nn.PReLU())
+        self.blocks = nn.Sequential(*(ResidualBlock(channels, norm) for _ in range(num_blocks)))
+        self.trunk = _conv3x3(channels, channels, norm)
+        self.subpixel = nn.Sequential(
+            _conv3x3(channels, channels * factor**2), nn.PixelShuffle(factor), nn.PReLU()
+        )
+        self.output = _conv3x3(channels, in_channels, stride=scale)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) to (N, C, H * grid_factor, W * grid_factor)."""
+        head = self.head(x)
+        trunk = head + self.trunk(self.blocks(head))
+        return resize_features(x, self.grid_factor) + self.output(self.subpixel(trunk))

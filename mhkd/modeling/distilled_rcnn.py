@@ -1,0 +1,238 @@
+"""DistilledRCNN: an HR teacher and an LR student in one training step (paper section III, Fig. 2)."""
+
+import contextlib
+import math
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.modeling import META_ARCH_REGISTRY, build_model
+from detectron2.modeling.meta_arch import GeneralizedRCNN
+from detectron2.structures import ImageList, Instances
+from torch import nn
+
+from ..schedule import TEACHER, Stage, get_schedule
+from .losses import global_feature_loss, local_feature_loss
+from .student import StudentBackbone
+
+
+@META_ARCH_REGISTRY.register()
+class DistilledRCNN(nn.Module):
+    """Two ``GeneralizedRCNN`` that see the same tissue at two resolutions. Exists for training only.
+
+    The student's proposals are shared: the teacher's ROIAlign runs on the student's coordinates, which
+    are HR pixels for both. In evaluation it is the student and nothing else.
+
+    Notation of the paper: ``f_h`` the teacher's global features, ``f_l`` the student's, ``f_a`` (f'_L)
+    the student's adapted ones, ``o_t`` the teacher's detections as ground truth.
+    """
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        teacher: GeneralizedRCNN,
+        student: GeneralizedRCNN,
+        output_score_thresh: float = 0.5,
+    ):
+        """
+        Args:
+            teacher: takes the HR image.
+            student: takes the LR image brought to the HR size; its backbone is a ``StudentBackbone``.
+            output_score_thresh: teacher detections from this score on stand in for ground truth.
+        """
+        super().__init__()
+        self.teacher = teacher
+        self.student = student
+        self.output_score_thresh = output_score_thresh
+        self.size_divisibility = math.lcm(
+            teacher.backbone.size_divisibility or 1, student.backbone.size_divisibility or 1
+        )
+        self.apply_stage(TEACHER)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode):
+        return {
+            "teacher": build_model(teacher_cfg(cfg)),
+            "student": build_model(student_cfg(cfg, bfa=get_schedule(cfg.MHKD.SCHEDULE).uses_bfa)),
+            "output_score_thresh": cfg.MHKD.OUTPUT_SCORE_THRESH,
+        }
+
+    @property
+    def device(self) -> torch.device:
+        return self.student.device
+
+    def apply_stage(self, stage: Stage) -> None:
+        """Set what trains, what is frozen (no gradient, evaluation mode) and whether BFA is on."""
+        if stage.bfa and not self.student.backbone.bfa:
+            raise ValueError(f"step {stage.name} needs BFA, which this student was built without")
+        self.stage = stage
+        self.student.backbone.bfa_enabled = stage.bfa
+        for parts, trained in (
+            (_parts(self.teacher), stage.teacher),
+            (_parts(self.student), stage.student if stage.bfa else set(stage.student) - {"bfa"}),
+        ):
+            for name, modules in parts.items():
+                for module in modules:
+                    module.requires_grad_(name in trained)
+        self.train(self.training)
+
+    def train(self, mode: bool = True):
+        """As in ``nn.Module``, but frozen parts stay in evaluation mode (batch norm statistics)."""
+        super().train(mode)
+        for network in (self.teacher, self.student):
+            for modules in _parts(network).values():
+                for module in modules:
+                    if not any(p.requires_grad for p in module.parameters()):
+                        module.eval()
+        return self
+
+    def forward(self, batched_inputs: list[dict]):
+        """
+        Args:
+            batched_inputs: Detectron2's format. In training ``image`` (HR) and ``image_lr`` (LR brought
+                to the HR size), both Tensor (C, H, W), and ``instances`` in HR pixels. In evaluation
+                ``image`` is what the student sees.
+
+        Returns:
+            In training: dict of weighted scalar losses, each logged on its own; in evaluation what
+            ``GeneralizedRCNN`` returns.
+        """
+        if not self.training:
+            return self.student(batched_inputs)
+
+        teacher, student, stage, weights = self.teacher, self.student, self.stage, self.stage.weights
+        ground_truth = [x["instances"].to(self.device) for x in batched_inputs]
+        losses = {}
+
+        if stage.uses_teacher:
+            images_h = self._preprocess(teacher, [x["image"] for x in batched_inputs])
+            # Offline, f_h is a constant; online, distillation's gradients reach what trains.
+            with torch.set_grad_enabled("backbone" in stage.teacher):
+                f_h = teacher.backbone(images_h.tensor)
+        if stage.teacher:
+            detect_t, _, _ = detect(teacher, images_h, f_h, ground_truth)
+            losses.update(_weighted(detect_t, weights["detect"], "teacher/"))
+        if not stage.student:
+            return losses
+
+        images_l = self._preprocess(student, [x["image_lr"] for x in batched_inputs])
+        extracted = student.backbone.extract(images_l.tensor)
+        if not stage.bfa or "basic" in weights:
+            f_l = student.backbone.basic(extracted)
+        f_s = f_a = student.backbone.adapt(extracted) if stage.bfa else f_l
+
+        detect_s, proposals_l, pooled_l = detect(student, images_l, f_s, ground_truth)
+        losses.update(_weighted(detect_s, weights["detect"], "student/"))
+        if "basic" in weights:
+            losses["loss_basic"] = weights["basic"] * global_feature_loss(f_l, f_h)
+        if "adaptive" in weights:
+            losses["loss_adaptive"] = weights["adaptive"] * global_feature_loss(f_a, f_h)
+        if "local" in weights:
+            pooled_h = pool(teacher, f_h, proposals_l)
+            losses["loss_local"] = weights["local"] * local_feature_loss(pooled_l, pooled_h)
+        if "output" in weights:
+            o_t = self._teacher_output(images_h, f_h)
+            output, _, _ = detect(student, images_l, f_s, o_t)
+            losses.update(_weighted(output, weights["output"], "output/"))
+        return losses
+
+    def _preprocess(self, network: GeneralizedRCNN, images: list[torch.Tensor]) -> ImageList:
+        """Normalise as ``network`` does, pad as both networks need: their grids must coincide."""
+        mean, std = network.pixel_mean, network.pixel_std
+        return ImageList.from_tensors(
+            [(x.to(self.device) - mean) / std for x in images], self.size_divisibility
+        )
+
+    @torch.no_grad()
+    def _teacher_output(self, images: ImageList, features: dict) -> list[Instances]:
+        """O_T: the teacher's own detections, from its own proposals, in the ground truth's format."""
+        with _eval_mode(self.teacher.proposal_generator, self.teacher.roi_heads):
+            proposals, _ = self.teacher.proposal_generator(images, features, None)
+            detections, _ = self.teacher.roi_heads(images, features, proposals, None)
+        output = []
+        for found in detections:
+            found = found[found.scores >= self.output_score_thresh]
+            output.append(
+                Instances(
+                    found.image_size, gt_boxes=found.pred_boxes, gt_classes=found.pred_classes
+                )
+            )
+        return output
+
+
+def detect(network: GeneralizedRCNN, images: ImageList, features: dict, targets: list[Instances]):
+    """The ordinary RPN + ROI losses of equation 1, and what the ROI heads pooled on the way.
+
+    Returns:
+        losses, the boxes of the sampled proposals (list of Boxes, detached), their pooled features
+        (R, C, S, S).
+    """
+    proposals, losses = network.proposal_generator(images, features, targets)
+    with _watch(network.roi_heads.box_pooler) as pooled:
+        _, roi_losses = network.roi_heads(images, features, proposals, targets)
+    (_, boxes), pooled_features = pooled
+    return {**losses, **roi_losses}, boxes, pooled_features
+
+
+def pool(network: GeneralizedRCNN, features: dict, boxes) -> torch.Tensor:
+    """``network``'s ROIAlign of its own ``features`` at given ``boxes``; (R, C, S, S)."""
+    heads = network.roi_heads
+    return heads.box_pooler([features[level] for level in heads.box_in_features], boxes)
+
+
+def teacher_cfg(cfg: CfgNode) -> CfgNode:
+    """The config of the teacher alone, a plain ``GeneralizedRCNN``."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.META_ARCHITECTURE = "GeneralizedRCNN"
+    return cfg
+
+
+def student_cfg(cfg: CfgNode, bfa: bool = False) -> CfgNode:
+    """The config of the student alone: ``GeneralizedRCNN`` with a ``StudentBackbone``."""
+    cfg = teacher_cfg(cfg)
+    cfg.MODEL.STUDENT.BACKBONE = cfg.MODEL.BACKBONE.NAME
+    cfg.MODEL.BACKBONE.NAME = "StudentBackbone"
+    cfg.MODEL.BFA.ENABLED = bfa
+    return cfg
+
+
+def _parts(network: GeneralizedRCNN) -> dict[str, list[nn.Module]]:
+    """The parts that a Stage speaks of."""
+    parts = {"heads": [network.proposal_generator, network.roi_heads]}
+    if isinstance(network.backbone, StudentBackbone):
+        return parts | {"backbone": [network.backbone.fpn], "bfa": [network.backbone.bfa]}
+    return parts | {"backbone": [network.backbone]}
+
+
+def _weighted(losses: dict, weight: float, prefix: str) -> dict:
+    return {prefix + name: weight * value for name, value in losses.items()}
+
+
+@contextlib.contextmanager
+def _watch(module: nn.Module):
+    """Within it, a list that receives ``module``'s arguments and output: [args, output]."""
+    seen = []
+
+    def remember(_, args, output):
+        seen[:] = [args, output]
+
+    handle = module.register_forward_hook(remember)
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
+@contextlib.contextmanager
+def _eval_mode(*modules: nn.Module):
+    was_training = [m.training for m in modules]
+    for module in modules:
+        module.eval()
+    try:
+        yield
+    finally:
+        for module, training in zip(modules, was_training):
+            module.train(training)
+
+

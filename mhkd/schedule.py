@@ -1,0 +1,185 @@
+"""Schedules: which steps a training takes, as data. Every ablation of the paper is one of them.
+
+A position in a schedule is a *stage* number: 0 is always the teacher's own training on HR, 1, 2, ... the
+student's steps. Losses are those of :class:`mhkd.modeling.DistilledRCNN`.
+"""
+
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Mapping
+
+from .errors import InputError
+
+LOSSES = ("detect", "basic", "adaptive", "local", "output")
+DISTILLATION_LOSSES = LOSSES[1:]
+FROZEN, HEADS, WHOLE = (), ("heads",), ("backbone", "heads")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a schedule.
+
+    Attributes:
+        name: the step's name; its outputs go to ``OUTPUT_DIR/<position>_<name>/``.
+        weights: loss name -> weight. ``detect`` is the student's detection loss, plus the teacher's
+            where any part of the teacher trains (online distillation).
+        teacher: the teacher's parts that train: FROZEN (offline), HEADS (RPN + ROI heads) or WHOLE.
+        student: the student's parts that train, of "backbone", "bfa", "heads".
+        bfa: whether the student's features pass through the BFA module.
+        share: this step's part of the student's iterations, relative to the other steps.
+    """
+
+    name: str
+    weights: Mapping[str, float]
+    teacher: tuple[str, ...] = FROZEN
+    student: tuple[str, ...] = ("backbone", "bfa", "heads")
+    bfa: bool = False
+    share: float = 1.0
+
+    def __post_init__(self):
+        unknown = set(self.weights) - set(LOSSES)
+        if unknown:
+            raise InputError(f"step {self.name}: unknown losses {sorted(unknown)}, known: {LOSSES}")
+        if "adaptive" in self.weights and not self.bfa:
+            raise InputError(f"step {self.name}: the adaptive loss needs bfa=True")
+        object.__setattr__(self, "weights", MappingProxyType(dict(self.weights)))
+
+    @property
+    def uses_teacher(self) -> bool:
+        return bool(self.teacher) or any(name in self.weights for name in DISTILLATION_LOSSES)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A named sequence of student steps (positions 1, 2, ...).
+
+    Attributes:
+        student_start: where the student's weights start from: "scratch" (the paper) or "teacher".
+    """
+
+    name: str
+    steps: tuple[Stage, ...]
+    student_start: str = "scratch"
+
+    @property
+    def uses_teacher(self) -> bool:
+        return self.student_start == "teacher" or any(s.uses_teacher for s in self.steps)
+
+    @property
+    def uses_bfa(self) -> bool:
+        return any(s.bfa for s in self.steps)
+
+
+TEACHER = Stage("teacher", {"detect": 1}, teacher=WHOLE, student=())
+
+BASIC = Stage("basic", {"detect": 1, "basic": 1})
+ADAPTIVE = Stage("adaptive", {"detect": 1, "adaptive": 1}, bfa=True)
+LOCAL = Stage("local", {"detect": 1, "local": 1}, teacher=HEADS, bfa=True)
+SEMANTIC = Stage("semantic", {"detect": 0.9, "local": 0.1, "output": 0.1}, teacher=HEADS, bfa=True)
+FOUR_STEPS = (BASIC, ADAPTIVE, LOCAL, SEMANTIC)
+
+
+def _one_step(name: str, *losses: str, **changes) -> Schedule:
+    """A schedule of one offline step (unless ``changes`` say otherwise), every weight 1."""
+    return Schedule(name, (Stage(name, {"detect": 1, **dict.fromkeys(losses, 1)}, **changes),))
+
+
+SCHEDULES: dict[str, Schedule] = {
+    s.name: s
+    for s in (
+        Schedule("mhkd", FOUR_STEPS),
+        # Table IV: the strategy.
+        Schedule("online", tuple(replace(s, teacher=WHOLE) for s in FOUR_STEPS)),
+        Schedule("offline", tuple(replace(s, teacher=FROZEN) for s in FOUR_STEPS)),
+        # Table III: without BFA.
+        Schedule("three_step", tuple(replace(s, bfa=False) for s in (BASIC, LOCAL, SEMANTIC))),
+        # Table VI: the number of steps.
+        Schedule(
+            "double_step",
+            (
+                Stage("global", {"detect": 1, "basic": 1, "adaptive": 1}, bfa=True),
+                Stage("local_output", {"detect": 1, "local": 1, "output": 1}, HEADS, bfa=True),
+            ),
+        ),
+        _one_step("single_step", *DISTILLATION_LOSSES, teacher=WHOLE, bfa=True),
+        # Table I: the paper's own baseline.
+        _one_step("baseline_kd", "basic", "local", "output"),
+        # Table V: one location, or none (= the student trained on LR alone).
+        _one_step("global_only", "basic"),
+        _one_step("local_only", "local"),
+        _one_step("output_only", "output"),
+        _one_step("none"),
+        # What BFA's capacity alone gives, so that distillation is not credited with it.
+        _one_step("none_bfa", bfa=True),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage placed on the training's iterations: ``start`` (inclusive) to ``end`` (exclusive)."""
+
+    position: int
+    stage: Stage = field(repr=False)
+    start: int
+    end: int
+
+    @property
+    def folder(self) -> str:
+        return f"{self.position}_{self.stage.name}"
+
+    def describe(self) -> dict:
+        """What decides this step's outcome, JSON-ready; equal descriptions may share their weights."""
+        return {
+            "step": self.folder,
+            "losses": dict(self.stage.weights),
+            "teacher_trains": list(self.stage.teacher),
+            "student_trains": list(self.stage.student),
+            "bfa": self.stage.bfa,
+            "start_iter": self.start,
+            "end_iter": self.end,
+        }
+
+
+def get_schedule(name: str) -> Schedule:
+    """Raises :class:`InputError` for a name that is not in :data:`SCHEDULES`."""
+    if name not in SCHEDULES:
+        raise InputError(
+            f"unknown schedule {name!r} (MHKD.SCHEDULE): choose one of {', '.join(SCHEDULES)}"
+        )
+    return SCHEDULES[name]
+
+
+def plan_steps(schedule: Schedule, teacher_iters: int, student_iters: int) -> list[Step]:
+    """Place the teacher's stage and the schedule's steps on iterations.
+
+    ``student_iters`` is split over the steps by their shares and always used up whole. A schedule
+    without a teacher has no position 0. ``teacher_iters`` is 0 where the teacher is given.
+    """
+    steps, end = [], 0
+    if schedule.uses_teacher and teacher_iters:
+        end = teacher_iters
+        steps.append(Step(0, TEACHER, 0, end))
+    total, done = sum(s.share for s in schedule.steps), 0.0
+    offset = end
+    for position, stage in enumerate(schedule.steps, 1):
+        done += stage.share
+        start, end = end, offset + round(student_iters * done / total)
+        if end == start:
+            raise InputError(
+                f"MHKD.STUDENT_ITERS {student_iters} leaves step {position} ({stage.name}) of schedule "
+                f"{schedule.name} without an iteration"
+            )
+        steps.append(Step(position, stage, start, end))
+    return steps
+
+
+def check_stage(schedule: Schedule, stage: int) -> int:
+    """Resolve MHKD.STAGE (-1 = last) or raise :class:`InputError`."""
+    last = len(schedule.steps)
+    if stage == -1:
+        return last
+    if not 0 <= stage <= last:
+        names = ", ".join(f"{i} {s.name}" for i, s in enumerate((TEACHER, *schedule.steps)))
+        raise InputError(f"schedule {schedule.name} has no step {stage} (STAGE): it has {names}")
+    return stage

@@ -1,0 +1,74 @@
+#!/usr/bin/env python
+"""Train or score a detector for low-resolution slides with multi-step hybrid knowledge distillation.
+
+Takes Detectron2's usual arguments; see projects/MHKD/README.md.
+"""
+
+import json
+import logging
+import sys
+from pathlib import Path
+
+import mhkd  # first: prepares Detectron2
+from detectron2.config import get_cfg
+from detectron2.engine import default_argument_parser, default_setup
+from detectron2.utils import comm
+
+from mhkd.engine import DistillationTrainer, launch, prepare_datasets, score_trained
+from mhkd.errors import InputError
+
+EPILOG = """
+Examples:
+
+  Train everything up to step 4, teacher included; finished steps are skipped, an interrupted one resumes:
+    $ train_net.py --config-file configs/KidneyROI/mhkd_R18_FPN_cpu.yaml --resume MHKD.STAGE 4
+
+  Score the trained student on low resolution, the teacher on high resolution, or the teacher fed with
+  upsampled low resolution:
+    $ train_net.py --config-file … --eval-only
+    $ train_net.py --config-file … --eval-only MHKD.EVAL teacher
+    $ train_net.py --config-file … --eval-only MHKD.EVAL direct
+
+  Four GPUs (or, where there is no GPU, four CPU processes):
+    $ train_net.py --config-file … --num-gpus 4 SOLVER.IMS_PER_BATCH 4
+"""
+
+
+def setup(args):
+    cfg = get_cfg()
+    mhkd.add_mhkd_config(cfg)
+    if not Path(args.config_file).is_file():
+        raise InputError(f"--config-file {args.config_file!r}: no such file")
+    try:
+        cfg.merge_from_file(args.config_file)
+        cfg.merge_from_list(args.opts)
+    except (KeyError, ValueError, AssertionError) as e:
+        raise InputError(f"{args.config_file} {' '.join(args.opts)}: {e}") from e
+    cfg.freeze()
+    prepare_datasets(cfg)
+    default_setup(cfg, args)
+    for name in ("mhkd", "detectron2", "fvcore"):
+        logging.getLogger(name).propagate = False
+    return cfg
+
+
+def main(args):
+    cfg = setup(args)
+    if args.eval_only:
+        scores = score_trained(cfg)
+        if comm.is_main_process():
+            print(json.dumps({cfg.MHKD.EVAL: scores}, indent=2))
+        return
+    DistillationTrainer(cfg).train(resume=args.resume)
+
+
+if __name__ == "__main__":
+    parser = default_argument_parser(EPILOG)
+    parser.description = __doc__
+    args = parser.parse_args()
+    try:
+        launch(
+            main, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, (args,)
+        )
+    except InputError as e:
+        sys.exit(f"train_net.py: error: {e}")
