@@ -1,0 +1,270 @@
+"""Losses and scores of trainings as PNG, from Detectron2's metrics.json.
+
+Figures are made without pyplot, which keeps global state and may want a display.
+"""
+
+import json
+import logging
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ..errors import InputError
+
+logger = logging.getLogger(__name__)
+
+COLUMNS = 4
+RUN_COLORS = ("#1f5fa8", "#d1601f", "#2e8b57", "#8a4fa3", "#7a5c3a", "#c23b6b")
+AP50_COLOR, AP_COLOR, GREY = "#1f5fa8", "#93bbe3", "#9a9a9a"
+LOSS_ORDER = ("total_loss", "loss_basic", "loss_adaptive", "loss_local", "student/", "output/")
+STEP_LABELS = {
+    "teacher_hr": "teacher\non HR",
+    "direct_lr": "teacher\non LR (direct)",
+    "lr_only": "student trained\non LR alone",
+    "stage1": "student\nstep 1",
+    "stage2": "student\nstep 2",
+    "stage3": "student\nstep 3",
+    "stage4": "student\nstep 4",
+}
+
+
+def read_metrics(path):
+    """Read what Detectron2's JSONWriter wrote.
+
+    A resumed run repeats iterations: the last value of each wins. Lines that were cut short when a
+    run was killed are left out.
+
+    Args:
+        path (str or Path): metrics.json, one JSON object a line.
+
+    Returns:
+        dict[int, dict]: iteration -> its values, by iteration; every one has a "stage" (int) if
+        any has.
+
+    Raises:
+        InputError: there is no such file, or nothing to plot in it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file. Training writes it to its OUTPUT_DIR")
+    rows, unreadable = {}, 0
+    for line in path.read_text(errors="replace").splitlines():
+        try:
+            row = json.loads(line)
+            rows.setdefault(int(row["iteration"]), {}).update(row)
+        except (ValueError, KeyError, TypeError):
+            unreadable += bool(line.strip())
+    if unreadable:
+        logger.warning("%s: left out %d unreadable line(s)", path, unreadable)
+    if not rows:
+        raise InputError(f"{path}: holds no metrics. Has the training written any yet?")
+    rows = dict(sorted(rows.items()))
+    stage = next((row["stage"] for row in rows.values() if "stage" in row), None)
+    for row in rows.values():
+        stage = row.get("stage", stage)
+        if stage is not None:
+            row["stage"] = int(stage)
+    return rows
+
+
+def plot_curves(runs, out_png, stage_names=None):
+    """Plot AP over the iterations, and each loss on its own below, with the steps' boundaries.
+
+    Args:
+        runs (dict[str, str or Path]): name of a run -> its metrics.json.
+        out_png (str or Path): written under a temporary name and renamed.
+        stage_names (dict[int, str]): stage number -> name.
+
+    Returns:
+        Path: ``out_png``.
+
+    Raises:
+        InputError: a file is missing or holds nothing to plot.
+    """
+    runs = {name: read_metrics(path) for name, path in runs.items()}
+    losses = sorted(
+        {key for rows in runs.values() for row in rows.values() for key in row if _is_loss(key)},
+        key=_loss_rank,
+    )
+    has_scores = any("bbox/AP" in row for rows in runs.values() for row in rows.values())
+    loss_rows = math.ceil(len(losses) / COLUMNS)
+    if not losses and not has_scores:
+        raise InputError(f"{', '.join(runs)}: no losses and no scores in the metrics")
+
+    figure = Figure(figsize=(15, 3.6 * has_scores + 2.3 * loss_rows + 0.5), layout="constrained")
+    heights = [3.6] * has_scores + [2.3] * loss_rows
+    grid = figure.add_gridspec(len(heights), COLUMNS, height_ratios=heights)
+    panels = [figure.add_subplot(grid[has_scores + k // COLUMNS, k % COLUMNS]) for k in range(len(losses))]
+    last = max(iteration for rows in runs.values() for iteration in rows)
+    if has_scores:
+        axes = figure.add_subplot(grid[0, :])
+        _plot_scores(axes, runs)
+        _mark_stages(axes, runs, stage_names or {}, named=True)
+        axes.set_xlim(0, last)
+    for axes, key in zip(panels, losses):
+        for (name, rows), color in zip(runs.items(), _colors(runs)):
+            _plot_loss(axes, rows, key, color)
+        _mark_stages(axes, runs, stage_names or {}, named=not has_scores)
+        axes.set_title(key, fontsize=10, loc="left")
+        axes.set_xlim(0, last)
+    for axes in panels[-COLUMNS:]:
+        axes.set_xlabel("iteration", fontsize=9)
+    for axes in figure.axes:
+        axes.tick_params(labelsize=8)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    return _save(figure, out_png)
+
+
+def plot_stage_ap(results, out_png):
+    """Bars of AP50 and AP: the references (teacher on HR, direct, LR alone), then the student's steps.
+
+    Args:
+        results (dict[str, dict]): "teacher_hr", "direct_lr", "lr_only", "stage1", ... -> its scores
+            in percent, "AP" and "AP50" among them; drawn in this order. What is missing or nan
+            leaves a gap.
+        out_png (str or Path): written under a temporary name and renamed.
+
+    Returns:
+        Path: ``out_png``.
+
+    Raises:
+        InputError: ``results`` is empty.
+    """
+    if not results:
+        raise InputError("No results to plot")
+    figure = Figure(figsize=(1.3 * len(results) + 1.5, 4.2), layout="constrained")
+    axes = figure.add_subplot()
+    positions = np.arange(len(results))
+    for offset, key, color in ((-0.2, "AP50", AP50_COLOR), (0.2, "AP", AP_COLOR)):
+        values = np.array([scores.get(key, math.nan) for scores in results.values()], dtype=float)
+        axes.bar(positions + offset, np.nan_to_num(values), 0.38, color=color, label=key)
+        for x, value in zip(positions + offset, values):
+            text = "n/a" if math.isnan(value) else f"{value:.1f}"
+            axes.text(x, np.nan_to_num(value) + 1, text, ha="center", fontsize=9)
+    references = [k for k, name in enumerate(results) if not name.startswith("stage")]
+    for k in references:
+        axes.axvspan(k - 0.5, k + 0.5, color="#f0f0f0", zorder=0, linewidth=0)
+    if "direct_lr" in results and len(references) < len(results):
+        bar = results["direct_lr"].get("AP50", math.nan)
+        axes.axhline(bar, color=GREY, linestyle="--", linewidth=1, zorder=0.5)
+    axes.set_xticks(positions, [STEP_LABELS.get(name, name) for name in results], fontsize=9)
+    axes.set_xlim(-0.5, len(results) - 0.5)
+    top = max([s.get(k, 0) for s in results.values() for k in ("AP", "AP50")] + [1], key=np.nan_to_num)
+    axes.set_ylim(0, min(105, 1.15 * top + 3))
+    axes.set_ylabel("percent")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=2, frameon=False)
+    return _save(figure, out_png)
+
+
+def _plot_scores(axes, runs):
+    """AP50 solid, AP dashed. Step 0 scores the teacher on HR: its line does not run on into the student's."""
+    for (name, rows), color in zip(runs.items(), _colors(runs)):
+        prefix = f"{name}: " if len(runs) > 1 else ""
+        for key, style, width in (("AP50", "-", 2), ("AP", "--", 1.3)):
+            for of_teacher in (True, False):
+                points = [
+                    (iteration, row[f"bbox/{key}"])
+                    for iteration, row in rows.items()
+                    if f"bbox/{key}" in row and (row.get("stage") == 0) == of_teacher
+                ]
+                if points:
+                    axes.plot(
+                        *zip(*points),
+                        style,
+                        color=color,
+                        linewidth=width,
+                        marker="o",
+                        markersize=4,
+                        markerfacecolor="white" if of_teacher else color,
+                        label=prefix + key + (" of the teacher on HR" if of_teacher else ""),
+                    )
+        direct = [row["direct/AP50"] for row in rows.values() if "direct/AP50" in row]
+        if direct:
+            label = prefix + "AP50 of the teacher on LR (direct)"
+            axes.axhline(direct[-1], color=color, linestyle=":", linewidth=1.3, label=label)
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("percent")
+    axes.legend(fontsize=9, frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
+
+
+def _plot_loss(axes, rows, key, color):
+    """Faint as logged, bold as the running median of each step."""
+    points = [
+        (row.get("stage"), iteration, row[key]) for iteration, row in rows.items() if key in row
+    ]
+    for stage in dict.fromkeys(stage for stage, _, _ in points):
+        x, y = np.array([(i, value) for s, i, value in points if s == stage], dtype=float).T
+        axes.plot(x, y, color=color, alpha=0.3, linewidth=0.8)
+        axes.plot(x, running_median(y), color=color, linewidth=1.6)
+    if any(value > 0 for _, _, value in points):
+        axes.set_yscale("log", nonpositive="mask")
+
+
+def running_median(values):
+    """Median over a centred window of a tenth of the values (5 to 51); shorter at the ends.
+
+    Args:
+        values (ndarray): shape (N,). nan is left out.
+
+    Returns:
+        ndarray: shape (N,).
+    """
+    half = min(max(len(values) // 20, 2), 25)
+    padded = np.pad(np.asarray(values, dtype=float), half, constant_values=np.nan)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1)
+    empty = np.isnan(windows).all(axis=1)
+    result = np.full(len(values), np.nan)
+    result[~empty] = np.nanmedian(windows[~empty], axis=1)
+    return result
+
+
+def _mark_stages(axes, runs, stage_names, named):
+    """A line where a step starts; the names are those of the run with the most steps."""
+    starts = {}
+    for name, rows in runs.items():
+        starts[name] = {}
+        for iteration, row in rows.items():
+            if "stage" in row:
+                starts[name].setdefault(row["stage"], iteration)
+    longest = max(starts, key=lambda name: len(starts[name]))
+    for name, color in zip(runs, _colors(runs) if len(runs) > 1 else [GREY]):
+        for k, (stage, iteration) in enumerate(starts[name].items()):
+            if k > 0:
+                axes.axvline(iteration, color=color, linewidth=0.8, alpha=0.7, zorder=0)
+            if named and name == longest:
+                axes.annotate(
+                    stage_names.get(stage, f"step {stage}"),
+                    (iteration if k else 0, 1),
+                    xycoords=("data", "axes fraction"),
+                    xytext=(4, 2),
+                    textcoords="offset points",
+                    fontsize=9,
+                    color="#444444",
+                )
+
+
+def _is_loss(key):
+    return key.split("/")[-1].startswith(("loss", "total_loss"))
+
+
+def _loss_rank(key):
+    rank = next((k for k, start in enumerate(LOSS_ORDER) if key.startswith(start)), len(LOSS_ORDER))
+    return rank, key
+
+
+def _colors(runs):
+    return [RUN_COLORS[k % len(RUN_COLORS)] for k in range(len(runs))]
+
+
+def _save(figure, out_png):
+    out_png = Path(out_png)
+    out_png.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out_png.with_name(out_png.name + ".tmp")
+    figure.savefig(temporary, format="png", dpi=110)
+    os.replace(temporary, out_png)
+    return out_png

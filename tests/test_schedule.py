@@ -1,0 +1,71 @@
+from dataclasses import replace
+
+import pytest
+
+from mhkd.errors import InputError
+from mhkd.schedule import (
+    HEADS,
+    SCHEDULES,
+    WHOLE,
+    Stage,
+    check_stage,
+    get_schedule,
+    plan_steps,
+)
+
+
+def test_mhkd_is_the_papers_four_steps():
+    steps = SCHEDULES["mhkd"].steps
+    assert [s.name for s in steps] == ["basic", "adaptive", "local", "semantic"]
+    assert [dict(s.weights) for s in steps] == [
+        {"detect": 1, "basic": 1},
+        {"detect": 1, "adaptive": 1},
+        {"detect": 1, "local": 1},
+        {"detect": 0.9, "local": 0.1, "output": 0.1},
+    ]
+    assert [s.teacher for s in steps] == [(), (), HEADS, HEADS]  # offline twice, then online
+    assert [s.bfa for s in steps] == [False, True, True, True]
+
+
+def test_ablations_differ_from_mhkd_only_in_what_they_are_about():
+    four = SCHEDULES["mhkd"].steps
+    assert SCHEDULES["online"].steps == tuple(replace(s, teacher=WHOLE) for s in four)
+    assert SCHEDULES["offline"].steps == tuple(replace(s, teacher=()) for s in four)
+    assert [s.name for s in SCHEDULES["three_step"].steps] == ["basic", "local", "semantic"]
+    assert not SCHEDULES["three_step"].uses_bfa
+    assert set(SCHEDULES["single_step"].steps[0].weights) == {
+        "detect", "basic", "adaptive", "local", "output",
+    }  # fmt: skip
+    assert not SCHEDULES["none"].uses_teacher and not SCHEDULES["none_bfa"].uses_teacher
+    assert SCHEDULES["none_bfa"].uses_bfa
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("student_iters", [6400, 1001, 7])
+def test_every_schedule_has_the_same_total_of_student_iterations(name, student_iters):
+    steps = plan_steps(SCHEDULES[name], 100, student_iters)
+    student = [s for s in steps if s.position > 0]
+    assert sum(s.end - s.start for s in student) == student_iters
+    assert [s.start for s in steps[1:]] == [s.end for s in steps[:-1]]
+    lengths = [s.end - s.start for s in student]
+    assert max(lengths) - min(lengths) <= 1
+
+
+def test_the_teacher_comes_first_unless_given_or_not_used():
+    assert plan_steps(SCHEDULES["mhkd"], 50, 8)[0].folder == "0_teacher"
+    assert plan_steps(SCHEDULES["mhkd"], 0, 8)[0].folder == "1_basic"
+    assert plan_steps(SCHEDULES["none"], 50, 8)[0].folder == "1_none"
+
+
+def test_bad_names_and_numbers():
+    with pytest.raises(InputError, match="mhdk.*mhkd"):
+        get_schedule("mhdk")
+    with pytest.raises(InputError, match="no step 5.*4 semantic"):
+        check_stage(SCHEDULES["mhkd"], 5)
+    assert check_stage(SCHEDULES["mhkd"], -1) == 4
+    with pytest.raises(InputError, match="STUDENT_ITERS 2"):
+        plan_steps(SCHEDULES["mhkd"], 10, 2)
+    with pytest.raises(InputError, match="unknown losses.*focal"):
+        Stage("x", {"focal": 1})
+    with pytest.raises(InputError, match="bfa"):
+        Stage("x", {"adaptive": 1})
