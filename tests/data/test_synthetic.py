@@ -139,7 +139,7 @@ def test_stamp_keeps_the_maximum_and_stays_inside():
 def test_cell_mosaic_measures_the_distance_to_the_border():
     still = np.zeros((64, 64), np.float32)
     labels, border = cell_mosaic(np.random.default_rng(1), (64, 64), 16, still, still)
-    # Every pixel further than d from a border has one label in the square of half-side d / 1.5.
+    # More than 2 px from a border, a pixel and its eight neighbours share one label.
     flat = ndimage.maximum_filter(labels, 3) == ndimage.minimum_filter(labels, 3)
     assert flat[border > 2].all()
     assert len(np.unique(labels)) == 16
