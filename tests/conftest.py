@@ -13,22 +13,22 @@ REPO = Path(__file__).resolve().parents[1]
 CONFIGS = REPO / "projects" / "MHKD" / "configs"
 SHARED_DATA = REPO.parent / "shared" / "data"
 
-# A two-level Faster R-CNN of about 0.3 M parameters.
+# A three-level Faster R-CNN of narrow bottlenecks.
 TINY = [
     "MODEL.DEVICE", "cpu",
-    "MODEL.RESNETS.DEPTH", 18,
-    "MODEL.RESNETS.RES2_OUT_CHANNELS", 8,
+    "MODEL.RESNETS.DEPTH", 50,
+    "MODEL.RESNETS.WIDTH_PER_GROUP", 8,
+    "MODEL.RESNETS.RES2_OUT_CHANNELS", 16,
     "MODEL.RESNETS.STEM_OUT_CHANNELS", 8,
     "MODEL.RESNETS.NORM", "",
-    "MODEL.RESNETS.OUT_FEATURES", ["res3", "res4"],
-    "MODEL.FPN.IN_FEATURES", ["res3", "res4"],
+    "MODEL.FPN.IN_FEATURES", ["res3", "res4", "res5"],
     "MODEL.FPN.OUT_CHANNELS", 8,
     "MODEL.FPN.NORM", "",
-    "MODEL.ANCHOR_GENERATOR.SIZES", [[16], [32], [64]],
-    "MODEL.RPN.IN_FEATURES", ["p3", "p4", "p5"],
+    "MODEL.ANCHOR_GENERATOR.SIZES", [[16], [32], [64], [128]],
+    "MODEL.RPN.IN_FEATURES", ["p3", "p4", "p5", "p6"],
     "MODEL.RPN.POST_NMS_TOPK_TRAIN", 50,
     "MODEL.RPN.POST_NMS_TOPK_TEST", 50,
-    "MODEL.ROI_HEADS.IN_FEATURES", ["p3", "p4"],
+    "MODEL.ROI_HEADS.IN_FEATURES", ["p3", "p4", "p5"],
     "MODEL.ROI_HEADS.BATCH_SIZE_PER_IMAGE", 16,
     "MODEL.ROI_BOX_HEAD.FC_DIM", 16,
     "MODEL.ROI_BOX_HEAD.NUM_FC", 1,

@@ -1,0 +1,236 @@
+"""The invariants of the method, on a tiny pair of networks."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from detectron2.modeling import build_model
+from detectron2.structures import Boxes, Instances
+from detectron2.utils.events import EventStorage
+
+from mhkd.modeling import DistilledRCNN, student_cfg
+from mhkd.modeling.distilled_rcnn import pool
+from mhkd.schedule import ADAPTIVE, BASIC, LOCAL, SCHEDULES, SEMANTIC, TEACHER, WHOLE
+
+
+def images(num=1, size=(128, 128), boxes=((10, 10, 60, 70), (64, 30, 120, 90))):
+    generator = torch.Generator().manual_seed(0)
+    batch = []
+    for _ in range(num):
+        instances = Instances(size)
+        instances.gt_boxes = Boxes(torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4))
+        instances.gt_classes = torch.zeros(len(boxes), dtype=torch.long)
+        hr, lr = (torch.randint(0, 256, (3, *size), generator=generator).byte() for _ in "hl")
+        batch.append({"image": hr, "image_lr": lr, "instances": instances})
+    return batch
+
+
+def step(model, stage, batch=None, seed=0):
+    """Losses of one training forward and backward under ``stage``."""
+    model.apply_stage(stage)
+    model.train()
+    torch.manual_seed(seed)
+    with EventStorage():
+        losses = model(batch or images())
+    model.zero_grad(set_to_none=True)
+    sum(losses.values()).backward()
+    return losses
+
+
+def with_gradient(module):
+    return {n for n, p in module.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
+
+
+@pytest.fixture(params=["upsampled", "native"])
+def model(tiny_cfg, request):
+    tiny_cfg.MODEL.STUDENT.INPUT = request.param
+    torch.manual_seed(0)
+    return build_model(tiny_cfg)
+
+
+def test_bfa_switched_on_leaves_the_students_output_unchanged(model):
+    model.eval()
+    inputs = [{"image": x["image_lr"]} for x in images(size=(256, 256))]
+    outputs = []
+    for stage in (BASIC, ADAPTIVE):
+        model.apply_stage(stage)
+        with torch.no_grad():
+            outputs.append(model(inputs)[0]["instances"])
+    before, after = outputs
+    assert len(before) > 0
+    assert torch.equal(before.pred_boxes.tensor, after.pred_boxes.tensor)
+    assert torch.equal(before.scores, after.scores)
+
+
+def test_adaptive_loss_starts_at_the_basic_loss(model):
+    basic = step(model, BASIC)
+    adaptive = step(model, ADAPTIVE)
+    torch.testing.assert_close(adaptive["loss_adaptive"], basic["loss_basic"])
+    for name in ("student/loss_cls", "student/loss_rpn_loc"):
+        torch.testing.assert_close(adaptive[name], basic[name])
+
+
+@pytest.mark.parametrize(
+    "stage,names",
+    [
+        (TEACHER, ["teacher/"]),
+        (BASIC, ["student/", "loss_basic"]),
+        (ADAPTIVE, ["student/", "loss_adaptive"]),
+        (LOCAL, ["student/", "teacher/", "loss_local"]),
+        (SEMANTIC, ["student/", "teacher/", "loss_local", "output/"]),
+        (SCHEDULES["none"].steps[0], ["student/"]),
+    ],
+)
+def test_each_step_has_the_losses_of_the_design(model, stage, names):
+    four = {"loss_cls", "loss_box_reg", "loss_rpn_cls", "loss_rpn_loc"}
+    expected = {p + n for p in names if p.endswith("/") for n in four}
+    expected |= {n for n in names if not n.endswith("/")}
+    losses = step(model, stage)
+    assert set(losses) == expected
+    assert all(torch.isfinite(v) for v in losses.values())
+
+
+def test_weights_scale_the_losses(model):
+    plain = step(model, replace(SEMANTIC, weights={"detect": 1, "local": 1, "output": 1}))
+    papers = step(model, SEMANTIC)
+    assert papers["loss_local"].item() == pytest.approx(0.1 * plain["loss_local"].item(), rel=1e-4)
+    for name in ("student/loss_cls", "teacher/loss_cls"):
+        assert papers[name].item() == pytest.approx(0.9 * plain[name].item(), rel=1e-4)
+
+
+def test_frozen_parameters_are_bit_identical_and_the_others_move(model):
+    for stage, frozen, moving in (
+        (TEACHER, ["student."], ["teacher.backbone.", "teacher.roi_heads."]),
+        (BASIC, ["teacher.", "student.backbone.bfa."], ["student.backbone.fpn.", "student.roi_heads."]),
+        (ADAPTIVE, ["teacher."], ["student.backbone.bfa.", "student.backbone.fpn."]),
+        (LOCAL, ["teacher.backbone."], ["teacher.roi_heads.", "teacher.proposal", "student."]),
+        (SEMANTIC, ["teacher.backbone."], ["teacher.roi_heads.", "teacher.proposal", "student."]),
+    ):
+        before = copy.deepcopy(model.state_dict())
+        model.apply_stage(stage)
+        optimizer = torch.optim.Adam((p for p in model.parameters() if p.requires_grad), 1e-4)
+        step(model, stage)
+        optimizer.step()
+        changed = {n for n, v in model.state_dict().items() if not torch.equal(v, before[n])}
+        for prefix in frozen:
+            assert not any(n.startswith(prefix) for n in changed), (stage.name, prefix)
+        for prefix in moving:
+            assert any(n.startswith(prefix) for n in changed), (stage.name, prefix)
+
+
+def test_distillation_gradients_reach_the_teacher_only_where_its_backbone_trains(model):
+    only_basic = {"detect": 0, "basic": 1}
+    step(model, replace(BASIC, weights=only_basic))
+    assert not with_gradient(model.teacher)
+    step(model, replace(BASIC, weights=only_basic, teacher=WHOLE))
+    assert any(n.startswith("backbone.") for n in with_gradient(model.teacher))
+
+
+def test_local_loss_pools_the_teacher_at_the_students_coordinates(model):
+    """Hand-made maps on the teacher's grid whose value is x: pooled, they tell where a box lies."""
+    model.train()
+    levels = model.teacher.roi_heads.box_in_features
+    strides = {k: s.stride for k, s in model.teacher.backbone.output_shape().items()}
+
+    def ramp(stride):  # the value at a cell is the x of its centre in HR pixels
+        x = (torch.arange(256 // stride) + 0.5) * stride
+        return x.expand(1, 8, 256 // stride, -1)
+
+    f_h = {k: ramp(strides[k]) for k in levels}
+    boxes = [Boxes(torch.tensor([[32.0, 40, 96, 120], [100, 20, 164, 100]]))]
+    pooled = pool(model.teacher, f_h, boxes)
+    assert pooled.shape[:2] == (2, 8)
+    torch.testing.assert_close(pooled.mean((1, 2, 3)), torch.tensor([64.0, 132.0]), atol=0.5, rtol=0)
+
+    # In a training step the teacher is asked at exactly the boxes the student's pooler was given.
+    asked = {}
+    handles = [
+        network.roi_heads.box_pooler.register_forward_hook(
+            lambda _, args, out, name=name: asked.setdefault(name, []).append((args, out))
+        )
+        for name, network in (("teacher", model.teacher), ("student", model.student))
+    ]
+    losses = step(model, replace(LOCAL, teacher=()), images(size=(256, 256)))
+    for handle in handles:
+        handle.remove()
+    (args_t, out_t), (args_s, out_s) = asked["teacher"][0], asked["student"][0]
+    assert len(asked["teacher"]) == len(asked["student"]) == 1  # pooled features are reused
+    assert torch.equal(args_t[1][0].tensor, args_s[1][0].tensor)
+    assert [m.shape for m in args_t[0]] == [m.shape for m in args_s[0]]
+    assert losses["loss_local"].item() == pytest.approx((out_t - out_s).square().mean().item())
+
+
+def test_networks_share_one_grid_for_any_image_size(model):
+    losses = step(model, ADAPTIVE, images(size=(132, 208), boxes=((10, 10, 60, 70),)))
+    assert torch.isfinite(losses["loss_adaptive"])
+
+
+def test_native_student_sees_the_true_lr_pixels(tiny_cfg):
+    tiny_cfg.MODEL.STUDENT.INPUT = "native"
+    backbone = build_model(student_cfg(tiny_cfg)).backbone
+    seen = []
+    backbone.fpn.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    lr = torch.randn(1, 3, 64, 64)
+    hr = lr.repeat_interleave(4, 2).repeat_interleave(4, 3)
+    features = backbone(hr)
+    torch.testing.assert_close(seen[0], lr)
+    for level, shape in backbone.output_shape().items():
+        assert features[level].shape[-1] == 256 // shape.stride
+
+
+def test_teacher_output_is_ground_truth_above_the_threshold(model):
+    model.apply_stage(SEMANTIC)
+    model.train()
+    model.output_score_thresh = 0.0
+    hr = model._preprocess(model.teacher, [x["image"] for x in images(2)])
+    f_h = model.teacher.backbone(hr.tensor)
+    everything = model._teacher_output(hr, f_h)
+    assert len(everything) == 2 and all(len(x) > 0 for x in everything)
+    assert everything[0].gt_boxes.tensor.requires_grad is False
+    assert model.teacher.roi_heads.training and model.teacher.proposal_generator.training
+    model.output_score_thresh = 1.01
+    assert [len(x) for x in model._teacher_output(hr, f_h)] == [0, 0]
+
+
+def test_images_without_ground_truth_and_without_teacher_output(model):
+    model.output_score_thresh = 1.01
+    for stage in (TEACHER, BASIC, LOCAL, SEMANTIC):
+        losses = step(model, stage, images(boxes=()))
+        assert all(torch.isfinite(v) for v in losses.values())
+        assert all(v == 0 for k, v in losses.items() if k.endswith(("box_reg", "rpn_loc")))
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_every_step_of_every_schedule_gives_a_gradient_to_all_that_trains(tiny_cfg, name):
+    """What DDP without find_unused_parameters requires, and no part trains on nothing."""
+    tiny_cfg.MHKD.SCHEDULE = name
+    model = build_model(tiny_cfg)
+    for stage in SCHEDULES[name].steps:
+        step(model, stage)
+        missing = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
+        assert not missing, stage.name
+
+
+def test_evaluation_runs_the_student_and_never_the_teacher(model):
+    calls = []
+    for module in model.teacher.modules():
+        module.register_forward_hook(lambda *_: calls.append(1))
+    model.eval()
+    inputs = [{"image": x["image_lr"], "height": 256, "width": 512} for x in images(2)]
+    with torch.no_grad():
+        results = model(inputs)
+    assert not calls
+    with torch.no_grad():
+        alone = model.student(inputs)
+    for mine, theirs in zip(results, alone):  # every image is postprocessed, not only the first
+        assert mine["instances"].image_size == (256, 512)
+        assert torch.equal(mine["instances"].scores, theirs["instances"].scores)
+
+
+def test_a_student_built_without_bfa_refuses_a_step_with_it(tiny_cfg):
+    tiny_cfg.MHKD.SCHEDULE = "none"
+    model: DistilledRCNN = build_model(tiny_cfg)
+    assert not list(model.student.backbone.bfa.parameters())
+    with pytest.raises(ValueError, match="without"):
+        model.apply_stage(ADAPTIVE)
