@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from ..errors import InputError
 
@@ -71,20 +72,32 @@ def read_metrics(path):
 
 
 def plot_curves(runs, out_png, stage_names=None):
-    """Plot AP over the iterations, and each loss on its own below, with the steps' boundaries.
+    """Write :func:`curves_figure` to ``out_png`` (renamed when complete); returns the path."""
+    return _save(curves_figure(runs, stage_names), out_png)
+
+
+def plot_stage_ap(results, out_png):
+    """Write :func:`stage_ap_figure` to ``out_png`` (renamed when complete); returns the path."""
+    return _save(stage_ap_figure(results), out_png)
+
+
+def curves_figure(runs, stage_names=None):
+    """AP over the iterations, and each loss on its own below, with the steps' boundaries.
+
+    A run without a teacher's step is moved right by the length of the longest one, so that the
+    students of all runs start at the same place.
 
     Args:
         runs (dict[str, str or Path]): name of a run -> its metrics.json.
-        out_png (str or Path): written under a temporary name and renamed.
         stage_names (dict[int, str]): stage number -> name.
 
     Returns:
-        Path: ``out_png``.
+        Figure: the axes of AP first, if there are evaluations, then one of each loss (log).
 
     Raises:
         InputError: a file is missing or holds nothing to plot.
     """
-    runs = {name: read_metrics(path) for name, path in runs.items()}
+    runs = _align({name: read_metrics(path) for name, path in runs.items()})
     losses = sorted(
         {key for rows in runs.values() for row in rows.values() for key in row if _is_loss(key)},
         key=_loss_rank,
@@ -97,13 +110,14 @@ def plot_curves(runs, out_png, stage_names=None):
     figure = Figure(figsize=(15, 3.6 * has_scores + 2.3 * loss_rows + 0.5), layout="constrained")
     heights = [3.6] * has_scores + [2.3] * loss_rows
     grid = figure.add_gridspec(len(heights), COLUMNS, height_ratios=heights)
-    panels = [figure.add_subplot(grid[has_scores + k // COLUMNS, k % COLUMNS]) for k in range(len(losses))]
     last = max(iteration for rows in runs.values() for iteration in rows)
     if has_scores:
         axes = figure.add_subplot(grid[0, :])
         _plot_scores(axes, runs)
         _mark_stages(axes, runs, stage_names or {}, named=True)
         axes.set_xlim(0, last)
+    cells = [divmod(k, COLUMNS) for k in range(len(losses))]
+    panels = [figure.add_subplot(grid[has_scores + row, column]) for row, column in cells]
     for axes, key in zip(panels, losses):
         for (name, rows), color in zip(runs.items(), _colors(runs)):
             _plot_loss(axes, rows, key, color)
@@ -116,20 +130,19 @@ def plot_curves(runs, out_png, stage_names=None):
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-    return _save(figure, out_png)
+    return figure
 
 
-def plot_stage_ap(results, out_png):
-    """Bars of AP50 and AP: the references (teacher on HR, direct, LR alone), then the student's steps.
+def stage_ap_figure(results):
+    """Bars of AP50 and AP: the references (grey ground), then the student after each step.
 
     Args:
         results (dict[str, dict]): "teacher_hr", "direct_lr", "lr_only", "stage1", ... -> its scores
             in percent, "AP" and "AP50" among them; drawn in this order. What is missing or nan
-            leaves a gap.
-        out_png (str or Path): written under a temporary name and renamed.
+            says "n/a".
 
     Returns:
-        Path: ``out_png``.
+        Figure
 
     Raises:
         InputError: ``results`` is empty.
@@ -144,25 +157,36 @@ def plot_stage_ap(results, out_png):
         axes.bar(positions + offset, np.nan_to_num(values), 0.38, color=color, label=key)
         for x, value in zip(positions + offset, values):
             text = "n/a" if math.isnan(value) else f"{value:.1f}"
-            axes.text(x, np.nan_to_num(value) + 1, text, ha="center", fontsize=9)
+            box = {"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.5}
+            axes.text(x, np.nan_to_num(value) + 1, text, ha="center", fontsize=9, bbox=box)
     references = [k for k, name in enumerate(results) if not name.startswith("stage")]
     for k in references:
         axes.axvspan(k - 0.5, k + 0.5, color="#f0f0f0", zorder=0, linewidth=0)
     if "direct_lr" in results and len(references) < len(results):
         bar = results["direct_lr"].get("AP50", math.nan)
-        axes.axhline(bar, color=GREY, linestyle="--", linewidth=1, zorder=0.5)
+        axes.axhline(bar, color=GREY, linestyle="--", zorder=0.5, label="AP50 to beat (direct)")
     axes.set_xticks(positions, [STEP_LABELS.get(name, name) for name in results], fontsize=9)
     axes.set_xlim(-0.5, len(results) - 0.5)
-    top = max([s.get(k, 0) for s in results.values() for k in ("AP", "AP50")] + [1], key=np.nan_to_num)
-    axes.set_ylim(0, min(105, 1.15 * top + 3))
+    axes.set_ylim(top=min(105, axes.get_ylim()[1] + 4))  # room for the numbers
     axes.set_ylabel("percent")
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper right", ncols=2, frameon=False)
-    return _save(figure, out_png)
+    handles = axes.get_legend_handles_labels()
+    figure.legend(*handles, loc="outside upper right", ncols=3, frameon=False, fontsize=9)
+    return figure
+
+
+def _align(runs):
+    starts = {
+        name: next((i for i, row in rows.items() if row.get("stage", 0) > 0), None)
+        for name, rows in runs.items()
+    }
+    latest = max((start for start in starts.values() if start is not None), default=0)
+    shifts = {name: 0 if start is None else latest - start for name, start in starts.items()}
+    return {n: {i + shifts[n]: row for i, row in rows.items()} for n, rows in runs.items()}
 
 
 def _plot_scores(axes, runs):
-    """AP50 solid, AP dashed. Step 0 scores the teacher on HR: its line does not run on into the student's."""
+    """AP50 solid, AP dashed; step 0 scores the teacher on HR: no line leads on to the student."""
     for (name, rows), color in zip(runs.items(), _colors(runs)):
         prefix = f"{name}: " if len(runs) > 1 else ""
         for key, style, width in (("AP50", "-", 2), ("AP", "--", 1.3)):
@@ -189,7 +213,7 @@ def _plot_scores(axes, runs):
             axes.axhline(direct[-1], color=color, linestyle=":", linewidth=1.3, label=label)
     axes.set_ylim(bottom=0)
     axes.set_ylabel("percent")
-    axes.legend(fontsize=9, frameon=False, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    axes.legend(fontsize=9, loc="best", ncols=2)
 
 
 def _plot_loss(axes, rows, key, color):
@@ -203,6 +227,9 @@ def _plot_loss(axes, rows, key, color):
         axes.plot(x, running_median(y), color=color, linewidth=1.6)
     if any(value > 0 for _, _, value in points):
         axes.set_yscale("log", nonpositive="mask")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
 
 
 def running_median(values):
@@ -214,6 +241,8 @@ def running_median(values):
     Returns:
         ndarray: shape (N,).
     """
+    if not len(values):
+        return np.zeros(0)
     half = min(max(len(values) // 20, 2), 25)
     padded = np.pad(np.asarray(values, dtype=float), half, constant_values=np.nan)
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1)
