@@ -104,11 +104,11 @@ def test_stains_differ_and_bad_values_say_what_to_do():
     he, pas = (render_slide(2, 700, 1.0, num_glomeruli=1, stain=s)[0] for s in ("HE", "PAS"))
     assert abs(he.astype(int) - pas.astype(int)).mean() > 2
     for kwargs, word in (
-        (dict(size_px=400), "size_px"),
-        (dict(size_px=800, num_glomeruli=200), "num_glomeruli"),
-        (dict(mpp=8.0), "mpp"),
-        (dict(num_glomeruli=(5, 2)), "num_glomeruli"),
-        (dict(stain="Masson"), "stain"),
+        ({"size_px": 400}, "size_px"),
+        ({"size_px": 800, "num_glomeruli": 200}, "num_glomeruli"),
+        ({"mpp": 8.0}, "mpp"),
+        ({"num_glomeruli": (5, 2)}, "num_glomeruli"),
+        ({"stain": "Masson"}, "stain"),
     ):
         with pytest.raises(InputError, match=word):
             render_slide(0, **kwargs)

@@ -96,7 +96,7 @@ def place_items(
     share = rng.uniform(0.25, 0.5)  # of sclerotic glomeruli: patients differ
     num_sclerotic = int(np.clip(round(share * num_glomeruli), num_glomeruli > 1, num_glomeruli))
     kinds = ["sclerotic"] * num_sclerotic + ["normal"] * (num_glomeruli - num_sclerotic)
-    kinds += list(rng.choice(LOOKALIKES, int(round(0.9 * num_glomeruli))))
+    kinds += list(rng.choice(LOOKALIKES, round(0.9 * num_glomeruli)))
 
     items, taken = [], np.empty((0, 3))
     for kind in kinds:

@@ -144,10 +144,16 @@ def make_slides(
     count = num_glomeruli if isinstance(num_glomeruli, int) else list(num_glomeruli)
     tiffs, todo = [], []
     for k in range(num_slides):
-        description = dict(
-            generator=GENERATOR, version=VERSION, seed=seed, slide=k, size_px=size_px,
-            mpp=float(mpp), num_glomeruli=count, stain=stain,
-        )  # fmt: skip
+        description = {
+            "generator": GENERATOR,
+            "version": VERSION,
+            "seed": seed,
+            "slide": k,
+            "size_px": size_px,
+            "mpp": float(mpp),
+            "num_glomeruli": count,
+            "stain": stain,
+        }
         tiffs.append(out_dir / f"slide_{k:03d}.tiff")
         if not _is_done(tiffs[-1], tiffs[-1].with_suffix(".geojson"), description):
             todo.append((tiffs[-1], description))

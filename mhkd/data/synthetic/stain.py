@@ -20,11 +20,27 @@ _OD = {  # optical density of one unit: rows haematoxylin, counterstain, red cel
 }
 # Counterstain taken up by what is drawn.
 _UPTAKE = {
-    "HE": dict(proximal=0.62, distal=0.42, membrane=0.22, interstitium=0.42, matrix=0.50,
-               fibrosis=0.58, muscle=0.60, cast=0.62),
-    "PAS": dict(proximal=0.52, distal=0.30, membrane=0.75, interstitium=0.32, matrix=0.62,
-                fibrosis=0.62, muscle=0.46, cast=0.62),
-}  # fmt: skip
+    "HE": {
+        "proximal": 0.62,
+        "distal": 0.42,
+        "membrane": 0.22,
+        "interstitium": 0.42,
+        "matrix": 0.50,
+        "fibrosis": 0.58,
+        "muscle": 0.60,
+        "cast": 0.62,
+    },
+    "PAS": {
+        "proximal": 0.52,
+        "distal": 0.30,
+        "membrane": 0.75,
+        "interstitium": 0.32,
+        "matrix": 0.62,
+        "fibrosis": 0.62,
+        "muscle": 0.46,
+        "cast": 0.62,
+    },
+}
 
 
 @dataclass(frozen=True)
