@@ -1,7 +1,8 @@
 """Overlays and curves."""
 
 from .curves import plot_curves, plot_stage_ap
-from .overlay import draw_overlay, draw_pair, match_detections, write_overlays
+from .matching import match_detections
+from .overlay import draw_overlay, draw_pair, write_overlays
 
 __all__ = [
     "draw_overlay",

@@ -11,11 +11,12 @@ from pathlib import Path
 import cv2
 import matplotlib
 import numpy as np
-import pycocotools.mask as mask_util
 from detectron2.structures import BoxMode
 from detectron2.utils.visualizer import Visualizer
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
+
+from .matching import as_boxes, assign, hits_and_misses
 
 RED, YELLOW, GREEN, GREY = "#ff2a1a", "#ffd500", "#00c22d", "#8a8a8a"
 
@@ -25,31 +26,6 @@ LABEL_PT = 8
 LABEL_HEIGHT_PX, LABEL_WIDTH_PX = 15, 7  # of a letter of it at the Visualizer's 100 dpi
 STRIP_FONT_PX = 17
 GAP_PX = 8
-
-
-def match_detections(
-    boxes, scores, classes, gt_boxes, gt_classes, iou_threshold=0.5, gt_crowd=None
-):
-    """Tell hits from misses in one image by COCO's rule: the detection with the highest score takes
-    the best overlapping annotation of its class that is still free.
-
-    Args:
-        boxes (array): shape (N, 4), XYXY.
-        scores (array): shape (N,).
-        classes (array): shape (N,), int.
-        gt_boxes (array): shape (M, 4), XYXY.
-        gt_classes (array): shape (M,), int.
-        iou_threshold (float): the least IoU of a hit.
-        gt_crowd (array): shape (M,), bool; a crowd region is never missed, and what lies in it is
-            neither a true nor a false positive. None: there is none.
-
-    Returns:
-        tuple[ndarray, ndarray]: true positives, bool, shape (N,), and false negatives, bool,
-        shape (M,).
-    """
-    gt_crowd = np.zeros(len(gt_classes), bool) if gt_crowd is None else np.asarray(gt_crowd, bool)
-    assigned = _assign(boxes, scores, classes, gt_boxes, gt_classes, iou_threshold, gt_crowd)
-    return _hits_and_misses(assigned, gt_crowd)
 
 
 def draw_overlay(image_rgb, detections, annotations, class_names, score_threshold=0.5):
@@ -154,36 +130,6 @@ def write_overlays(
     return paths
 
 
-def _assign(boxes, scores, classes, gt_boxes, gt_classes, iou_threshold, gt_crowd):
-    """The annotation that each detection takes: index, shape (N,), -1 for none."""
-    boxes, gt_boxes = _as_boxes(boxes), _as_boxes(gt_boxes)
-    classes, gt_classes = np.asarray(classes), np.asarray(gt_classes)
-    assigned = np.full(len(boxes), -1)
-    if not len(boxes) or not len(gt_boxes):
-        return assigned
-    # With a crowd region, COCO's IoU is the share of the detection that lies in it.
-    iou = mask_util.iou(_xywh(boxes), _xywh(gt_boxes), gt_crowd.astype(np.uint8).tolist())
-    iou[classes[:, None] != gt_classes[None, :]] = -1
-    free = np.ones(len(gt_boxes), bool)
-    for i in np.argsort(-np.asarray(scores), kind="stable"):
-        for candidates in (free & ~gt_crowd, gt_crowd):  # a crowd takes all that is left over
-            overlap = np.where(candidates, iou[i], -1)
-            j = int(np.argmax(overlap))
-            if overlap[j] >= iou_threshold:
-                assigned[i] = j
-                free[j] = False
-                break
-    return assigned
-
-
-def _hits_and_misses(assigned, gt_crowd):
-    true_positive = assigned >= 0
-    true_positive[true_positive] = ~gt_crowd[assigned[true_positive]]
-    false_negative = ~gt_crowd
-    false_negative[assigned[assigned >= 0]] = False
-    return true_positive, false_negative
-
-
 class _Comparison:
     """Detections above the threshold against the ground truth, and what to draw for either side.
 
@@ -196,17 +142,17 @@ class _Comparison:
         self.boxes = detections.pred_boxes.tensor.numpy()
         self.scores = detections.scores.numpy()
         self.classes = detections.pred_classes.numpy()
-        self.gt_boxes = _as_boxes(
+        self.gt_boxes = as_boxes(
             [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in annotations]
         )
         self.gt_classes = np.array([a["category_id"] for a in annotations], int)
         self.crowd = np.array([a.get("iscrowd", 0) for a in annotations], bool)
         self.class_names = class_names
 
-        assigned = _assign(
+        assigned = assign(
             self.boxes, self.scores, self.classes, self.gt_boxes, self.gt_classes, 0.5, self.crowd
         )
-        self.hit, self.missed = _hits_and_misses(assigned, self.crowd)
+        self.hit, self.missed = hits_and_misses(assigned, self.crowd)
         self.false = assigned < 0
 
     def detection_marks(self):
@@ -327,11 +273,3 @@ def _panel_scale(image_rgb):
 
 def _panel_size(image_rgb, scale):
     return round(image_rgb.shape[1] * scale), round(image_rgb.shape[0] * scale)
-
-
-def _as_boxes(boxes):
-    return np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
-
-
-def _xywh(boxes):
-    return BoxMode.convert(boxes, BoxMode.XYXY_ABS, BoxMode.XYWH_ABS)

@@ -1,0 +1,73 @@
+"""Which detections are hits and which annotations were missed, in one image, by COCO's rule."""
+
+import numpy as np
+import pycocotools.mask as mask_util
+from detectron2.structures import BoxMode
+
+
+def match_detections(
+    boxes, scores, classes, gt_boxes, gt_classes, iou_threshold=0.5, gt_crowd=None
+):
+    """Tell hits from misses in one image by COCO's rule: the detection with the highest score takes
+    the best overlapping annotation of its class that is still free.
+
+    Args:
+        boxes (array): shape (N, 4), XYXY.
+        scores (array): shape (N,).
+        classes (array): shape (N,), int.
+        gt_boxes (array): shape (M, 4), XYXY.
+        gt_classes (array): shape (M,), int.
+        iou_threshold (float): the least IoU of a hit.
+        gt_crowd (array): shape (M,), bool; a crowd region is never missed, and what lies in it is
+            neither a true nor a false positive. None: there is none.
+
+    Returns:
+        tuple[ndarray, ndarray]: true positives, bool, shape (N,), and false negatives, bool,
+        shape (M,).
+    """
+    gt_crowd = np.zeros(len(gt_classes), bool) if gt_crowd is None else np.asarray(gt_crowd, bool)
+    assigned = assign(boxes, scores, classes, gt_boxes, gt_classes, iou_threshold, gt_crowd)
+    return hits_and_misses(assigned, gt_crowd)
+
+
+def assign(boxes, scores, classes, gt_boxes, gt_classes, iou_threshold, gt_crowd):
+    """The annotation that each detection takes, see :func:`match_detections`.
+
+    Returns:
+        ndarray: index of an annotation, crowd or not, or -1; shape (N,).
+    """
+    boxes, gt_boxes = as_boxes(boxes), as_boxes(gt_boxes)
+    classes, gt_classes = np.asarray(classes), np.asarray(gt_classes)
+    assigned = np.full(len(boxes), -1)
+    if not len(boxes) or not len(gt_boxes):
+        return assigned
+    # With a crowd region, COCO's IoU is the share of the detection that lies in it.
+    iou = mask_util.iou(_xywh(boxes), _xywh(gt_boxes), gt_crowd.astype(np.uint8).tolist())
+    iou[classes[:, None] != gt_classes[None, :]] = -1
+    free = np.ones(len(gt_boxes), bool)
+    for i in np.argsort(-np.asarray(scores), kind="stable"):
+        for candidates in (free & ~gt_crowd, gt_crowd):  # a crowd takes all that is left over
+            overlap = np.where(candidates, iou[i], -1)
+            j = int(np.argmax(overlap))
+            if overlap[j] >= iou_threshold:
+                assigned[i] = j
+                free[j] = False
+                break
+    return assigned
+
+
+def hits_and_misses(assigned, gt_crowd):
+    """What :func:`match_detections` returns, from what :func:`assign` does."""
+    true_positive = assigned >= 0
+    true_positive[true_positive] = ~gt_crowd[assigned[true_positive]]
+    false_negative = ~gt_crowd
+    false_negative[assigned[assigned >= 0]] = False
+    return true_positive, false_negative
+
+
+def as_boxes(boxes):
+    return np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
+
+
+def _xywh(boxes):
+    return BoxMode.convert(boxes, BoxMode.XYXY_ABS, BoxMode.XYWH_ABS)
