@@ -1,4 +1,4 @@
-"""Read and check a COCO annotation file: every fault is one error that names the file and the remedy."""
+"""Reads and checks COCO files: every fault is one error that names the file and the remedy."""
 
 import functools
 import json
@@ -36,7 +36,8 @@ def read_coco(json_file):
             content = json.load(f)
     except FileNotFoundError as e:
         raise InputError(
-            f"{json_file}: there is no such annotation file: put it there, or point the environment "
+            f"{json_file}: there is no such annotation file: put it there, or point the "
+            "environment "
             "variable DETECTRON2_DATASETS at the folder that holds the datasets"
         ) from e
     except (ValueError, RecursionError) as e:  # JSONDecodeError, UnicodeDecodeError
@@ -51,7 +52,9 @@ def read_coco(json_file):
             raise InputError(f"{json_file}: is no COCO file: it has no list {key!r}")
     for key in ("images", "categories"):
         if not content[key]:
-            raise InputError(f"{json_file}: its list {key!r} is empty: export the annotations again")
+            raise InputError(
+                f"{json_file}: its list {key!r} is empty: export the annotations again"
+            )
     _check_records(json_file, content["images"], IMAGE_KEYS, "image")
     _check_records(json_file, content["annotations"], ANNOTATION_KEYS, "annotation")
     _check_records(json_file, content["categories"], ("id", "name"), "category")
@@ -113,7 +116,8 @@ def coco_to_dicts(content, json_file, image_root, id_map, check_images=True):
             )
         if annotation["category_id"] not in id_map:
             raise InputError(
-                f"{where} has category_id {annotation['category_id']}, which is not in 'categories': "
+                f"{where} has category_id {annotation['category_id']}, which is not in "
+                "'categories': "
                 "add the category or correct the annotation"
             )
         obj = {
@@ -135,7 +139,9 @@ def _image_to_dict(image, json_file, image_root, check_images):
         raise InputError(f"{where} has no file_name")
     size_px = (image["width"], image["height"])
     if not all(isinstance(v, int) and v > 0 for v in size_px):
-        raise InputError(f"{where} ({image['file_name']}) has size {size_px}: whole pixels are needed")
+        raise InputError(
+            f"{where} ({image['file_name']}) has size {size_px}: whole pixels are needed"
+        )
     entry = {
         "file_name": os.path.join(image_root, image["file_name"]),
         "image_id": image["id"],
@@ -185,7 +191,9 @@ def _checked_region(region, where, image_root):
 
 def _checked_bbox(bbox, entry, where):
     if not isinstance(bbox, list) or len(bbox) != 4 or not all(_is_number(v) for v in bbox):
-        raise InputError(f"{where} has bbox {bbox}: it must be four finite numbers, x, y, width, height")
+        raise InputError(
+            f"{where} has bbox {bbox}: it must be four finite numbers, x, y, width, height"
+        )
     x, y, w, h = bbox
     if w <= 0 or h <= 0:
         raise InputError(f"{where} has bbox {bbox}, of no area: correct or remove it")
@@ -212,7 +220,9 @@ def _check_records(json_file, records, keys, what):
 def _check_unique(json_file, values, what):
     twice = [v for v, n in Counter(values).items() if n > 1]
     if twice:
-        raise InputError(f"{json_file}: {what} {twice[0]!r} is there more than once: make it unique")
+        raise InputError(
+            f"{json_file}: {what} {twice[0]!r} is there more than once: make it unique"
+        )
 
 
 def _is_number(v):

@@ -1,7 +1,8 @@
 """Registers folders of COCO files as Detectron2 datasets.
 
 ``<root>/<name>/annotations_<split>.json``, with its images relative to ``<root>/<name>/``, becomes
-``<name>_<split>``; ``<name>_<split>@<class>`` is the same with all categories merged into one class.
+``<name>_<split>``; ``<name>_<split>@<class>`` is the same with all categories merged into one
+class.
 Registering reads no file: checks run when a dataset is used, or through :func:`check_dataset`.
 """
 
@@ -65,10 +66,14 @@ def ensure_registered(names, root=None):
         json_file = _find_json(plain, root)
         if json_file is None or (at and not merged):
             folder, _, split = plain.rpartition("_")
-            wanted = os.path.join(datasets_root(root), folder or "NAME", f"annotations_{split}.json")
+            wanted = os.path.join(
+                datasets_root(root), folder or "NAME", f"annotations_{split}.json"
+            )
             raise InputError(
-                f"dataset {name!r}: there is no annotation file {wanted}: put it there, or point the "
-                "environment variable DETECTRON2_DATASETS at the folder that holds it. Datasets found: "
+                f"dataset {name!r}: there is no annotation file {wanted}: put it there, or point "
+                "the "
+                "environment variable DETECTRON2_DATASETS at the folder that holds it. Datasets "
+                "found: "
                 + (", ".join(registered) or "none")
             )
         _register(name, json_file)
@@ -84,21 +89,26 @@ def check_dataset(name):
         list[dict]: its dataset dicts.
 
     Raises:
-        InputError: the first fault found, with its file and remedy; or there is no annotated object.
+        InputError: the first fault found, with its file and remedy; or there is no annotated
+            object.
     """
     dicts = DatasetCatalog.get(name)
     if not any(a.get("iscrowd", 0) == 0 for d in dicts for a in d.get("annotations", ())):
         where = getattr(MetadataCatalog.get(name), "annotation_file", name)
-        raise InputError(f"{where}: no image has an annotation: there is nothing to train on or to score")
+        raise InputError(
+            f"{where}: no image has an annotation: there is nothing to train on or to score"
+        )
     return dicts
 
 
-def check_split_disjoint(train_dicts, val_dicts, names=("the training data", "the validation data")):
+def check_split_disjoint(
+    train_dicts, val_dicts, names=("the training data", "the validation data")
+):
     """Make sure that no slide is on both sides of a split.
 
     Args:
-        train_dicts, val_dicts (list[dict]): dataset dicts; an image without the key ``slide`` counts as
-            a slide of its own.
+        train_dicts, val_dicts (list[dict]): dataset dicts; an image without the key ``slide``
+            counts as a slide of its own.
         names (tuple[str, str]): what to call the two in the message.
 
     Raises:
@@ -107,7 +117,8 @@ def check_split_disjoint(train_dicts, val_dicts, names=("the training data", "th
     both = sorted({_slide_of(d) for d in train_dicts} & {_slide_of(d) for d in val_dicts})
     if both:
         raise InputError(
-            f"{both[0]}: this slide is in both {names[0]} and {names[1]} (as are {len(both) - 1} others): "
+            f"{both[0]}: this slide is in both {names[0]} and {names[1]} (as are {len(both) - 1} "
+            "others): "
             "split by slide, or the scores mean nothing"
         )
 
@@ -140,10 +151,12 @@ def _register(name, json_file):
         MetadataCatalog.remove(name)
     DatasetCatalog.register(name, lambda: _load(name, json_file))
     meta = MetadataCatalog.get(name)
-    meta.set(annotation_file=json_file, image_root=os.path.dirname(json_file), evaluator_type="coco")
+    meta.set(
+        annotation_file=json_file, image_root=os.path.dirname(json_file), evaluator_type="coco"
+    )
     if "@" not in name:
-        # COCO evaluation reads this file as it is. A merged dataset has none: Detectron2 then makes the
-        # ground truth from the dataset dicts, which are merged.
+        # COCO evaluation reads this file as it is. A merged dataset has none: Detectron2 then makes
+        # the ground truth from the dataset dicts, which are merged.
         meta.json_file = json_file
     return True
 

@@ -1,7 +1,7 @@
 """The two views of one dataset entry: the same tissue at high (HR) and at low resolution (LR).
 
-An entry is a Detectron2 dataset dict. Its boxes are in HR pixels; both views start at the same corner of
-the tissue, and one LR pixel covers exactly ``lr_factor`` x ``lr_factor`` HR pixels.
+An entry is a Detectron2 dataset dict. Its boxes are in HR pixels; both views start at the same
+corner of the tissue, and one LR pixel covers exactly ``lr_factor`` x ``lr_factor`` HR pixels.
 """
 
 import struct
@@ -20,17 +20,17 @@ def read_view(entry, view, lr_factor=1, lr_filter="area"):
     """Read one view of a dataset entry.
 
     Args:
-        entry (dict): Detectron2 dataset dict with ``file_name``, ``height``, ``width`` (HR pixels) and,
-            optionally, ``lr_file_name`` or ``region`` (see datasets/README.md).
+        entry (dict): Detectron2 dataset dict with ``file_name``, ``height``, ``width`` (HR pixels)
+            and, optionally, ``lr_file_name`` or ``region`` (see datasets/README.md).
         view (str): "hr" or "lr".
-        lr_factor (int): HR pixels per LR pixel, along each axis. The HR view is cropped at the right and
-            at the bottom to a multiple of it.
-        lr_filter (str): "area" (mean of the covered pixels) or "lanczos": how LR is made where it is not
-            read from ``lr_file_name``.
+        lr_factor (int): HR pixels per LR pixel, along each axis. The HR view is cropped at the
+            right and at the bottom to a multiple of it.
+        lr_filter (str): "area" (mean of the covered pixels) or "lanczos": how LR is made where it
+            is not read from ``lr_file_name``.
 
     Returns:
-        ndarray: uint8 RGB, shape (h * lr_factor, w * lr_factor, 3) for "hr" and (h, w, 3) for "lr", where
-        h = height // lr_factor and w = width // lr_factor.
+        ndarray: uint8 RGB, shape (h * lr_factor, w * lr_factor, 3) for "hr" and (h, w, 3) for "lr",
+        where h = height // lr_factor and w = width // lr_factor.
 
     Raises:
         InputError: the file is missing, damaged, or of another size than the entry says.
@@ -43,7 +43,8 @@ def read_view(entry, view, lr_factor=1, lr_filter="area"):
     h, w = entry["height"] // lr_factor, entry["width"] // lr_factor
     if min(h, w) < 1:
         raise InputError(
-            f"{entry['file_name']}: {entry['width']}x{entry['height']} px is less than one pixel at "
+            f"{entry['file_name']}: {entry['width']}x{entry['height']} px is less than one pixel "
+            "at "
             f"INPUT.LR_FACTOR {lr_factor}: leave the image out or lower the factor"
         )
 
@@ -51,7 +52,8 @@ def read_view(entry, view, lr_factor=1, lr_filter="area"):
         image = read_rgb(entry["lr_file_name"])
         if image.shape[:2] != (h, w):
             raise InputError(
-                f"{entry['lr_file_name']}: is {image.shape[1]}x{image.shape[0]} px, but the LR image of "
+                f"{entry['lr_file_name']}: is {image.shape[1]}x{image.shape[0]} px, but the LR "
+                "image of "
                 f"{entry['file_name']} at INPUT.LR_FACTOR {lr_factor} must be {w}x{h} px"
             )
         return image
@@ -61,8 +63,10 @@ def read_view(entry, view, lr_factor=1, lr_filter="area"):
     image = read_rgb(entry["file_name"])
     if image.shape[:2] != (entry["height"], entry["width"]):
         raise InputError(
-            f"{entry['file_name']}: is {image.shape[1]}x{image.shape[0]} px, but its annotation file says "
-            f"{entry['width']}x{entry['height']}: correct width and height there, or restore the image"
+            f"{entry['file_name']}: is {image.shape[1]}x{image.shape[0]} px, but its annotation "
+            "file says "
+            f"{entry['width']}x{entry['height']}: correct width and height there, or restore the "
+            "image"
         )
     image = np.ascontiguousarray(image[: h * lr_factor, : w * lr_factor])
     return image if view == "hr" else downsample(image, lr_factor, lr_filter)
@@ -97,7 +101,8 @@ def read_rgb(path):
         ndarray: uint8 RGB, shape (H, W, 3); transparent pixels are white.
 
     Raises:
-        InputError: the file is missing, is no image, is cut short, or has more than 8 bits a channel.
+        InputError: the file is missing, is no image, is cut short, or has more than 8 bits a
+            channel.
     """
     with open_image(path) as image:
         try:
@@ -131,13 +136,18 @@ def open_image(path):
         image = Image.open(path)
     except FileNotFoundError as e:
         raise InputError(
-            f"{path}: there is no such image: restore it, or correct file_name in the annotation file"
+            f"{path}: there is no such image: restore it, or correct file_name in the annotation "
+            "file"
         ) from e
     except Exception as e:  # UnidentifiedImageError, DecompressionBombError, decoders' own
-        raise InputError(f"{path}: is no image that can be read ({e}): restore or convert it") from e
+        raise InputError(
+            f"{path}: is no image that can be read ({e}): restore or convert it"
+        ) from e
     if image.mode[0] in "IF":  # Pillow would clip these to white
         image.close()
-        raise InputError(f"{path}: has more than 8 bits a channel ({image.mode}): convert it to 8 bits")
+        raise InputError(
+            f"{path}: has more than 8 bits a channel ({image.mode}): convert it to 8 bits"
+        )
     return image
 
 

@@ -1,12 +1,13 @@
 """Slides addressed in micrometres per pixel.
 
-Positions are base pixels of the slide: pixel (i, j) covers the square from (i, j) to (i + 1, j + 1), so
-the middle of the first pixel is at (0.5, 0.5). A region is cut from a window that lies on the pixel grid of
-one level, with a margin for the filter, and the rest, fractions included, is left to one resampling step.
-That step is an exact block mean where output pixels are made of whole level pixels, and an anti-aliased
-filter of Pillow, which takes fractional boxes, everywhere else: a triangle below 2 level pixels per output
-pixel, a Hamming-windowed sinc above. The centre of gravity of every output pixel is then within 0.07 output
-pixels of where it should be.
+Positions are base pixels of the slide: pixel (i, j) covers the square from (i, j) to (i + 1, j +
+1), so the middle of the first pixel is at (0.5, 0.5). A region is cut from a window that lies on
+the pixel grid of one level, with a margin for the filter, and the rest, fractions included, is left
+to one resampling step. That step is an exact block mean where output pixels are made of whole level
+pixels, and an anti-aliased
+filter of Pillow, which takes fractional boxes, everywhere else: a triangle below 2 level pixels per
+output pixel, a Hamming-windowed sinc above. The centre of gravity of every output pixel is then
+within 0.07 output pixels of where it should be.
 """
 
 import functools
@@ -21,7 +22,9 @@ from mhkd.errors import InputError
 from mhkd.wsi.sources import open_pixels
 
 OPEN_SLIDES = 8  # per process, see open_slide
-BLOCK_PX = 4096  # a region is put together from blocks that read no more level pixels than this per axis
+BLOCK_PX = (
+    4096  # a region is put together from blocks that read no more level pixels than this per axis
+)
 _LANCZOS_SUPPORT_PX, _SUPPORT_PX = 3, 1  # of the filters, in output pixels
 # A region may drift by this from the pixel grid, at its far end, and still count as lying on it.
 _ON_GRID_PX = 0.01
@@ -30,8 +33,8 @@ _ON_GRID_PX = 0.01
 class Slide:
     """One slide, read by position and resolution.
 
-    The file is opened on first use, once in every process: a Slide may be pickled and sent to workers, or
-    survive a fork.
+    The file is opened on first use, once in every process: a Slide may be pickled and sent to
+    workers, or survive a fork.
     """
 
     def __init__(self, path, slide_mpp=None):
@@ -54,7 +57,7 @@ class Slide:
 
     @property
     def pixels(self):
-        """The opened file. After a fork it is opened anew: file positions are shared with the parent."""
+        """The opened file; after a fork opened anew, since file positions are shared."""
         if self._pid != os.getpid():
             self._pixels = open_pixels(self.path)
             self._pid = os.getpid()
@@ -76,7 +79,8 @@ class Slide:
             return (self.slide_mpp, self.slide_mpp)
         if self.pixels.mpp is None:
             raise InputError(
-                f"{self.path}: does not record its resolution: give it in micrometres per pixel with "
+                f"{self.path}: does not record its resolution: give it in micrometres per pixel "
+                "with "
                 "--slide-mpp (slide_mpp in Python)"
             )
         return self.pixels.mpp
@@ -98,25 +102,29 @@ class Slide:
         return tuple(max(1, int(n * m / mpp + 1e-6)) for n, m in zip(self.size_px, self.mpp_xy))
 
     def read_region(self, x_px, y_px, width_px, height_px, mpp, from_base=True, resample="area"):
-        """Pixels of a rectangle at any resolution, right to less than half an output pixel everywhere.
+        """Pixels of a rectangle at any resolution, right to less than half an output pixel
+        everywhere.
 
         Args:
             x_px, y_px (float): the region's top left corner in base pixels; fractions count.
             width_px, height_px (int): size of the output.
             mpp (float): micrometres per output pixel, along both axes.
-            from_base (bool): resample from the base level, as datasets do, or from the nearest level that
-                is finer than ``mpp``: faster, and what the scanner's software made of it.
+            from_base (bool): resample from the base level, as datasets do, or from the nearest
+                level that is finer than ``mpp``: faster, and what the scanner's software made of
+                it.
             resample (str): "area" (mean of what a pixel covers) or "lanczos".
 
         Returns:
-            ndarray: uint8 RGB, shape (height_px, width_px, 3), white where there is no slide. Memory beyond
-            it is bounded, whatever the size.
+            ndarray: uint8 RGB, shape (height_px, width_px, 3), white where there is no slide.
+            Memory beyond it is bounded, whatever the size.
 
         Raises:
             InputError: no resolution known, a value that makes no sense, or damaged pixels.
         """
         if not all(math.isfinite(v) for v in (x_px, y_px, mpp)) or mpp <= 0:
-            raise InputError(f"{self.path}: cannot read at ({x_px}, {y_px}) px with {mpp} um per pixel")
+            raise InputError(
+                f"{self.path}: cannot read at ({x_px}, {y_px}) px with {mpp} um per pixel"
+            )
         if width_px < 1 or height_px < 1:
             raise InputError(f"{self.path}: a region of {width_px}x{height_px} px is empty")
         scales = tuple(mpp / m for m in self.mpp_xy)  # base pixels per output pixel
@@ -130,12 +138,18 @@ class Slide:
         out = np.empty((height_px, width_px, 3), np.uint8)
         for y0, y1 in y_axis.blocks():
             for x0, x1 in x_axis.blocks():
-                out[y0:y1, x0:x1] = self._block(downsample, x_axis, y_axis, (x0, x1), (y0, y1), resample)
+                out[y0:y1, x0:x1] = self._block(
+                    downsample, x_axis, y_axis, (x0, x1), (y0, y1), resample
+                )
         return out
 
     def _block(self, downsample, x_axis, y_axis, x_range, y_range, resample):
         size = (x_range[1] - x_range[0], y_range[1] - y_range[0])
-        exact = x_axis.whole and y_axis.whole and (resample == "area" or x_axis.scale == y_axis.scale == 1)
+        exact = (
+            x_axis.whole
+            and y_axis.whole
+            and (resample == "area" or x_axis.scale == y_axis.scale == 1)
+        )
         support = _LANCZOS_SUPPORT_PX if resample == "lanczos" else _SUPPORT_PX
         left, right, x_box = x_axis.window(x_range, 0 if exact else support)
         top, bottom, y_box = y_axis.window(y_range, 0 if exact else support)
@@ -184,7 +198,8 @@ class _Axis:
 
 
 def open_slide(path, slide_mpp=None):
-    """A :class:`Slide` of this process, one of the last few used; opened anew if the file has changed.
+    """A :class:`Slide` of this process, one of the last few used; opened anew if the file has
+    changed.
 
     Args:
         path (str): slide.

@@ -1,8 +1,8 @@
 """Opens a slide file and hands out windows of its pixels; everything format-specific ends here.
 
-OpenSlide comes first: it is the one reader that refuses damaged tiles instead of inventing pixels. libvips
-serves the TIFFs that OpenSlide does not take (striped, planar), Pillow plain PNG and JPEG. Both OpenSlide
-and libvips are reached through large-image.
+OpenSlide comes first: it is the one reader that refuses damaged tiles instead of inventing pixels.
+libvips serves the TIFFs that OpenSlide does not take (striped, planar), Pillow plain PNG and JPEG.
+Both OpenSlide and libvips are reached through large-image.
 """
 
 import logging
@@ -24,20 +24,27 @@ from mhkd.data.views import read_rgb
 from mhkd.errors import InputError
 
 TILE_CACHE_BYTES = 64 * 2**20  # decoded tiles, per process, all slides together
-OPENSLIDE_CACHE_BYTES = 16 * 2**20  # OpenSlide's own, per process: large-image's tiles may cut its tiles
-# Scanners do not go coarser; what a file claims beyond this is a print resolution (72 dpi is 353 um).
+OPENSLIDE_CACHE_BYTES = (
+    16 * 2**20
+)  # OpenSlide's own, per process: large-image's tiles may cut its tiles
+# Scanners do not go coarser; what a file claims beyond this is a print resolution (72 dpi is 353
+# um).
 MAX_SLIDE_MPP = 40.0
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG_JPEG = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 
-_tile_cache = cachetools.LRUCache(TILE_CACHE_BYTES, getsizeof=lambda v: getattr(v, "nbytes", sys.getsizeof(v)))
+_tile_cache = cachetools.LRUCache(
+    TILE_CACHE_BYTES, getsizeof=lambda v: getattr(v, "nbytes", sys.getsizeof(v))
+)
 _tile_cache_lock = threading.RLock()
 _openslide_cache = openslide.OpenSlideCache(OPENSLIDE_CACHE_BYTES)
 
 # By default large-image keeps libvips away from files by the end of their name; we go by content.
 large_image.config.setConfig("source_vips_ignored_names", "")
-logging.getLogger("large_image").setLevel(logging.CRITICAL)  # its errors reach the user through ours
+logging.getLogger("large_image").setLevel(
+    logging.CRITICAL
+)  # its errors reach the user through ours
 
 
 def open_pixels(path):
@@ -47,8 +54,8 @@ def open_pixels(path):
         path (str): whatever OpenSlide opens, a TIFF that libvips opens, PNG or JPEG.
 
     Returns:
-        TiledPixels or ImagePixels: with ``size_px`` (width, height), ``mpp`` ((x, y) micrometres per pixel
-        or None), ``downsamples`` (of its levels, ascending, powers of two from 1) and
+        TiledPixels or ImagePixels: with ``size_px`` (width, height), ``mpp`` ((x, y) micrometres
+        per pixel or None), ``downsamples`` (of its levels, ascending, powers of two from 1) and
         ``read(downsample, x, y, width, height)``.
 
     Raises:
@@ -74,13 +81,15 @@ def open_pixels(path):
             return TiledPixels(path, VipsFileTileSource(path, noCache=True))
         except (TileSourceError, ValueError, OSError) as e:
             raise InputError(
-                f"{path}: neither OpenSlide nor libvips can open this TIFF: it is damaged or cut short "
+                f"{path}: neither OpenSlide nor libvips can open this TIFF: it is damaged or cut "
+                "short "
                 "(copy it again), or compressed in a way they do not know (convert it)"
             ) from e
     if magic.startswith(_PNG_JPEG):
         return ImagePixels(path)
     raise InputError(
-        f"{path}: is no slide or image that OpenSlide, libvips or Pillow know, whatever its name says: "
+        f"{path}: is no slide or image that OpenSlide, libvips or Pillow know, whatever its name "
+        "says: "
         "convert it to a tiled pyramidal TIFF"
     )
 
@@ -96,7 +105,7 @@ def _reject_if_damaged(path):
 
 
 class TiledPixels:
-    """A slide opened by one of large-image's sources, read tile by tile from levels that really exist."""
+    """A slide that large-image opened, read tile by tile from levels that are in the file."""
 
     def __init__(self, path, source):
         self.path = path
@@ -119,12 +128,14 @@ class TiledPixels:
         """Pixels of one level.
 
         Args:
-            downsample (int): one of ``downsamples``; pixel (i, j) of that level covers the base pixels from
-                (i, j) * downsample to (i + 1, j + 1) * downsample.
-            x, y, width, height (int): the window in pixels of the level; it may lie outside the slide.
+            downsample (int): one of ``downsamples``; pixel (i, j) of that level covers the base
+                pixels from (i, j) * downsample to (i + 1, j + 1) * downsample.
+            x, y, width, height (int): the window in pixels of the level; it may lie outside the
+                slide.
 
         Returns:
-            ndarray: uint8 RGB, shape (height, width, 3), white outside the slide and where it has no data.
+            ndarray: uint8 RGB, shape (height, width, 3), white outside the slide and where it has
+                no data.
 
         Raises:
             InputError: a tile in the window is damaged.
@@ -141,14 +152,18 @@ class TiledPixels:
                 left, top = max(x0, tx * tile_w), max(y0, ty * tile_h)
                 right, bottom = min(x1, (tx + 1) * tile_w), min(y1, (ty + 1) * tile_h)
                 tile = self._tile(downsample, tx, ty)
-                tile = tile[top - ty * tile_h : bottom - ty * tile_h, left - tx * tile_w : right - tx * tile_w]
+                tile = tile[
+                    top - ty * tile_h : bottom - ty * tile_h,
+                    left - tx * tile_w : right - tx * tile_w,
+                ]
                 out[top - y : bottom - y, left - x : right - x] = _on_white(tile)
         return out
 
     def _tile(self, downsample, tx, ty):
         z = self._source.levels - 1 - (downsample.bit_length() - 1)
         try:
-            # applyStyle: no colour management, so that every reader of a slide sees the same pixels.
+            # applyStyle: no colour management, so that every reader of a slide sees the same
+            # pixels.
             tile = self._source.getTile(tx, ty, z, numpyAllowed="always", applyStyle=False)
         except (TileSourceError, openslide.OpenSlideError) as e:
             tile = None
@@ -176,7 +191,8 @@ class TiledPixels:
         self._channels = image.bands
         if image.format != "uchar" or image.bands > 4 or image.interpretation in ("cmyk", "lab"):
             raise InputError(
-                f"{self.path}: has {image.bands} channels of {image.format} ({image.interpretation}), not "
+                f"{self.path}: has {image.bands} channels of {image.format} "
+                f"({image.interpretation}), not "
                 "8-bit RGB: convert it to an RGB TIFF"
             )
 
@@ -203,10 +219,12 @@ class ImagePixels:
 
 
 def _on_white(tile):
-    """(h, w, 1 to 4) uint8, the last of an even number of channels being alpha, to RGB over white."""
+    """uint8 (h, w, 1 to 4) to RGB over white; the last of an even number of channels is alpha."""
     channels = tile.shape[2]
     colour = tile[..., : 1 if channels < 3 else 3]
     if channels % 2 == 0 and tile[..., -1].min() < 255:
         alpha = tile[..., -1:].astype(np.uint16)
         colour = ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
-    return colour if channels >= 3 else cv2.cvtColor(np.ascontiguousarray(colour), cv2.COLOR_GRAY2RGB)
+    return (
+        colour if channels >= 3 else cv2.cvtColor(np.ascontiguousarray(colour), cv2.COLOR_GRAY2RGB)
+    )
