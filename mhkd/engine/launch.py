@@ -1,6 +1,7 @@
 """``detectron2.engine.launch``, which insists on CUDA, for CPU processes as well."""
 
 import os
+import socket
 
 import torch
 from detectron2.engine import launch as detectron2_launch
@@ -14,6 +15,10 @@ def launch(main, num_processes: int, num_machines: int, machine_rank: int, dist_
     """
     if torch.cuda.is_available() or num_processes * num_machines == 1:
         return detectron2_launch(main, num_processes, num_machines, machine_rank, dist_url, args)
+    if dist_url == "auto":
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            dist_url = f"tcp://127.0.0.1:{s.getsockname()[1]}"
     # CPU processes would otherwise take all cores each.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, os.cpu_count() // num_processes)))
     world_size = num_processes * num_machines

@@ -225,8 +225,9 @@ def step_cfg(cfg: CfgNode, step: Step) -> CfgNode:
     """``cfg`` with SOLVER.MAX_ITER and STEPS those of one step, counted from its start."""
     cfg = cfg.clone()
     cfg.defrost()
-    cfg.SOLVER.MAX_ITER = step.end - step.start
-    cfg.SOLVER.STEPS = tuple(int(share * cfg.SOLVER.MAX_ITER) for share in cfg.MHKD.LR_STEPS)
+    iters = step.end - step.start
+    cfg.SOLVER.MAX_ITER = iters
+    cfg.SOLVER.STEPS = tuple(sorted({int(share * iters) for share in cfg.MHKD.LR_STEPS} - {0}))
     return cfg
 
 

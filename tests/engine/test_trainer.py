@@ -1,0 +1,285 @@
+"""The trainer for real: tiny networks, real files, real interruptions."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import mhkd
+import pytest
+import torch
+from detectron2.config import get_cfg
+from detectron2.engine import DefaultPredictor, HookBase
+from support import DISKS, REPO, tiny_config
+
+from mhkd.data.mapper import PairedResolutionMapper
+from mhkd.data.registrar import ensure_registered
+from mhkd.engine import DistillationTrainer, exported_cfg, load_network, prepare_datasets, score_trained
+from mhkd.errors import InputError
+
+STEPS = ["0_teacher", "1_basic", "2_adaptive", "3_local", "4_semantic"]
+
+
+class Killed(Exception):
+    pass
+
+
+class KillAfter(HookBase):
+    """Stands last among the hooks: dies when everything else has been done for an iteration."""
+
+    def __init__(self, iteration):
+        self.iteration = iteration
+
+    def after_step(self):
+        if self.trainer.iter == self.iteration:
+            raise Killed
+
+
+def train(cfg, resume=False, kill_after=None):
+    prepare_datasets(cfg)
+    torch.manual_seed(cfg.SEED)
+    trainer = DistillationTrainer(cfg)
+    if kill_after is not None:
+        trainer.register_hooks([KillAfter(kill_after)])
+        with pytest.raises(Killed):
+            trainer.train(resume)
+    else:
+        trainer.train(resume)
+    return trainer
+
+
+def final_weights(cfg, step="4_semantic"):
+    return torch.load(Path(cfg.OUTPUT_DIR, step, "model_final.pth"), weights_only=True)["model"]
+
+
+def assert_equal_weights(a, b):
+    assert a.keys() == b.keys()
+    different = [k for k in a if not torch.equal(a[k], b[k])]
+    assert not different
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, disks_root):
+    """One uninterrupted training of all steps, shared by the tests that only look at it."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("DETECTRON2_DATASETS", str(disks_root))
+    cfg = tiny_config(tmp_path_factory.mktemp("trained"), DISKS)
+    train(cfg)
+    yield cfg
+    patch.undo()
+
+
+def test_every_step_leaves_what_the_contract_says(trained):
+    out = Path(trained.OUTPUT_DIR)
+    for step in STEPS:
+        network = "teacher" if step == "0_teacher" else "student"
+        report = json.loads((out / step / "stage.json").read_text())
+        assert report["step"] == step and report["seconds"] > 0
+        scored = {"teacher", "direct"} if network == "teacher" else {"student"}
+        assert set(report["results"]) == scored
+        for scores in report["results"].values():
+            assert {"AP", "AP50", "AP75", "AR"} <= set(scores)
+        assert (out / step / network / "model_final.pth").is_file()
+        assert (out / step / network / "config.yaml").is_file()
+    newest = torch.load(out / "student" / "model_final.pth", weights_only=True)["model"]
+    last = torch.load(out / "4_semantic" / "student" / "model_final.pth", weights_only=True)["model"]
+    assert_equal_weights(newest, last)
+    assert not (out / "checkpoint.pth").exists()
+    assert not list(out.rglob("*.tmp"))
+
+
+def test_every_loss_is_logged_on_its_own(trained):
+    lines = [json.loads(x) for x in Path(trained.OUTPUT_DIR, "metrics.json").read_text().splitlines()]
+    logged = set().union(*lines)
+    for name in ("loss_local", "teacher/loss_cls", "student/loss_rpn_loc", "output/loss_cls", "bbox/AP50"):
+        assert name in logged
+    last = next(x for x in lines if x["iteration"] == 9 and "total_loss" in x)
+    assert last["stage"] == 4 and "lr" in last and "time" in last
+
+
+@pytest.mark.parametrize("kill_after", [4, 7, 9])  # 4: inside step 2; 7: at step 3's end; 9: at the end
+def test_interrupted_and_resumed_equals_uninterrupted(trained, disks_cfg, kill_after):
+    disks_cfg.SOLVER.CHECKPOINT_PERIOD = 1
+    train(disks_cfg, kill_after=kill_after)
+    train(disks_cfg, resume=True)
+    assert_equal_weights(final_weights(trained), final_weights(disks_cfg))
+
+
+def test_killed_before_a_step_was_scored_finishes_it_first(trained, disks_cfg):
+    disks_cfg.MHKD.STAGE = 1
+    train(disks_cfg)
+    done = Path(disks_cfg.OUTPUT_DIR, "1_basic", "stage.json")
+    done.unlink()
+    disks_cfg.MHKD.STAGE = 4
+    train(disks_cfg, resume=True)
+    assert json.loads(done.read_text())["results"]["student"].keys() >= {"AP", "AP50"}
+    assert_equal_weights(final_weights(trained), final_weights(disks_cfg))
+
+
+def test_frozen_teacher_is_bit_identical_after_its_steps(trained):
+    before, offline, online = (final_weights(trained, s) for s in ("0_teacher", "2_adaptive", "4_semantic"))
+    teacher = [k for k in before if k.startswith("teacher.")]
+    assert all(torch.equal(before[k], offline[k]) for k in teacher)
+    backbone = [k for k in teacher if k.startswith("teacher.backbone.")]
+    assert all(torch.equal(before[k], online[k]) for k in backbone)
+    assert not all(torch.equal(before[k], online[k]) for k in teacher)
+
+
+def test_exported_student_loads_in_default_predictor_without_a_teacher(trained):
+    folder = Path(trained.OUTPUT_DIR, "student")
+    cfg = get_cfg()
+    mhkd.add_mhkd_config(cfg)
+    cfg.merge_from_file(str(folder / "config.yaml"))
+    predictor = DefaultPredictor(cfg)
+    assert type(predictor.model).__name__ == "GeneralizedRCNN"
+    names = {n.split(".")[0] for n, _ in predictor.model.named_parameters()}
+    assert names == {"backbone", "proposal_generator", "roi_heads"}
+    saved = torch.load(folder / "model_final.pth", weights_only=True)["model"]
+    assert_equal_weights(saved, predictor.model.state_dict())
+    assert cfg.MHKD.CLASSES == ["disk"] and cfg.INPUT.LR_FACTOR == 4
+    assert cfg.MHKD.LR_MPP == pytest.approx(2.0)
+
+    # On an LR image it finds what evaluation finds on the dataset, in that image's own pixels.
+    ensure_registered(["disks_val"])
+    from detectron2.data import DatasetCatalog
+
+    from mhkd.data.views import read_view
+
+    entry = DatasetCatalog.get("disks_val")[0]
+    found = predictor(read_view(entry, "lr", 4)[:, :, ::-1])["instances"]
+    with torch.no_grad():
+        scored = predictor.model([PairedResolutionMapper(cfg, False)(entry)])[0]["instances"]
+    assert found.image_size == (32, 32) and scored.image_size == (128, 128)
+    assert len(found) > 0
+    torch.testing.assert_close(found.pred_boxes.tensor * 4, scored.pred_boxes.tensor)
+    torch.testing.assert_close(found.scores, scored.scores)
+
+
+def test_a_step_without_bfa_exports_a_student_without_bfa(trained):
+    cfg = exported_cfg(Path(trained.OUTPUT_DIR, "1_basic", "student"), device="cpu")
+    assert not cfg.MODEL.BFA.ENABLED
+    model = DefaultPredictor(cfg).model
+    assert not any("bfa" in n for n, _ in model.named_parameters())
+
+
+def test_any_training_checkpoint_converts(trained):
+    for step in ("1_basic", "4_semantic"):
+        exported = load_network(trained, "student", Path(trained.OUTPUT_DIR, step, "student/model_final.pth"))
+        converted = load_network(trained, "student", Path(trained.OUTPUT_DIR, step, "model_final.pth"))
+        assert_equal_weights(exported.state_dict(), converted.state_dict())
+
+
+def test_eval_only_scores_equal_those_of_training(trained):
+    cfg = trained.clone()
+    for which, step in (("student", "4_semantic"), ("teacher", "0_teacher"), ("direct", "0_teacher")):
+        cfg.MHKD.EVAL = which
+        report = json.loads(Path(cfg.OUTPUT_DIR, step, "stage.json").read_text())
+        assert score_trained(cfg) == pytest.approx(report["results"][which], nan_ok=True)
+    cfg.MHKD.EVAL = "both"
+    with pytest.raises(InputError, match="both.*student"):
+        score_trained(cfg)
+
+
+def test_a_given_teacher_skips_step_0(trained, disks_cfg):
+    disks_cfg.MODEL.TEACHER.WEIGHTS = str(Path(trained.OUTPUT_DIR, "0_teacher/teacher/model_final.pth"))
+    disks_cfg.MHKD.STAGE = 1
+    train(disks_cfg)
+    assert not Path(disks_cfg.OUTPUT_DIR, "0_teacher").exists()
+    mine, theirs = final_weights(disks_cfg, "1_basic"), final_weights(trained, "0_teacher")
+    assert all(torch.equal(mine[k], theirs[k]) for k in theirs if k.startswith("teacher."))
+
+
+def test_accumulated_batches_equal_one_large_batch(disks_cfg, tmp_path):
+    """Two batches of one image or one of two: the same images, and the detection losses average."""
+    disks_cfg.MHKD.STAGE = 0
+    disks_cfg.MHKD.TEACHER_ITERS = 1
+    disks_cfg.SOLVER.ACCUMULATE_BATCHES = 2
+    trainer = DistillationTrainer(disks_cfg)
+    prepare_datasets(disks_cfg)
+    trainer.iter, trainer.step = 0, trainer.steps[0]
+    trainer.enter_step(trainer.steps[0])
+    batches = list(trainer._batches)
+    assert [len(b) for b in batches] == [1, 1]
+    disks_cfg.SOLVER.ACCUMULATE_BATCHES, disks_cfg.SOLVER.IMS_PER_BATCH = 1, 2
+    trainer.enter_step(trainer.steps[0])
+    (batch,) = list(trainer._batches)
+    for accumulated, large in zip(batches, batch):
+        assert torch.equal(accumulated[0]["image"], large["image"])
+
+
+def test_mixed_precision_trains_and_keeps_float32_weights(disks_cfg):
+    disks_cfg.SOLVER.AMP.ENABLED = True
+    disks_cfg.MHKD.STUDENT_ITERS = 4
+    train(disks_cfg)
+    weights = final_weights(disks_cfg)
+    assert all(w.dtype == torch.float32 and torch.isfinite(w).all() for w in weights.values())
+
+
+# --- Bad input -------------------------------------------------------------------------------------
+
+
+def test_an_output_dir_with_a_training_is_not_overwritten(trained):
+    with pytest.raises(InputError, match="holds a training already.*--resume"):
+        train(trained)
+
+
+def test_resuming_with_other_settings_is_refused(trained):
+    other = trained.clone()
+    other.MHKD.SCHEDULE = "offline"
+    with pytest.raises(InputError, match="other settings: 3_local had teacher_trains"):
+        train(other, resume=True)
+
+
+def test_everything_finished_is_no_work(trained):
+    before = Path(trained.OUTPUT_DIR, "4_semantic", "model_final.pth").stat().st_mtime_ns
+    train(trained, resume=True)
+    assert Path(trained.OUTPUT_DIR, "4_semantic", "model_final.pth").stat().st_mtime_ns == before
+
+
+def test_predecessors_weights_gone_or_cut_short(disks_cfg):
+    disks_cfg.MHKD.STAGE = 1
+    train(disks_cfg)
+    disks_cfg.MHKD.STAGE = 2
+    final = Path(disks_cfg.OUTPUT_DIR, "1_basic", "model_final.pth")
+    content = final.read_bytes()
+    final.write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match="1_basic.model_final.pth.*cut short"):
+        train(disks_cfg, resume=True)
+    final.unlink()
+    with pytest.raises(InputError, match="1_basic.model_final.pth.*missing"):
+        train(disks_cfg, resume=True)
+
+
+def test_teacher_of_another_architecture(trained, disks_cfg):
+    disks_cfg.MODEL.TEACHER.WEIGHTS = str(Path(trained.OUTPUT_DIR, "student/model_final.pth"))
+    with pytest.raises(InputError, match="student.model_final.pth: weights of another architecture"):
+        train(disks_cfg)
+    disks_cfg.MODEL.TEACHER.WEIGHTS = "nowhere.pth"
+    with pytest.raises(InputError, match="nowhere.pth: no such checkpoint"):
+        train(disks_cfg)
+
+
+def test_number_of_classes_must_fit(disks_cfg):
+    disks_cfg.MODEL.ROI_HEADS.NUM_CLASSES = 5
+    with pytest.raises(InputError, match="1 classes.*NUM_CLASSES to 1"):
+        prepare_datasets(disks_cfg)
+
+
+# --- More processes --------------------------------------------------------------------------------
+
+
+def test_two_processes_train_through_stage_transitions(disks_cfg, disks_root, tmp_path):
+    disks_cfg.SOLVER.IMS_PER_BATCH = 2
+    config = tmp_path / "config.yaml"
+    config.write_text(disks_cfg.dump())
+    result = subprocess.run(
+        [sys.executable, REPO / "projects/MHKD/train_net.py", "--config-file", config, "--num-gpus", "2",
+         "--dist-url", "auto"],
+        capture_output=True, text=True, cwd=REPO,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "find_unused_parameters" not in result.stderr
+    out = Path(disks_cfg.OUTPUT_DIR)
+    assert [s for s in STEPS if (out / s / "stage.json").is_file()] == STEPS
+    lines = (out / "metrics.json").read_text().splitlines()
+    assert max(json.loads(line)["iteration"] for line in lines) == 9
