@@ -6,6 +6,7 @@ from mhkd.data.registrar import (
     ensure_registered,
     register_folders,
 )
+from mhkd.data.slides import register_slides, slides_to_coco, split_by_slide, write_coco
 from mhkd.data.views import read_view
 
 __all__ = [
@@ -14,4 +15,8 @@ __all__ = [
     "ensure_registered",
     "read_view",
     "register_folders",
+    "register_slides",
+    "slides_to_coco",
+    "split_by_slide",
+    "write_coco",
 ]

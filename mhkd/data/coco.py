@@ -8,8 +8,8 @@ from collections import Counter
 
 from detectron2.structures import BoxMode
 
-from mhkd.data.views import image_size
 from mhkd.errors import InputError
+from mhkd.wsi.images import image_size
 
 IMAGE_KEYS = ("id", "file_name", "width", "height")
 ANNOTATION_KEYS = ("id", "image_id", "category_id", "bbox")

@@ -79,10 +79,15 @@ def network_weights(checkpoint: dict, network: str) -> dict:
 
 
 def export_cfg(cfg: CfgNode, network: str, bfa: bool = False) -> CfgNode:
-    """A config that builds ``network`` ("teacher" or "student") alone, with what it is for recorded."""
+    """A config that builds ``network`` ("teacher" or "student") alone, with what it is for recorded.
+
+    Args:
+        cfg: of the training, or exported before.
+    """
     out = student_cfg(cfg, bfa) if network == "student" else teacher_cfg(cfg)
-    metadata = MetadataCatalog.get(cfg.DATASETS.TRAIN[0]) if cfg.DATASETS.TRAIN else None
-    out.MHKD.CLASSES = list(getattr(metadata, "thing_classes", cfg.MHKD.CLASSES))
+    for name in cfg.DATASETS.TRAIN[:1]:
+        metadata = MetadataCatalog.get(name)
+        out.MHKD.CLASSES = list(metadata.get("thing_classes", cfg.MHKD.CLASSES))
     return out
 
 
@@ -147,6 +152,26 @@ def load_network(cfg: CfgNode, network: str, path: str | os.PathLike) -> nn.Modu
     module = build_model(export_cfg(cfg, network, bfa))
     load_weights(module, weights, path)
     return module.eval()
+
+
+def export_checkpoint(path: str | os.PathLike, folder: str | os.PathLike, network: str) -> Path:
+    """Take ``network`` ("teacher" or "student") out of a training checkpoint, which has its config.
+
+    Returns:
+        The path of the weights, see :func:`export_network`.
+
+    Raises:
+        InputError: not a training checkpoint.
+    """
+    checkpoint = load_file(path)
+    if "cfg" not in checkpoint:
+        raise InputError(f"{path}: not a training checkpoint (OUTPUT_DIR/<step>/model_final.pth)")
+    cfg = get_cfg()
+    add_mhkd_config(cfg)
+    cfg.merge_from_other_cfg(type(cfg).load_cfg(checkpoint["cfg"]))
+    cfg = export_cfg(cfg, network, checkpoint["bfa"])
+    cfg.MHKD.CLASSES, cfg.MHKD.LR_MPP = checkpoint["classes"], checkpoint["lr_mpp"]
+    return export_network(network_weights(checkpoint, network), cfg, folder)
 
 
 def _is_bfa(parameter_name: str) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from detectron2.config import CfgNode
+from detectron2.data import MetadataCatalog
 from detectron2.engine import SimpleTrainer, TrainerBase, create_ddp_model, default_writers, hooks
 from detectron2.modeling import build_model
 from detectron2.solver import build_lr_scheduler, build_optimizer
@@ -16,6 +17,7 @@ from ..data.loader import build_train_loader
 from ..errors import InputError
 from ..schedule import Step, check_stage, get_schedule, plan_steps
 from .checkpoint import load_file, load_weights, network_weights, save_atomically
+from .evaluation import dataset_lr_mpp
 from .hooks import PeriodicCheckpoint, PeriodicEval, StageTransition
 
 logger = logging.getLogger(__name__)
@@ -213,6 +215,8 @@ class DistillationTrainer(TrainerBase):
             "stage": self.step.position,
             "bfa": self.step.stage.bfa,
             "cfg": self.cfg.dump(),
+            "classes": list(MetadataCatalog.get(self.cfg.DATASETS.TRAIN[0]).thing_classes),
+            "lr_mpp": dataset_lr_mpp(self.cfg),
         }
         if within_step:
             data["optimizer"] = self.optimizer.state_dict()

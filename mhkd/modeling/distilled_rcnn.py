@@ -191,8 +191,9 @@ def teacher_cfg(cfg: CfgNode) -> CfgNode:
 def student_cfg(cfg: CfgNode, bfa: bool = False) -> CfgNode:
     """The config of the student alone: ``GeneralizedRCNN`` with a ``StudentBackbone``."""
     cfg = teacher_cfg(cfg)
-    cfg.MODEL.STUDENT.BACKBONE = cfg.MODEL.BACKBONE.NAME
-    cfg.MODEL.BACKBONE.NAME = "StudentBackbone"
+    if cfg.MODEL.BACKBONE.NAME != "StudentBackbone":  # else: the config of an exported student
+        cfg.MODEL.STUDENT.BACKBONE = cfg.MODEL.BACKBONE.NAME
+        cfg.MODEL.BACKBONE.NAME = "StudentBackbone"
     cfg.MODEL.BFA.ENABLED = bfa
     return cfg
 

@@ -99,7 +99,9 @@ class Slide:
         Returns:
             tuple[int, int]: width and height in whole pixels that lie on the slide, at least 1.
         """
-        return tuple(max(1, int(n * m / mpp + 1e-6)) for n, m in zip(self.size_px, self.mpp_xy))
+        return tuple(
+            max(1, int(n * m / mpp + 1e-6)) for n, m in zip(self.size_px, self.mpp_xy, strict=True)
+        )
 
     def read_region(self, x_px, y_px, width_px, height_px, mpp, from_base=True, resample="area"):
         """Pixels of a rectangle at any resolution, right to less than half an output pixel

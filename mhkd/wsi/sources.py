@@ -20,8 +20,8 @@ from large_image.exceptions import TileSourceError
 from large_image_source_openslide import OpenslideFileTileSource
 from large_image_source_vips import VipsFileTileSource
 
-from mhkd.data.views import read_rgb
 from mhkd.errors import InputError
+from mhkd.wsi.images import read_rgb
 
 TILE_CACHE_BYTES = 64 * 2**20  # decoded tiles, per process, all slides together
 OPENSLIDE_CACHE_BYTES = (

@@ -5,13 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import mhkd
 import pytest
 import torch
+from click.testing import CliRunner
 from detectron2.config import get_cfg
 from detectron2.engine import DefaultPredictor, HookBase
 from support import DISKS, REPO, tiny_config
 
+from mhkd.cli import main
 from mhkd.data.mapper import PairedResolutionMapper
 from mhkd.data.registrar import ensure_registered
 from mhkd.engine import DistillationTrainer, exported_cfg, load_network, prepare_datasets, score_trained
@@ -167,6 +170,34 @@ def test_any_training_checkpoint_converts(trained):
         exported = load_network(trained, "student", Path(trained.OUTPUT_DIR, step, "student/model_final.pth"))
         converted = load_network(trained, "student", Path(trained.OUTPUT_DIR, step, "model_final.pth"))
         assert_equal_weights(exported.state_dict(), converted.state_dict())
+
+
+def test_mhkd_export_equals_what_training_exported(trained, tmp_path):
+    step = Path(trained.OUTPUT_DIR, "2_adaptive")
+    result = CliRunner().invoke(main, ["export", str(step / "model_final.pth"), "--out", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    mine, theirs = exported_cfg(tmp_path), exported_cfg(step / "student")
+    mine.MODEL.WEIGHTS = theirs.MODEL.WEIGHTS = ""
+    assert mine == theirs
+    files = (tmp_path / "model_final.pth", step / "student" / "model_final.pth")
+    assert_equal_weights(*(torch.load(f, weights_only=True)["model"] for f in files))
+
+    result = CliRunner().invoke(main, ["export", str(files[0]), "--out", str(tmp_path)])
+    assert result.exit_code == 2 and "not a training checkpoint" in result.output
+
+
+def test_overlays_and_curves_of_a_training(trained, tmp_path):
+    student = str(Path(trained.OUTPUT_DIR, "student"))
+    arguments = ["overlay", "--student", student, "--dataset", "disks_val", "--out", str(tmp_path)]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    assert len(list(tmp_path.glob("*.png"))) == 2
+    result = CliRunner().invoke(main, ["curves", trained.OUTPUT_DIR])
+    assert result.exit_code == 0, result.output
+    assert cv2.imread(str(Path(trained.OUTPUT_DIR, "curves.png"))).shape[0] > 300
+    arguments[4] = "disks_nowhere"
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2 and "disks_nowhere" in result.output
 
 
 def test_eval_only_scores_equal_those_of_training(trained):

@@ -1,0 +1,103 @@
+"""``mhkd``: the project's one command-line program."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from . import __version__
+from .errors import InputError
+
+
+class _Group(click.Group):
+    """Bad input is one clear line and a non-zero exit, not a traceback."""
+
+    def invoke(self, ctx):
+        try:
+            return super().invoke(ctx)
+        except InputError as e:
+            click.echo(f"mhkd: error: {e}", err=True)
+            sys.exit(2)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mhkd")
+def main():
+    """Find glomeruli in low-resolution kidney slides with a detector that a high-resolution one taught.
+
+    Training itself is Detectron2's way: `make train`, or projects/MHKD/train_net.py.
+    """
+
+
+folder = click.Path(file_okay=False, path_type=Path)
+existing = click.Path(exists=True, path_type=Path)
+
+
+@main.command()
+@click.option("--out", type=folder, default="output/demo", show_default=True)
+@click.option("--seed", default=0, show_default=True)
+def demo(out, seed):
+    """Slides, teacher, four steps, LR-only student, table and pictures; about 12 minutes on 2 cores.
+
+    Stopped, it goes on where it was. Everything is written below OUT.
+    """
+    from .demo import run_demo
+
+    run_demo(out, seed)
+
+
+@main.command("make-slides")
+@click.argument("out", type=folder)
+@click.option("-n", "--num-slides", default=4, show_default=True)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--size-px", default=4096, show_default=True, help="Width and height at base level.")
+@click.option("--mpp", default=1.0, show_default=True, help="Micrometres per base pixel.")
+@click.option("--workers", default=1, show_default=True)
+def make_slides_command(out, num_slides, seed, size_px, mpp, workers):
+    """Draw kidney-like slides with annotations: pyramidal TIFF and QuPath GeoJSON."""
+    from .data.synthetic import make_slides
+
+    for path in make_slides(out, num_slides, seed=seed, size_px=size_px, mpp=mpp, workers=workers):
+        click.echo(path)
+
+
+@main.command()
+@click.option("--student", type=existing, required=True, help="Folder of an exported student.")
+@click.option("--dataset", help="A dataset's name, e.g. kidney_roi_val.")
+@click.option("--dataset-of", type=existing, help="Take DATASETS.TEST of this config instead.")
+@click.option("--out", type=folder, required=True, help="Folder for the pictures.")
+@click.option("--score-threshold", default=0.5, show_default=True)
+@click.option("--limit", type=int, help="At most so many pictures.")
+@click.option("--device", default="", help="cpu, cuda, ...; default: CUDA if there is one.")
+def overlay(student, dataset, dataset_of, out, score_threshold, limit, device):
+    """Draw what a student finds on LR: HR beside LR, false positives red, false negatives yellow."""
+    from .engine.predict import overlay_dataset, test_sets
+
+    if not dataset and not dataset_of:
+        raise click.UsageError("give --dataset or --dataset-of")
+    for name in [dataset] if dataset else test_sets(dataset_of):
+        paths = overlay_dataset(student, name, out, score_threshold, limit, device)
+        click.echo(f"{len(paths)} pictures in {out}")
+
+
+@main.command()
+@click.argument("output_dirs", nargs=-1, required=True, type=existing)
+@click.option("--out", type=click.Path(path_type=Path), help="Default: curves.png in the first folder.")
+def curves(output_dirs, out):
+    """Draw losses and scores over the iterations of one or more trainings."""
+    from .engine.predict import draw_curves
+
+    out = out or output_dirs[0] / "curves.png"
+    draw_curves({d.name: d for d in output_dirs}, out)
+    click.echo(out)
+
+
+@main.command()
+@click.argument("checkpoint", type=existing)
+@click.option("--out", type=folder, required=True, help="Folder for model_final.pth and config.yaml.")
+@click.option("--network", type=click.Choice(["student", "teacher"]), default="student", show_default=True)
+def export(checkpoint, out, network):
+    """Take the student (or the teacher) out of any training checkpoint."""
+    from .engine.checkpoint import export_checkpoint
+
+    click.echo(export_checkpoint(checkpoint, out, network))
