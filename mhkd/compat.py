@@ -19,6 +19,7 @@ if not hasattr(PIL.Image, "LINEAR"):
 # Messages about our dependencies' own age, which no user of this project can act upon.
 warnings.filterwarnings("ignore", message=".*pkg_resources is deprecated.*")
 warnings.filterwarnings("ignore", message=".*torch.meshgrid.*indexing.*")
+warnings.filterwarnings("ignore", message=".*torch.jit.script.*is deprecated.*")
 
 
 def _stub_c_extension():

@@ -1,0 +1,138 @@
+"""``mhkd demo``: the whole method on drawn slides, small enough for two CPU cores."""
+
+import json
+import logging
+import os
+from pathlib import Path
+
+import click
+from detectron2.config import get_cfg
+from detectron2.utils.logger import setup_logger
+
+from .config import add_mhkd_config
+from .data.slides import slides_to_coco, split_by_slide, write_coco
+from .data.synthetic import make_slides
+from .engine import DistillationTrainer, prepare_datasets
+from .engine.hooks import write_json
+from .engine.predict import draw_curves, overlay_dataset
+from .errors import InputError
+from .visualization import plot_stage_ap
+
+CONFIG = Path(__file__).parents[1] / "projects/MHKD/configs/Demo/mhkd_R18_FPN_cpu.yaml"
+SLIDES = {"train": 8, "val": 4}
+SLIDE_SIZE_PX, NUM_GLOMERULI = 3072, (18, 28)
+CLASSES = ["normal", "sclerotic"]
+HR_MPP, LR_FACTOR, TILE_SIZE_PX = 2.0, 4, 512
+TITLES = {
+    "teacher_hr": "teacher on HR",
+    "direct_lr": "teacher fed with LR (direct)",
+    "lr_only": "student trained on LR alone",
+    "stage1": "student after step 1, basic features",
+    "stage2": "student after step 2, adaptive features",
+    "stage3": "student after step 3, local features",
+    "stage4": "student after step 4, output",
+}
+METRICS = ("AP", "AP50", "AP75", "AR")
+
+
+def run_demo(out: Path, seed: int = 0, options: tuple = ()) -> dict:
+    """Draw slides, train teacher and student, score and draw what they find.
+
+    Finished parts are kept, so that a demo that was stopped goes on.
+
+    Args:
+        out: folder for everything: ``results.json``, ``results.md``, ``curves.png``, ``overlays/``.
+        seed: of slides and training.
+        options: config overrides, KEY VALUE ...
+
+    Returns:
+        The content of ``results.json``: see :data:`TITLES` for its keys.
+    """
+    if not CONFIG.is_file():
+        raise InputError(f"{CONFIG}: missing; run the demo from a clone of the project")
+    os.environ["DETECTRON2_DATASETS"] = str(out / "data")
+    _heading(f"1/4 Slides: {sum(SLIDES.values())} of {SLIDE_SIZE_PX} px at 1 um/px, in {out}/slides")
+    make_dataset(out, seed)
+    _heading("2/4 The teacher on HR, then the student's four steps on LR")
+    trained = train(out / "mhkd", "mhkd", seed, options)
+    _heading("3/4 For comparison: the same student trained on LR alone, for as many iterations")
+    alone = train(out / "lr_only", "none", seed, options)
+    _heading("4/4 Table and pictures")
+    results = collect(trained, alone)
+    write_json(results, out / "results.json")
+    (out / "results.md").write_text(markdown(results))
+    draw_curves({"mhkd": out / "mhkd", "lr_only": out / "lr_only"}, out / "curves.png")
+    plot_stage_ap(results, out / "stages.png")
+    overlay_dataset(out / "mhkd/student", "demo_val", out / "overlays", limit=8, device="cpu")
+    click.echo("\n" + markdown(results))
+    click.echo(f"Pictures: {out}/overlays/*.png, {out}/curves.png, {out}/stages.png")
+    return results
+
+
+def make_dataset(out: Path, seed: int) -> None:
+    """Slides in ``out/slides``, the dataset "demo" (tiles that are read from them) in ``out/data``."""
+    paths = make_slides(
+        out / "slides",
+        sum(SLIDES.values()),
+        seed=seed,
+        size_px=SLIDE_SIZE_PX,
+        num_glomeruli=NUM_GLOMERULI,
+    )
+    for split, slides in split_by_slide([str(p) for p in paths], SLIDES, seed).items():
+        content = slides_to_coco(
+            slides, mpp=HR_MPP, lr_factor=LR_FACTOR, tile_size_px=TILE_SIZE_PX, classes=CLASSES
+        )
+        click.echo(
+            f"demo_{split}: {len(slides)} slides, {len(content['images'])} tiles, "
+            f"{len(content['annotations'])} annotated glomeruli"
+        )
+        write_coco(content, str(out / "data" / "demo" / f"annotations_{split}.json"))
+
+
+def train(output_dir: Path, schedule: str, seed: int, options: tuple = ()) -> list[dict]:
+    """Train ``schedule`` with the demo's config; returns every step's ``stage.json``."""
+    cfg = get_cfg()
+    add_mhkd_config(cfg)
+    cfg.merge_from_file(str(CONFIG))
+    cfg.merge_from_list(
+        [*options, "OUTPUT_DIR", str(output_dir), "MHKD.SCHEDULE", schedule, "SEED", seed]
+    )
+    prepare_datasets(cfg)
+    logger = setup_logger(str(output_dir))
+    setup_logger(str(output_dir), name="mhkd")
+    DistillationTrainer(cfg).train(resume=True)
+    for handler in list(logger.handlers):  # the next training logs to its own folder
+        logger.removeHandler(handler)
+    logging.getLogger("mhkd").handlers.clear()
+    return [json.loads(p.read_text()) for p in sorted(output_dir.glob("*/stage.json"))]
+
+
+def collect(trained: list[dict], alone: list[dict]) -> dict:
+    """Scores (percent) and seconds of training of each row of the table."""
+
+    def row(report, which):
+        scores = {k: round(v, 2) for k, v in report["results"][which].items()}
+        return {**scores, "seconds": report["seconds"]}
+
+    teacher, *steps = trained
+    rows = {
+        "teacher_hr": row(teacher, "teacher"),
+        "direct_lr": {**row(teacher, "direct"), "seconds": 0.0},  # the same weights
+        "lr_only": row(alone[0], "student"),
+    }
+    rows.update({f"stage{k}": row(step, "student") for k, step in enumerate(steps, 1)})
+    return rows
+
+
+def markdown(results: dict) -> str:
+    """The table, with the scores of each class."""
+    classes = [k for k in results["teacher_hr"] if k.startswith("AP-")]
+    columns = [*METRICS, *classes, "seconds"]
+    lines = [f"| | {' | '.join(columns)} |", f"|---|{'---:|' * len(columns)}"]
+    for key, scores in results.items():
+        lines.append(f"| {TITLES[key]} | {' | '.join(f'{scores[c]:.1f}' for c in columns)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _heading(text: str) -> None:
+    click.secho(f"\n=== {text}", bold=True)
