@@ -154,10 +154,8 @@ def _register(name, json_file):
     meta.set(
         annotation_file=json_file, image_root=os.path.dirname(json_file), evaluator_type="coco"
     )
-    if "@" not in name:
-        # COCO evaluation reads this file as it is. A merged dataset has none: Detectron2 then makes
-        # the ground truth from the dataset dicts, which are merged.
-        meta.json_file = json_file
+    # No json_file: evaluators then make the ground truth from the dataset dicts, where classes are
+    # merged and the keys that an annotation file may lack (area, iscrowd) are filled in.
     return True
 
 
