@@ -1,17 +1,20 @@
 import json
 import os
 
+import mhkd  # noqa: F401  (before Detectron2)
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-import mhkd  # noqa: F401  (first)
+# isort: split
+from mhkd.data import check_dataset, check_split_disjoint, ensure_registered, register_folders
+from mhkd.errors import InputError
+
 from detectron2.data import DatasetCatalog, MetadataCatalog, get_detection_dataset_dicts
 from detectron2.evaluation import COCOEvaluator
 from detectron2.structures import Boxes, Instances
-from mhkd.data import check_dataset, check_split_disjoint, ensure_registered, register_folders
-from mhkd.errors import InputError
 
 
 def coco(**changes):

@@ -3,16 +3,16 @@ import os
 import pickle
 from pathlib import Path
 
+import mhkd  # noqa: F401  (first)
+from mhkd.errors import InputError
+from mhkd.wsi.slide import Slide, open_slide
+
 import numpy as np
 import openslide
 import pytest
 import pyvips
 import tifftools
 from PIL import Image
-
-import mhkd  # noqa: F401  (first)
-from mhkd.errors import InputError
-from mhkd.wsi.slide import Slide, open_slide
 
 SLIDES = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "slides"
 CMU = SLIDES / "cmu-1-small-region.svs"
@@ -127,7 +127,7 @@ def test_blocks_leave_no_seams(noise_tiff, monkeypatch):
         Slide(noise_tiff).read_region(11.3, 4.8, 200, 150, 0.5 * s, resample=f) for s, f in CASES
     ]
     monkeypatch.setattr("mhkd.wsi.slide.BLOCK_PX", 100)
-    for (s, f), want in zip(CASES, whole):
+    for (s, f), want in zip(CASES, whole, strict=True):
         got = Slide(noise_tiff).read_region(11.3, 4.8, 200, 150, 0.5 * s, resample=f)
         assert np.abs(got.astype(int) - want).max() <= 2  # Pillow rounds twice
 
