@@ -10,9 +10,8 @@ before Detectron2::
     mhkd.add_mhkd_config(cfg)
 """
 
-from . import compat  # noqa: F401  (first: patches what Detectron2 imports)
-from . import modeling  # noqa: F401  (registers meta-architecture and backbone)
+from . import compat, modeling  # compat first: it patches what Detectron2 imports
 from .config import add_mhkd_config
 
 __version__ = "0.1.0"
-__all__ = ["add_mhkd_config", "modeling", "__version__"]
+__all__ = ["add_mhkd_config", "compat", "modeling", "__version__"]

@@ -4,9 +4,9 @@ A position in a schedule is a *stage* number: 0 is always the teacher's own trai
 student's steps. Losses are those of :class:`mhkd.modeling.DistilledRCNN`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Mapping
 
 from .errors import InputError
 

@@ -3,8 +3,9 @@
 import json
 from pathlib import Path
 
-import cv2
 import mhkd  # noqa: F401  (before Detectron2, which it prepares)
+
+import cv2
 import numpy as np
 from detectron2.config import get_cfg
 

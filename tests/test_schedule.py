@@ -1,7 +1,5 @@
 from dataclasses import replace
 
-import pytest
-
 from mhkd.errors import InputError
 from mhkd.schedule import (
     HEADS,
@@ -12,6 +10,8 @@ from mhkd.schedule import (
     get_schedule,
     plan_steps,
 )
+
+import pytest
 
 
 def test_mhkd_is_the_papers_four_steps():

@@ -6,10 +6,10 @@ import math
 import os
 from collections import Counter
 
-from detectron2.structures import BoxMode
-
 from mhkd.errors import InputError
 from mhkd.wsi.images import image_size
+
+from detectron2.structures import BoxMode
 
 IMAGE_KEYS = ("id", "file_name", "width", "height")
 ANNOTATION_KEYS = ("id", "image_id", "category_id", "bbox")

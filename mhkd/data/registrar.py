@@ -10,10 +10,10 @@ import glob
 import logging
 import os
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
-
 from mhkd.data.coco import categories_of, coco_to_dicts, read_coco, sorted_categories
 from mhkd.errors import InputError
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
 
 logger = logging.getLogger(__name__)
 

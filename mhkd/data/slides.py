@@ -14,14 +14,14 @@ import random
 from collections import Counter
 from collections.abc import Mapping
 
-import shapely
-from detectron2.data import DatasetCatalog, MetadataCatalog
-
 from mhkd.data.coco import coco_to_dicts
 from mhkd.errors import InputError
 from mhkd.wsi.geojson import read_geojson
 from mhkd.wsi.slide import open_slide
 from mhkd.wsi.tissue import tissue_mask
+
+import shapely
+from detectron2.data import DatasetCatalog, MetadataCatalog
 
 logger = logging.getLogger(__name__)
 

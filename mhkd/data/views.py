@@ -4,12 +4,12 @@ An entry is a Detectron2 dataset dict. Its boxes are in HR pixels; both views st
 corner of the tissue, and one LR pixel covers exactly ``lr_factor`` x ``lr_factor`` HR pixels.
 """
 
+from mhkd.errors import InputError
+from mhkd.wsi.images import read_rgb
+
 import cv2
 import numpy as np
 from PIL import Image
-
-from mhkd.errors import InputError
-from mhkd.wsi.images import read_rgb
 
 LR_FILTERS = ("area", "lanczos")
 

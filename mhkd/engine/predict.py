@@ -1,8 +1,8 @@
 """What a trained student finds on a dataset, as pictures; and a training's curves."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
 import torch
 from detectron2.config import CfgNode, get_cfg

@@ -1,6 +1,6 @@
 """Distillation losses of the paper (equations 4 and 5)."""
 
-from typing import Mapping
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F

@@ -119,7 +119,7 @@ def curves_figure(runs, stage_names=None):
     cells = [divmod(k, COLUMNS) for k in range(len(losses))]
     panels = [figure.add_subplot(grid[has_scores + row, column]) for row, column in cells]
     for axes, key in zip(panels, losses):
-        for (name, rows), color in zip(runs.items(), _colors(runs)):
+        for rows, color in zip(runs.values(), _colors(runs)):
             _plot_loss(axes, rows, key, color)
         _mark_stages(axes, runs, stage_names or {}, named=not has_scores)
         axes.set_title(key, fontsize=10, loc="left")

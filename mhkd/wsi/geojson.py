@@ -6,10 +6,10 @@ import math
 import os
 from collections import Counter
 
+from mhkd.errors import InputError
+
 import shapely
 from shapely.geometry import MultiPolygon, Polygon
-
-from mhkd.errors import InputError
 
 logger = logging.getLogger(__name__)
 

@@ -3,10 +3,10 @@
 import struct
 import warnings
 
+from mhkd.errors import InputError
+
 import numpy as np
 from PIL import Image, ImageOps
-
-from mhkd.errors import InputError
 
 
 def read_rgb(path):

@@ -14,12 +14,12 @@ import functools
 import math
 import os
 
+from mhkd.errors import InputError
+from mhkd.wsi.sources import open_pixels
+
 import cv2
 import numpy as np
 from PIL import Image
-
-from mhkd.errors import InputError
-from mhkd.wsi.sources import open_pixels
 
 OPEN_SLIDES = 8  # per process, see open_slide
 BLOCK_PX = (

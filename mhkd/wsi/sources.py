@@ -11,6 +11,9 @@ import os
 import sys
 import threading
 
+from mhkd.errors import InputError
+from mhkd.wsi.images import read_rgb
+
 import cachetools
 import cv2
 import large_image
@@ -19,9 +22,6 @@ import openslide
 from large_image.exceptions import TileSourceError
 from large_image_source_openslide import OpenslideFileTileSource
 from large_image_source_vips import VipsFileTileSource
-
-from mhkd.errors import InputError
-from mhkd.wsi.images import read_rgb
 
 TILE_CACHE_BYTES = 64 * 2**20  # decoded tiles, per process, all slides together
 OPENSLIDE_CACHE_BYTES = (

@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 
 import mhkd  # first: prepares Detectron2
+from mhkd.engine import DistillationTrainer, launch, prepare_datasets, score_trained
+from mhkd.errors import InputError
+
 from detectron2.config import get_cfg
 from detectron2.engine import default_argument_parser, default_setup
 from detectron2.utils import comm
-
-from mhkd.engine import DistillationTrainer, launch, prepare_datasets, score_trained
-from mhkd.errors import InputError
 
 EPILOG = """
 Examples:

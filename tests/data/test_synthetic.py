@@ -1,14 +1,14 @@
 """One slide in memory: reproducible, sound outlines, and detail that low resolution loses."""
 
+from mhkd.data.synthetic import CLASSES, render_slide
+from mhkd.data.synthetic.texture import cell_mosaic, jittered_points, stamp_max
+from mhkd.errors import InputError
+
 import cv2
 import numpy as np
 import pytest
 from scipy import ndimage
 from shapely.geometry import box
-
-from mhkd.data.synthetic import CLASSES, render_slide
-from mhkd.data.synthetic.texture import cell_mosaic, jittered_points, stamp_max
-from mhkd.errors import InputError
 
 
 @pytest.fixture(scope="module")

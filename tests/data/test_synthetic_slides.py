@@ -3,15 +3,15 @@
 import json
 import uuid
 
+from mhkd.data.synthetic import CLASSES, make_slides, render_slide
+from mhkd.errors import InputError
+
 import cv2
 import large_image_source_openslide
 import large_image_source_vips
 import numpy as np
 import pytest
 from shapely.geometry import shape
-
-from mhkd.data.synthetic import CLASSES, make_slides, render_slide
-from mhkd.errors import InputError
 
 SIZE_PX = 1100
 PARAMS = {"seed": 7, "size_px": SIZE_PX, "mpp": 1.0, "num_glomeruli": (3, 5), "progress": False}

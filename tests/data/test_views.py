@@ -1,12 +1,12 @@
-import numpy as np
-import pytest
-import pyvips
-from PIL import Image
-
 import mhkd  # noqa: F401  (first)
 from mhkd.data import read_view
 from mhkd.errors import InputError
 from mhkd.wsi.images import image_size
+
+import numpy as np
+import pytest
+import pyvips
+from PIL import Image
 
 
 @pytest.fixture

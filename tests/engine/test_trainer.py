@@ -5,20 +5,20 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
 import mhkd
+from mhkd.cli import main
+from mhkd.data.mapper import PairedResolutionMapper
+from mhkd.data.registrar import ensure_registered
+from mhkd.engine import DistillationTrainer, exported_cfg, load_network, prepare_datasets, score_trained
+from mhkd.errors import InputError
+
+import cv2
 import pytest
 import torch
 from click.testing import CliRunner
 from detectron2.config import get_cfg
 from detectron2.engine import DefaultPredictor, HookBase
 from support import DISKS, REPO, tiny_config
-
-from mhkd.cli import main
-from mhkd.data.mapper import PairedResolutionMapper
-from mhkd.data.registrar import ensure_registered
-from mhkd.engine import DistillationTrainer, exported_cfg, load_network, prepare_datasets, score_trained
-from mhkd.errors import InputError
 
 STEPS = ["0_teacher", "1_basic", "2_adaptive", "3_local", "4_semantic"]
 
@@ -144,9 +144,9 @@ def test_exported_student_loads_in_default_predictor_without_a_teacher(trained):
 
     # On an LR image it finds what evaluation finds on the dataset, in that image's own pixels.
     ensure_registered(["disks_val"])
-    from detectron2.data import DatasetCatalog
-
     from mhkd.data.views import read_view
+
+    from detectron2.data import DatasetCatalog
 
     entry = DatasetCatalog.get("disks_val")[0]
     found = predictor(read_view(entry, "lr", 4)[:, :, ::-1])["instances"]

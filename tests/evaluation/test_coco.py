@@ -6,20 +6,19 @@ import math
 import os
 from pathlib import Path
 
+import mhkd  # noqa: F401  (before Detectron2)
+from mhkd.errors import InputError
+from mhkd.evaluation import CocoEvaluator
+
 import numpy as np
 import pytest
 import torch
-
-import mhkd  # noqa: F401  (before Detectron2)
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
 from detectron2.evaluation import DatasetEvaluators, inference_on_dataset
 from detectron2.structures import Boxes, BoxMode, Instances
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-
-from mhkd.errors import InputError
-from mhkd.evaluation import CocoEvaluator
 
 KIDNEY_ROI = Path(__file__).parents[3] / "shared" / "data" / "kidney_roi"
 _names = itertools.count()

@@ -1,8 +1,8 @@
-import pytest
-import torch
-
 from mhkd.modeling import BFA
 from mhkd.modeling.bfa import resize_features
+
+import pytest
+import torch
 
 
 @pytest.mark.parametrize("grid_factor,scale", [(1, 1), (1, 2), (3, 1), (4, 1), (4, 2)])

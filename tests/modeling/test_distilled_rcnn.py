@@ -3,15 +3,15 @@
 import copy
 from dataclasses import replace
 
+from mhkd.modeling import DistilledRCNN, student_cfg
+from mhkd.modeling.distilled_rcnn import pool
+from mhkd.schedule import ADAPTIVE, BASIC, LOCAL, SCHEDULES, SEMANTIC, TEACHER, WHOLE
+
 import pytest
 import torch
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
-
-from mhkd.modeling import DistilledRCNN, student_cfg
-from mhkd.modeling.distilled_rcnn import pool
-from mhkd.schedule import ADAPTIVE, BASIC, LOCAL, SCHEDULES, SEMANTIC, TEACHER, WHOLE
 
 
 def images(num=1, size=(128, 128), boxes=((10, 10, 60, 70), (64, 30, 120, 90))):

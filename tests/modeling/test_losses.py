@@ -1,7 +1,7 @@
+from mhkd.modeling import global_feature_loss, local_feature_loss
+
 import pytest
 import torch
-
-from mhkd.modeling import global_feature_loss, local_feature_loss
 
 
 def test_global_loss_is_the_mean_over_elements_then_over_levels():

@@ -1,13 +1,7 @@
 import json
 import math
 
-import numpy as np
-import pytest
-from PIL import Image
-
 import mhkd  # noqa: F401  (before Detectron2)
-from detectron2.utils.events import EventStorage, JSONWriter
-
 from mhkd.errors import InputError
 from mhkd.visualization import plot_curves, plot_stage_ap
 from mhkd.visualization.curves import (
@@ -16,6 +10,11 @@ from mhkd.visualization.curves import (
     running_median,
     stage_ap_figure,
 )
+
+import numpy as np
+import pytest
+from detectron2.utils.events import EventStorage, JSONWriter
+from PIL import Image
 
 
 def write(path, *rows, tail=""):

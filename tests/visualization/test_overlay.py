@@ -1,17 +1,16 @@
 from pathlib import Path
 
+import mhkd  # noqa: F401  (before Detectron2)
+from mhkd.visualization import draw_overlay, draw_pair, match_detections, write_overlays
+
 import cv2
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-
-import mhkd  # noqa: F401  (before Detectron2)
 from detectron2.structures import Boxes, BoxMode, Instances
+from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-
-from mhkd.visualization import draw_overlay, draw_pair, match_detections, write_overlays
 
 RED, YELLOW, GREEN = (255, 42, 26), (255, 213, 0), (0, 194, 45)
 

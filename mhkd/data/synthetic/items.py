@@ -9,9 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
-import numpy as np
-
 from mhkd.data.synthetic.layout import Item
 from mhkd.data.synthetic.stain import Look
 from mhkd.data.synthetic.texture import (
@@ -22,6 +19,9 @@ from mhkd.data.synthetic.texture import (
     ramp,
     stamp_max,
 )
+
+import cv2
+import numpy as np
 
 
 @dataclass

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
-import numpy as np
-
 from mhkd.data.synthetic.texture import smooth_field
 from mhkd.errors import InputError
+
+import cv2
+import numpy as np
 
 CLASSES = ("normal", "sclerotic")
 LOOKALIKES = ("artery", "atrophic", "infiltrate", "cast")

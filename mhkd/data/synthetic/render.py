@@ -3,10 +3,6 @@ together."""
 
 from __future__ import annotations
 
-import cv2
-import numpy as np
-from shapely.geometry import Polygon
-
 from mhkd.data.synthetic.items import draw_item
 from mhkd.data.synthetic.layout import CLASSES, MIN_SIZE_UM, Item, place_items, tissue_field
 from mhkd.data.synthetic.stain import BAND_ROWS, CONC_SCALE, Look, develop, random_look
@@ -20,6 +16,10 @@ from mhkd.data.synthetic.texture import (
     stamp_max,
 )
 from mhkd.errors import InputError
+
+import cv2
+import numpy as np
+from shapely.geometry import Polygon
 
 TUBULE_PITCH_UM = 52.0
 

@@ -9,14 +9,14 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 
+from mhkd.data.synthetic.render import render_slide
+from mhkd.errors import InputError
+
 import cv2
 import numpy as np
 import pyvips
 from shapely.geometry import Polygon
 from tqdm import tqdm
-
-from mhkd.data.synthetic.render import render_slide
-from mhkd.errors import InputError
 
 GENERATOR = "mhkd.data.synthetic"
 VERSION = 1  # raise it when the drawings change, so that old slides are drawn anew

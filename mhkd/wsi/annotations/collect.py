@@ -1,0 +1,179 @@
+"""Makes valid shapely geometry of what annotation files hold, and counts what was amiss.
+
+Every reader hands its outlines to a :class:`Collector`, so that all formats treat empty,
+self-crossing, non-finite and absurd outlines alike.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from mhkd.errors import InputError
+
+import numpy as np
+import shapely
+from shapely.geometry import MultiPolygon, Point, Polygon
+from shapely.geometry.base import BaseGeometry
+
+MAX_COORDINATE_PX = 1e8  # far beyond any slide: such a number is a fault in the file
+MAX_CROSSINGS = 500_000  # repairing an outline takes memory for each crossing
+_SAMPLE = 200  # edges that are looked at to estimate the crossings
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One object on a slide.
+
+    Attributes:
+        geometry (Polygon or MultiPolygon): valid, in base pixels of the slide.
+        name (str or None): its class as the file has it; None where it has none.
+        iscrowd (bool): a region of many objects, COCO's sense.
+    """
+
+    geometry: BaseGeometry
+    name: str | None
+    iscrowd: bool = False
+
+
+@dataclass
+class AnnotationSet:
+    """The annotations of one slide.
+
+    Attributes:
+        path (str): the file.
+        format (str): what the file turned out to be, one of ``FORMATS``.
+        annotations (list[Annotation]): in the order of the file.
+        counts (Counter): what was repaired or left out, in words.
+    """
+
+    path: str
+    format: str
+    annotations: list[Annotation]
+    counts: Counter = field(default_factory=Counter)
+
+    def __iter__(self):
+        return iter(self.annotations)
+
+    def __len__(self):
+        return len(self.annotations)
+
+    def summary(self):
+        """str: the counts in one line."""
+        return ", ".join(f"{n} {what}" for what, n in sorted(self.counts.items()))
+
+
+class Collector:
+    """What a reader fills."""
+
+    def __init__(self, path, point_diameter_px=None):
+        """
+        Args:
+            path (str): the file, for messages.
+            point_diameter_px (float, optional): points become circles of this size.
+        """
+        self.path = path
+        self.point_diameter_px = point_diameter_px
+        self.scale = (1.0, 1.0)  # base pixels per pixel of the file
+        self.annotations = []
+        self.counts = Counter()
+
+    def error(self, where, what):
+        """InputError: about one object of the file."""
+        return InputError(f"{self.path}: {where} {what}: export the annotations again")
+
+    def polygons(self, polygons, name, where, iscrowd=False):
+        """One object.
+
+        Args:
+            polygons: its parts, each a list of rings, the first the outline, the others holes; a
+                ring is a sequence of (x, y, ...).
+            name (str or None): class.
+            where (str): which object of the file this is.
+            iscrowd (bool): see :class:`Annotation`.
+        """
+        parts = []
+        for rings in polygons:
+            rings = [self.ring(r, where) for r in rings]
+            if rings and len(rings[0]) >= 3:
+                parts.append(Polygon(rings[0], [r for r in rings[1:] if len(r) >= 3]))
+        area = MultiPolygon(parts) if len(parts) != 1 else parts[0]
+        if not area.is_valid:
+            valid = [self._repaired(p, where) for p in parts]
+            area = shapely.union_all(valid)
+            self.counts["outlines that cross themselves repaired"] += area.area > 0
+        self.area(area, name, iscrowd)
+
+    def area(self, area, name, iscrowd=False):
+        """One object that is valid geometry in the file's pixels already."""
+        if not area.area > 0:
+            self.counts["outlines without an area left out"] += 1
+            return
+        if self.scale != (1.0, 1.0):
+            area = shapely.transform(area, lambda xy: xy * self.scale)
+        self.annotations.append(Annotation(area, name, iscrowd))
+
+    def box(self, x, y, width, height, name, where, iscrowd=False):
+        """One upright rectangle."""
+        corners = [(x, y), (x + width, y), (x + width, y + height), (x, y + height)]
+        self.polygons([[corners]], name, where, iscrowd)
+
+    def ellipse(self, centre, width, height, rotation, name, where):
+        """One ellipse with its full axes; rotation in radians, from x towards y."""
+        angle = np.linspace(0, 2 * np.pi, 128, endpoint=False)
+        ring = np.stack([width / 2 * np.cos(angle), height / 2 * np.sin(angle)], axis=1)
+        self.polygons([[rotated(ring, rotation) + centre]], name, where)
+
+    def point(self, point, name, where):
+        """One point: a circle, or left out where no size was given."""
+        ring = self.ring([point], where)
+        if self.point_diameter_px is None:
+            self.counts["points left out, since no diameter for them was given"] += 1
+            return
+        centre = Point(ring[0] * self.scale)
+        circle = centre.buffer(self.point_diameter_px / 2, quad_segs=16)
+        self.annotations.append(Annotation(circle, name))
+
+    def line(self):
+        """A line, arrow or ruler: it has no area."""
+        self.counts["lines left out"] += 1
+
+    def ring(self, points, where):
+        """The (x, y) of points, checked: float64, shape (n, 2)."""
+        try:
+            try:
+                xy = np.asarray(points, np.float64)
+            except ValueError:  # points with and without z
+                xy = np.array([(p[0], p[1]) for p in points], np.float64)
+        except (TypeError, ValueError, LookupError, OverflowError) as e:
+            raise self.error(where, "has coordinates that are no numbers") from e
+        if xy.size == 0:
+            return np.empty((0, 2))
+        if xy.ndim != 2 or xy.shape[1] < 2:
+            raise self.error(where, "has no list of (x, y) points")
+        xy = xy[:, :2]
+        if not (np.abs(xy) <= MAX_COORDINATE_PX).all():  # also false for NaN
+            raise self.error(where, "has coordinates that are not finite or far off any slide")
+        return xy
+
+    def _repaired(self, polygon, where):
+        if polygon.is_valid:
+            return polygon
+        if _estimated_crossings(polygon) > MAX_CROSSINGS:
+            raise self.error(where, "crosses itself all over: it is no outline")
+        parts = shapely.get_parts(shapely.make_valid(polygon))
+        return shapely.union_all([p for p in parts if p.area > 0])  # lines and points go
+
+
+def rotated(xy, rotation):
+    """Points turned about the origin by radians, from x towards y (clockwise on the screen)."""
+    cos, sin = np.cos(rotation), np.sin(rotation)
+    return np.asarray(xy) @ np.array([[cos, sin], [-sin, cos]])
+
+
+def _estimated_crossings(polygon):
+    ring = shapely.get_coordinates(polygon)
+    if len(ring) ** 2 / 2 <= MAX_CROSSINGS:
+        return 0
+    edges = shapely.linestrings(np.stack([ring[:-1], ring[1:]], axis=1))
+    sample = edges[:: max(1, len(edges) // _SAMPLE)]
+    pairs = shapely.STRtree(edges).query(sample, predicate="crosses").shape[1]
+    return pairs / len(sample) * len(edges) / 2

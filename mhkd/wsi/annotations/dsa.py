@@ -1,0 +1,95 @@
+"""Digital Slide Archive / HistomicsTK: annotations of elements, alone or in a list.
+
+``rotation`` is in radians from x towards y, as the server's own conversion to GeoJSON turns.
+"""
+
+from mhkd.wsi.annotations.collect import rotated
+from mhkd.wsi.annotations.names import class_name
+
+import numpy as np
+
+_LINES = {"arrow"}
+_SIZED = {"rectangle", "ellipse", "circle"}
+
+
+def annotations_of(content):
+    """list or None: the annotations ({"elements": [...]}), where the JSON is of this format."""
+    documents = content if isinstance(content, list) else [content]
+    found = []
+    for document in documents:
+        if isinstance(document, dict) and isinstance(document.get("annotation"), dict):
+            document = document["annotation"]  # as the server returns it
+        if not isinstance(document, dict) or not isinstance(document.get("elements"), list):
+            return None
+        found.append(document)
+    return found or None
+
+
+def read(annotations, collector):
+    """Args:
+    annotations (list): see :func:`annotations_of`.
+    collector (Collector): to fill.
+    """
+    for a, annotation in enumerate(annotations, 1):
+        for e, element in enumerate(annotation["elements"], 1):
+            where = f"annotation {a}, element {e}"
+            if not isinstance(element, dict):
+                raise collector.error(where, "is no element")
+            _element(element, _class(element, annotation, collector, where), collector, where)
+
+
+def _element(element, name, collector, where):
+    kind = element.get("type")
+    if kind == "polyline":
+        if not element.get("closed"):
+            collector.line()
+            return
+        holes = element.get("holes")
+        holes = [] if holes is None else _rings(holes, collector, where)
+        collector.polygons([[element.get("points", []), *holes]], name, where)
+    elif kind == "point":
+        collector.point(element.get("center"), name, where)
+    elif kind in _LINES:
+        collector.line()
+    elif kind in _SIZED:
+        centre = collector.ring([element.get("center")], where)
+        if len(centre) != 1:
+            raise collector.error(where, "has no center")
+        if kind == "circle":
+            width = height = 2 * _number(element.get("radius"), collector, where)
+        else:
+            width = _number(element.get("width"), collector, where)
+            height = _number(element.get("height"), collector, where)
+        rotation = _number(element.get("rotation") or 0, collector, where)
+        if kind == "rectangle":
+            half = np.array([width, height]) / 2
+            corners = half * [(-1, -1), (1, -1), (1, 1), (-1, 1)]
+            collector.polygons([[rotated(corners, rotation) + centre]], name, where)
+        else:
+            collector.ellipse(centre, width, height, rotation, name, where)
+    else:  # heat maps, grids, overlays, pixel maps
+        collector.counts["elements that are no outlines left out"] += 1
+
+
+def _rings(rings, collector, where):
+    try:
+        return list(rings)
+    except TypeError as e:
+        raise collector.error(where, "has holes that are no lists") from e
+
+
+def _number(value, collector, where):
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= 1e8:
+        return float(value)
+    raise collector.error(where, f"has the measure {str(value)[:40]}")
+
+
+def _class(element, annotation, collector, where):
+    """The group, as HistomicsTK does ("default" is the web client's word for none), else the label,
+    else the name of the annotation."""
+    label = element.get("label")
+    label = label.get("value") if isinstance(label, dict) else None
+    group = class_name(element.get("group"), collector, where)
+    if group in (None, "default"):
+        group = class_name(label, collector, where)
+    return group or class_name(annotation.get("name"), collector, where)

@@ -1,0 +1,86 @@
+"""QuPath's GeoJSON, which is also the polygon JSON of HuBMAP's kidney data on Kaggle."""
+
+from mhkd.wsi.annotations.names import class_name
+
+_POINTS = {"Point", "MultiPoint"}
+_LINES = {"LineString", "MultiLineString"}
+
+
+def features_of(content):
+    """list or None: the features, where the JSON is GeoJSON."""
+    if isinstance(content, dict):
+        if content.get("type") == "Feature":
+            return [content]
+        if content.get("type") == "FeatureCollection":
+            return _list(content.get("features"))
+    elif isinstance(content, list):
+        first = content[0] if content else {"type": "Feature"}
+        if isinstance(first, dict) and first.get("type") == "Feature":
+            return content
+    return None
+
+
+def read(features, collector):
+    """Args:
+    features (list): see :func:`features_of`.
+    collector (Collector): to fill.
+    """
+    for number, feature in enumerate(features, 1):
+        where = f"feature {number}"
+        if not isinstance(feature, dict) or feature.get("type") != "Feature":
+            raise collector.error(where, "is no GeoJSON feature")
+        properties = feature.get("properties")
+        name = _class(properties if isinstance(properties, dict) else {}, collector, where)
+        geometry = feature.get("geometry")
+        if geometry is None:
+            collector.counts["objects without a geometry left out"] += 1
+        else:
+            _geometry(geometry, name, collector, where)
+
+
+def _geometry(geometry, name, collector, where):
+    kind = geometry.get("type") if isinstance(geometry, dict) else None
+    coordinates = geometry.get("coordinates") if kind is not None else None
+    if kind == "GeometryCollection":  # of areas: one object; of anything else: each by itself
+        parts = _list(geometry.get("geometries"))
+        areas = [g for g in parts if isinstance(g, dict) and g.get("type") == "Polygon"]
+        if areas and len(areas) == len(parts):
+            polygons = [_list(g.get("coordinates")) for g in areas]
+            collector.polygons(polygons, name, where)
+        elif any(isinstance(g, dict) and g.get("type") == "GeometryCollection" for g in parts):
+            raise collector.error(where, "has a collection within a collection")
+        else:
+            for part in parts:
+                _geometry(part, name, collector, where)
+    elif kind in _LINES:
+        collector.line()
+    elif kind in _POINTS:
+        for point in [coordinates] if kind == "Point" else _list(coordinates):
+            collector.point(point, name, where)
+    elif kind == "Polygon":
+        collector.polygons([_list(coordinates)], name, where)
+    elif kind == "MultiPolygon":
+        collector.polygons([_list(p) for p in _list(coordinates)], name, where)
+    else:
+        raise collector.error(where, f"has a geometry of type {str(kind)[:40]!r}")
+
+
+def _list(value):
+    """Lists and the arrays they were packed into; of anything else nothing can be read."""
+    if isinstance(value, list) or (hasattr(value, "ndim") and value.ndim > 0):
+        return value
+    return []
+
+
+def _class(properties, collector, where):
+    """QuPath: {"classification": {"name"}}, since 0.5 also {"names": [...]}; DSA: {"label"}."""
+    found = properties.get("classification")
+    if isinstance(found, dict):
+        name, names = found.get("name"), found.get("names")
+        if name is None and isinstance(names, list):
+            name = ": ".join(map(str, names))  # as QuPath shows derived classes
+    elif found is None and isinstance(properties.get("label"), dict):
+        name = properties["label"].get("value")
+    else:
+        name = found
+    return class_name(name, collector, where)

@@ -1,0 +1,104 @@
+"""From runs of mask pixels to outlines along the pixels' edges.
+
+A run is pixels that follow each other along one axis: ``line`` is its column (or row), ``begin``
+and ``end`` (exclusive) its extent along it. Masks of any size are worked on as runs; nothing of the
+mask's own size is ever made.
+"""
+
+import numpy as np
+import shapely
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+MAX_RUNS = 1_000_000  # a mask of outlined objects has some ten thousand
+MAX_OBJECTS = 50_000
+
+
+class TooManyRuns(ValueError):
+    """The mask is noise, not outlined objects."""
+
+
+def split_runs(start, length, line_px):
+    """Runs of the flattened mask cut at the ends of its lines.
+
+    Args:
+        start, length (ndarray): int64, 0-based, in any order; they may overlap.
+        line_px (int): pixels per line (the height of a column-major mask).
+
+    Returns:
+        tuple[ndarray, ndarray, ndarray]: line, begin and end of runs that are sorted and have gaps
+        between them.
+    """
+    order = np.argsort(start, kind="stable")
+    start, reach = start[order], np.maximum.accumulate((start + length)[order])
+    first = np.ones(len(start), bool)
+    first[1:] = start[1:] > reach[:-1]
+    start = start[first]
+    last = np.append(np.flatnonzero(first)[1:], len(first)) - 1
+    stop = reach[last]
+
+    first_line, last_line = start // line_px, (stop - 1) // line_px
+    pieces = last_line - first_line + 1
+    if pieces.sum() > MAX_RUNS:
+        raise TooManyRuns
+    run = np.repeat(np.arange(len(start)), pieces)
+    line = first_line[run] + np.arange(len(run)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    begin = np.maximum(start[run] - line * line_px, 0)
+    end = np.minimum(stop[run] - line * line_px, line_px)
+    return line, begin, end
+
+
+def outlines(line, begin, end):
+    """The objects of a mask: pixels that touch, at corners too, are one.
+
+    Args:
+        line, begin, end (ndarray): int64; sorted by line and begin, with gaps between runs of one
+            line, as :func:`split_runs` gives them.
+
+    Returns:
+        list[Polygon or MultiPolygon]: with x across the lines and y along them; pixel (0, 0) covers
+        the square from (0, 0) to (1, 1).
+
+    Raises:
+        TooManyRuns: more runs or objects than MAX_RUNS, MAX_OBJECTS.
+    """
+    if len(line) > MAX_RUNS:
+        raise TooManyRuns
+    if not len(line):
+        return []
+    n, labels = _objects(line, begin, end)
+    if n > MAX_OBJECTS:
+        raise TooManyRuns
+    order = np.argsort(labels, kind="stable")
+    cuts = np.flatnonzero(np.diff(labels[order])) + 1
+    return [_outline(line[i], begin[i], end[i]) for i in np.split(order, cuts)]
+
+
+def _objects(line, begin, end):
+    """Connected components of the graph of runs that touch a run of the next line."""
+    span = int(end.max()) + 1
+    lo = np.searchsorted(line * span + end, (line + 1) * span + begin, side="left")
+    hi = np.searchsorted(line * span + begin, (line + 1) * span + end, side="right")
+    touching = np.maximum(hi - lo, 0)
+    a = np.repeat(np.arange(len(line)), touching)
+    b = np.arange(len(a)) + np.repeat(lo - (np.cumsum(touching) - touching), touching)
+    graph = coo_array((np.ones(len(a), bool), (a, b)), shape=(len(line),) * 2)
+    return connected_components(graph, directed=False)
+
+
+def _outline(line, begin, end):
+    """The edges between pixels in and out of the object, put together by GEOS.
+
+    Along a border between two lines the ends of both lines' runs, sorted, are in turn where the
+    lines begin and cease to differ. No edge passes the end of another, which GEOS asks for.
+    """
+    x, y = np.concatenate([line, line, line + 1, line + 1]), np.tile(np.append(begin, end), 2)
+    order = np.lexsort((y, x))
+    borders = np.stack([x[order], y[order]], axis=1).reshape(-1, 2, 2)
+    borders = borders[borders[:, 0, 1] != borders[:, 1, 1]]
+
+    ends = np.append(begin, end)
+    lines = np.tile(line, 2)
+    tips = np.stack([np.stack([lines, ends], 1), np.stack([lines + 1, ends], 1)], axis=1)
+    edges = shapely.linestrings(np.concatenate([borders, tips]).astype(np.float64))
+    return shapely.build_area(shapely.multilinestrings(edges)).simplify(0)

@@ -1,0 +1,115 @@
+
+from mhkd.data.loader import ShuffledStream, build_train_loader
+from mhkd.data.mapper import PairedResolutionMapper
+from mhkd.errors import InputError
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from detectron2.structures import BoxMode
+
+F = 4
+
+
+@pytest.fixture
+def entry(tmp_path):
+    """A 66 x 98 image whose pixels tell where they lie: red = x, green = y, in LR pixels."""
+    y, x = np.mgrid[:66, :98] // F
+    pixels = np.stack([x * 4, y * 4, np.zeros_like(x)], 2).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), pixels[:, :, ::-1])
+    box = {"bbox": [20, 8, 24, 32], "bbox_mode": BoxMode.XYWH_ABS, "category_id": 0, "iscrowd": 0}
+    crowd = {**box, "iscrowd": 1}
+    return {
+        "file_name": str(tmp_path / "a.png"),
+        "image_id": 7,
+        "height": 66,
+        "width": 98,
+        "annotations": [box, crowd],
+    }
+
+
+def test_both_views_of_a_random_crop_show_the_same_tissue(entry):
+    mapper = PairedResolutionMapper(is_train=True, lr_factor=F, crop_size_px=(32, 48), flip_prob=0.5)
+    seen = set()
+    for seed in range(20):
+        np.random.seed(seed)
+        out = mapper(entry)
+        hr, lr = out["image"], out["image_lr"]
+        assert hr.shape == lr.shape == (3, 32, 48) and hr.dtype == torch.uint8
+        # Every HR block is one LR pixel here, so their means over blocks agree up to the bilinear blur
+        # at the crop's own rim and up to rounding.
+        blocks = [t[:2].float().unfold(1, F, F).unfold(2, F, F).mean((-1, -2)) for t in (hr, lr)]
+        torch.testing.assert_close(blocks[0][:, 1:-1, 1:-1], blocks[1][:, 1:-1, 1:-1], atol=1, rtol=0)
+        seen.add((hr[0, 0, 0].item(), hr[1, 0, 0].item(), hr[0, 0, -1].item() > hr[0, 0, 0].item()))
+    assert len(seen) > 10  # crops and flips really differ
+
+
+def test_boxes_follow_crop_and_flip(entry):
+    mapper = PairedResolutionMapper(is_train=True, lr_factor=F, flip_prob=1.0)
+    out = mapper(entry)
+    # 98 x 66 is cropped to 96 x 64; both flips: x -> 96 - x, y -> 64 - y; the crowd box is no target
+    assert out["instances"].gt_boxes.tensor.tolist() == [[52, 24, 76, 56]]
+    assert out["instances"].image_size == (64, 96)
+
+
+def test_evaluation_gives_one_image_in_the_datasets_pixels(entry):
+    hr = PairedResolutionMapper(is_train=False, view="hr", lr_factor=F)(entry)
+    lr = PairedResolutionMapper(is_train=False, view="lr", lr_factor=F)(entry)
+    for out in (hr, lr):
+        assert out["image"].shape == (3, 64, 96)
+        # Rescaling boxes from 96 x 64 to the file's 98 x 66 would shift them: the view's size counts.
+        assert (out["height"], out["width"], out["image_id"]) == (64, 96, 7)
+        assert "annotations" not in out
+    assert len(hr["image"][0].unique()) == 24  # steps of one LR pixel
+    assert len(lr["image"][0].unique()) > 60  # ... which the bilinear upsampling smooths
+
+
+def test_channel_order(entry):
+    rgb, bgr = (
+        PairedResolutionMapper(is_train=False, view="hr", lr_factor=F, image_format=f)(entry)["image"]
+        for f in ("RGB", "BGR")
+    )
+    assert torch.equal(rgb, bgr.flip(0)) and not torch.equal(rgb, bgr)
+
+
+def test_crop_must_lie_on_lr_pixels():
+    with pytest.raises(InputError, match="CROP.SIZE.*multiples of INPUT.LR_FACTOR 4"):
+        PairedResolutionMapper(is_train=True, lr_factor=F, crop_size_px=(30, 32))
+
+
+def test_stream_is_a_function_of_seed_and_draw():
+    def mapper(d):
+        return d["n"], np.random.rand()
+
+    dicts = [{"n": n} for n in range(5)]
+    one, two = ShuffledStream(dicts, mapper, 3), ShuffledStream(dicts, mapper, 3)
+    draws = [one[n] for n in range(15)]
+    assert [two[n] for n in (14, 2, 7)] == [draws[n] for n in (14, 2, 7)]  # any order, any process
+    for epoch in range(3):
+        assert sorted(n for n, _ in draws[5 * epoch : 5 * epoch + 5]) == list(range(5))
+    assert [n for n, _ in draws[:5]] != [n for n, _ in draws[5:10]]
+    assert [ShuffledStream(dicts, mapper, 4)[n] for n in range(15)] != draws
+
+
+def test_loader_resumes_and_is_the_same_with_workers(disks_cfg):
+    def ids(start, end):
+        loader = build_train_loader(disks_cfg, start, end)
+        return [[(x["image_id"], int(x["image"].sum())) for x in batch] for batch in loader]
+
+    from mhkd.data.registrar import ensure_registered
+
+    ensure_registered(disks_cfg.DATASETS.TRAIN)
+    disks_cfg.SOLVER.IMS_PER_BATCH = 2
+    whole = ids(0, 6)
+    assert [len(b) for b in whole] == [2] * 6
+    assert ids(4, 6) == whole[4:]
+    disks_cfg.DATALOADER.NUM_WORKERS = 2
+    assert ids(0, 6) == whole
+
+
+def test_lr_file_name_is_used(entry, tmp_path):
+    cv2.imwrite(str(tmp_path / "lr.png"), np.full((16, 24, 3), 200, np.uint8))
+    entry["lr_file_name"] = str(tmp_path / "lr.png")
+    out = PairedResolutionMapper(is_train=True, lr_factor=F)(entry)
+    assert (out["image_lr"] == 200).all() and not (out["image"] == 200).all()
