@@ -56,6 +56,7 @@ def add_mhkd_config(cfg: CN) -> None:
     cfg.MHKD.LR_MPP = 0.0
 
     # --- Solver --------------------------------------------------------------------------------
+    cfg.SOLVER.OPTIMIZER = "SGD"  # the paper's and Detectron2's | "AdamW", with its own BASE_LR
     # Batches of IMS_PER_BATCH whose gradients are averaged in one iteration.
     cfg.SOLVER.ACCUMULATE_BATCHES = 1
     # With AMP.ENABLED: "bfloat16" (no loss scaling; Ampere or newer, and CPUs) | "float16".

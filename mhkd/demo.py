@@ -20,7 +20,7 @@ from .visualization import plot_stage_ap
 
 CONFIG = Path(__file__).parents[1] / "projects/MHKD/configs/Demo/mhkd_R18_FPN_cpu.yaml"
 SLIDES = {"train": 8, "val": 4}
-SLIDE_SIZE_PX, NUM_GLOMERULI = 3072, (18, 28)
+SLIDE_SIZE_PX, NUM_GLOMERULI = 3072, (36, 48)
 CLASSES = ["normal", "sclerotic"]
 HR_MPP, LR_FACTOR, TILE_SIZE_PX = 2.0, 4, 512
 TITLES = {

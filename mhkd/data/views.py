@@ -6,6 +6,7 @@ corner of the tissue, and one LR pixel covers exactly ``lr_factor`` x ``lr_facto
 
 from mhkd.errors import InputError
 from mhkd.wsi.images import read_rgb
+from mhkd.wsi.slide import open_slide
 
 import cv2
 import numpy as np
@@ -91,8 +92,6 @@ def downsample(image, factor, lr_filter="area"):
 
 def _read_region(region, w, h, lr_factor, view, lr_filter):
     """HR or LR pixels of a slide region, each resampled straight from the slide's base level."""
-    from mhkd.wsi.slide import open_slide  # here: plain image files need no slide library
-
     slide = open_slide(region["slide_file"], region.get("slide_mpp"))
     scale = 1 if view == "lr" else lr_factor  # (w, h) is the size in LR pixels
     mpp = region["mpp"] * lr_factor / scale

@@ -10,7 +10,7 @@ from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.engine import SimpleTrainer, TrainerBase, create_ddp_model, default_writers, hooks
 from detectron2.modeling import build_model
-from detectron2.solver import build_lr_scheduler, build_optimizer
+from detectron2.solver import build_lr_scheduler
 from detectron2.utils import comm
 
 from ..data.loader import build_train_loader
@@ -19,6 +19,7 @@ from ..schedule import Step, check_stage, get_schedule, plan_steps
 from .checkpoint import load_file, load_weights, network_weights, save_atomically
 from .evaluation import dataset_lr_mpp
 from .hooks import PeriodicCheckpoint, PeriodicEval, StageTransition
+from .optimizer import build_optimizer
 
 logger = logging.getLogger(__name__)
 

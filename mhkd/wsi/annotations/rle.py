@@ -48,7 +48,7 @@ def read_csv(path, columns, collector, slide_name, size_px):
         add_runs(values[::2] - 1, values[1::2], size_px, None, collector, where)
 
 
-def add_runs(start, length, size_px, name, collector, where, iscrowd=None):
+def add_runs(start, length, size_px, name, collector, where, as_one=False, iscrowd=False):
     """Fill the collector with a column-major mask.
 
     Args:
@@ -57,7 +57,8 @@ def add_runs(start, length, size_px, name, collector, where, iscrowd=None):
         name (str or None): class.
         collector (Collector): to fill.
         where (str): which mask this is.
-        iscrowd (bool, optional): the mask is one object; None: every connected part is one.
+        as_one (bool): the whole mask is one object, not every connected part of it.
+        iscrowd (bool): see :class:`Annotation`.
     """
     width, height = size_px
     start, length = start[length != 0], length[length != 0]
@@ -73,12 +74,10 @@ def add_runs(start, length, size_px, name, collector, where, iscrowd=None):
         objects = outlines(*split_runs(start, length, height))
     except TooManyRuns as e:
         raise collector.error(where, _NOISE) from e
-    if iscrowd is not None:
-        # parts may touch at corners, never along edges, so that they need no union
-        parts = [p for o in objects for p in getattr(o, "geoms", [o])]
-        objects = [_multi(parts)]
+    if as_one and len(objects) > 1:
+        objects = [MultiPolygon([p for o in objects for p in getattr(o, "geoms", [o])])]
     for geometry in objects:
-        collector.area(geometry, name, bool(iscrowd))
+        collector.area(geometry, name, iscrowd)
 
 
 def coco_counts(counts):
@@ -153,8 +152,3 @@ def _numbers(text, collector, where):
         raise collector.error(where, "has runs that are no whole numbers of pixels")
     return values
 
-
-def _multi(parts):
-    from shapely.geometry import MultiPolygon
-
-    return parts[0] if len(parts) == 1 else MultiPolygon(parts)
