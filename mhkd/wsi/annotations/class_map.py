@@ -14,7 +14,7 @@ REST = "*"  # stands for every name that is not mentioned
 class ClassMap:
     """Renames, merges and drops classes.
 
-    "" as a name stands for objects without a class, "*" for all names not mentioned. Without "*"
+    "" as a name stands for objects without a class, "*" for all that are not mentioned; without "*"
     they keep their names.
     """
 
@@ -26,7 +26,8 @@ class ClassMap:
             classes (sequence[str], optional): the dataset's; whatever else comes out of the map is
                 unknown. None: all names are welcome.
         """
-        self.mapping = {str(k).strip(): str(v or "").strip() for k, v in (mapping or {}).items()}
+        pairs = (mapping or {}).items()
+        self.mapping = {_text(old): _text(new) for old, new in pairs}
         self.classes = None if classes is None else list(classes)
 
     @classmethod
@@ -55,8 +56,7 @@ class ClassMap:
     def target(self, name):
         """str or None: what a name becomes; None: dropped."""
         name = name or ""
-        rest = self.mapping.get(REST, name) if name else ""
-        return self.mapping.get(name, rest) or None
+        return self.mapping.get(name, self.mapping.get(REST, name)) or None
 
     def apply(self, annotations, strict=False):
         """Rename and drop.
@@ -76,8 +76,7 @@ class ClassMap:
         for annotation in annotations:
             target = self.target(annotation.name)
             if target is None:
-                mentioned = (annotation.name or "") in self.mapping or annotation.name
-                if mentioned:
+                if (annotation.name or "") in self.mapping or REST in self.mapping:
                     counts[f"objects of the class {annotation.name!r} dropped by the map"] += 1
                 else:
                     unknown[annotation.name] += 1
@@ -112,4 +111,8 @@ def _read_yaml(path):
         isinstance(k, scalars) and isinstance(v, scalars) for k, v in content.items()
     ):
         raise InputError(f"{path}: a map of names is needed, one 'from: to' a line")
-    return {"" if k is None else str(k).strip(): "" if v is None else str(v) for k, v in content.items()}
+    return {_text(old): new for old, new in content.items()}
+
+
+def _text(name):
+    return "" if name is None else str(name).strip()

@@ -33,10 +33,11 @@ def read(path, collector, size_px):
         mask_px = (image.width, image.height)
         if image.width * image.height > MAX_MASK_PX or image.width > 2**24:
             raise InputError(f"{path}: a mask of {mask_px[0]}x{mask_px[1]} px is too large")
-        if image.format not in _TYPES or image.interpretation in ("cmyk", "lab"):
+        formats = _TYPES if image.bands < 3 else ("uchar",)
+        if image.format not in formats or image.interpretation in ("cmyk", "lab"):
             raise InputError(
                 f"{path}: has pixels of {image.format} ({image.interpretation}), which are no "
-                "classes: save the mask as whole numbers or RGB colours"
+                "classes: save the mask as whole numbers or 8-bit RGB"
             )
         if size_px is not None:
             collector.scale = scale_to_slide(path, mask_px, size_px)
@@ -87,12 +88,11 @@ def _runs(image, path):
 
 def _values(pixels):
     """One number per pixel; the last of an even number of channels is alpha."""
-    colours = pixels.shape[2] - (pixels.shape[2] % 2 == 0)
+    colours = min(3, pixels.shape[2] - (pixels.shape[2] % 2 == 0))
     values = np.zeros(pixels.shape[:2], np.uint32)
-    for c in range(min(colours, 3)):
-        shift = 8 if pixels.dtype == np.uint8 else 0
-        values = (values << shift) | (pixels[..., c] if pixels.dtype == np.uint8 else pixels[..., c])
-    if colours < pixels.shape[2]:
+    for c in range(colours):
+        values = (values << 8) | pixels[..., c]  # one channel may have more than 8 bits
+    if pixels.shape[2] % 2 == 0:
         values[pixels[..., -1] == 0] = 0
     return values
 

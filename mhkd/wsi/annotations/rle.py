@@ -8,6 +8,7 @@ from mhkd.errors import InputError
 from mhkd.wsi.annotations.runs import MAX_RUNS, TooManyRuns, outlines, split_runs
 
 import numpy as np
+from shapely.geometry import MultiPolygon
 
 _COLUMNS = ("encoding", "rle")
 _NOISE = "has a mask of noise, not of outlined objects"

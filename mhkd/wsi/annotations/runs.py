@@ -29,6 +29,8 @@ def split_runs(start, length, line_px):
         tuple[ndarray, ndarray, ndarray]: line, begin and end of runs that are sorted and have gaps
         between them.
     """
+    if not len(start):
+        return start, start, start
     order = np.argsort(start, kind="stable")
     start, reach = start[order], np.maximum.accumulate((start + length)[order])
     first = np.ones(len(start), bool)
@@ -101,4 +103,15 @@ def _outline(line, begin, end):
     lines = np.tile(line, 2)
     tips = np.stack([np.stack([lines, ends], 1), np.stack([lines + 1, ends], 1)], axis=1)
     edges = shapely.linestrings(np.concatenate([borders, tips]).astype(np.float64))
-    return shapely.build_area(shapely.multilinestrings(edges)).simplify(0)
+    faces = shapely.get_parts(shapely.polygonize(edges))  # of the object and of its holes
+    faces = shapely.simplify(faces[_are_inside(faces, line, begin, end)], 0)
+    return faces[0] if len(faces) == 1 else shapely.multipolygons(faces)
+
+
+def _are_inside(faces, line, begin, end):
+    """bool (n,): whether a pixel of each face is in a run."""
+    points = shapely.get_coordinates(shapely.point_on_surface(faces))
+    x, y = np.floor(points).astype(np.int64).T
+    span = int(end.max()) + 1
+    run = np.searchsorted(line * span + begin, x * span + y, side="right") - 1
+    return (run >= 0) & (line[run] == x) & (y < end[run])
