@@ -52,12 +52,13 @@ def demo(out, seed):
 @click.option("--seed", default=0, show_default=True)
 @click.option("--size-px", default=4096, show_default=True, help="Width and height at base level.")
 @click.option("--mpp", default=1.0, show_default=True, help="Micrometres per base pixel.")
-@click.option("--workers", default=1, show_default=True)
-def make_slides_command(out, num_slides, seed, size_px, mpp, workers):
+@click.option("--num-glomeruli", nargs=2, default=(25, 50), show_default=True, help="Least and most.")
+@click.option("--workers", default=1, show_default=True, help="Processes.")
+def make_slides_command(out, num_slides, seed, **options):
     """Draw kidney-like slides with annotations: pyramidal TIFF and QuPath GeoJSON."""
     from .data.synthetic import make_slides
 
-    for path in make_slides(out, num_slides, seed=seed, size_px=size_px, mpp=mpp, workers=workers):
+    for path in make_slides(out, num_slides, seed=seed, **options):
         click.echo(path)
 
 

@@ -13,7 +13,7 @@ from .config import add_mhkd_config
 from .data.slides import slides_to_coco, split_by_slide, write_coco
 from .data.synthetic import make_slides
 from .engine import DistillationTrainer, prepare_datasets
-from .engine.hooks import write_json
+from .engine.files import write_json, write_text
 from .engine.predict import draw_curves, overlay_dataset
 from .errors import InputError
 from .visualization import plot_stage_ap
@@ -60,7 +60,7 @@ def run_demo(out: Path, seed: int = 0, options: tuple = ()) -> dict:
     _heading("4/4 Table and pictures")
     results = collect(trained, alone)
     write_json(results, out / "results.json")
-    (out / "results.md").write_text(markdown(results))
+    write_text(markdown(results), out / "results.md")
     draw_curves({"mhkd": out / "mhkd", "lr_only": out / "lr_only"}, out / "curves.png")
     plot_stage_ap(results, out / "stages.png")
     overlay_dataset(out / "mhkd/student", "demo_val", out / "overlays", limit=8, device="cpu")
@@ -111,8 +111,9 @@ def collect(trained: list[dict], alone: list[dict]) -> dict:
     """Scores (percent) and seconds of training of each row of the table."""
 
     def row(report, which):
-        scores = {k: round(v, 2) for k, v in report["results"][which].items()}
-        return {**scores, "seconds": report["seconds"]}
+        scores = report["results"][which]
+        kept = [k for k in scores if k in METRICS or k.startswith("AP-")]
+        return {**{k: scores[k] and round(scores[k], 2) for k in kept}, "seconds": report["seconds"]}
 
     teacher, *steps = trained
     rows = {
@@ -130,7 +131,8 @@ def markdown(results: dict) -> str:
     columns = [*METRICS, *classes, "seconds"]
     lines = [f"| | {' | '.join(columns)} |", f"|---|{'---:|' * len(columns)}"]
     for key, scores in results.items():
-        lines.append(f"| {TITLES[key]} | {' | '.join(f'{scores[c]:.1f}' for c in columns)} |")
+        cells = ("–" if scores[c] is None else f"{scores[c]:.1f}" for c in columns)
+        lines.append(f"| {TITLES[key]} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -12,6 +12,7 @@ from torch import nn
 from ..config import add_mhkd_config
 from ..errors import InputError
 from ..modeling import student_cfg, teacher_cfg
+from .files import write_text
 
 
 def save_atomically(data: dict, path: str | os.PathLike) -> None:
@@ -107,9 +108,7 @@ def export_network(weights: dict, cfg: CfgNode, folder: str | os.PathLike) -> Pa
     cfg.defrost()
     cfg.MODEL.WEIGHTS = str(path.absolute())
     cfg.MODEL.TEACHER.WEIGHTS = ""
-    temporary = folder / "config.yaml.tmp"
-    temporary.write_text(cfg.dump())
-    os.replace(temporary, folder / "config.yaml")
+    write_text(cfg.dump(), folder / "config.yaml")
     return path
 
 

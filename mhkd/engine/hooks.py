@@ -1,9 +1,7 @@
 """Hooks of the trainer: stage transitions, checkpoints, evaluation while training."""
 
-import json
 import logging
-import os
-from pathlib import Path
+import math
 
 from detectron2.engine import HookBase
 from detectron2.utils import comm
@@ -11,6 +9,7 @@ from detectron2.utils import comm
 from ..schedule import Step
 from .checkpoint import export_cfg, export_network
 from .evaluation import dataset_lr_mpp, evaluate
+from .files import write_json
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +63,11 @@ class StageTransition(HookBase):
                 **step.describe(),
                 "schedule": trainer.schedule.name,
                 "seconds": round(trainer.seconds, 1),
-                "results": scores,
+                # A class that the test set lacks has no score: null, since JSON knows no NaN.
+                "results": {
+                    which: {k: None if math.isnan(v) else v for k, v in found.items()}
+                    for which, found in scores.items()
+                },
             }
             write_json(report, trainer.done_file(step))
             trainer.checkpoint_file.unlink(missing_ok=True)  # older than the step's own
@@ -99,14 +102,6 @@ class PeriodicEval(HookBase):
                 trainer, which, evaluate(trainer.cfg, getattr(trainer.distilled, which), which)
             )
             trainer.distilled.train()
-
-
-def write_json(content, path: Path) -> None:
-    """To a temporary name beside ``path``, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(temporary, path)
 
 
 def _store(trainer, which: str, scores: dict) -> None:

@@ -1,0 +1,38 @@
+import json
+
+import mhkd.demo
+from mhkd.demo import METRICS, TITLES, run_demo
+
+import cv2
+from support import TINY
+
+
+def test_demo_end_to_end_small_and_again(tmp_path, monkeypatch):
+    """The real demo with two small slides, tiny networks and a few iterations."""
+    monkeypatch.setenv("DETECTRON2_DATASETS", "set by the demo")  # restored afterwards
+    monkeypatch.setattr(mhkd.demo, "SLIDES", {"train": 1, "val": 1})
+    monkeypatch.setattr(mhkd.demo, "SLIDE_SIZE_PX", 1024)
+    monkeypatch.setattr(mhkd.demo, "NUM_GLOMERULI", (4, 4))
+    monkeypatch.setattr(mhkd.demo, "TILE_SIZE_PX", 256)
+    options = [
+        *(x for pair in zip(TINY[::2], TINY[1::2]) if not pair[0].startswith("DATASETS") for x in pair),
+        "MODEL.FPN.NORM", "", "INPUT.CROP.ENABLED", True, "INPUT.CROP.SIZE", [128, 128],
+        "MHKD.TEACHER_ITERS", 2, "MHKD.STUDENT_ITERS", 4,
+    ]  # fmt: skip
+    results = run_demo(tmp_path, options=tuple(options))
+
+    assert json.loads((tmp_path / "results.json").read_text()) == results
+    assert list(results) == list(TITLES)
+    for row in results.values():
+        assert {*METRICS, "seconds"} <= set(row) and all(0 <= row[m] <= 100 for m in METRICS)
+    assert all(row["seconds"] > 0 for key, row in results.items() if key != "direct_lr")
+    table = (tmp_path / "results.md").read_text()
+    assert table.count("\n") == 2 + len(TITLES) and "AP-sclerotic" in table
+    for picture in (tmp_path / "curves.png", tmp_path / "stages.png", *tmp_path.glob("overlays/*.png")):
+        assert cv2.imread(str(picture)).std() > 5  # something is drawn
+    assert len(list(tmp_path.glob("overlays/*.png"))) == 4  # a 512 px slide in 256 px tiles
+
+    final = tmp_path / "mhkd" / "4_semantic" / "model_final.pth"
+    before = final.stat().st_mtime_ns
+    assert run_demo(tmp_path, options=tuple(options)) == results
+    assert final.stat().st_mtime_ns == before
