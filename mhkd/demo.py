@@ -19,7 +19,7 @@ from .errors import InputError
 from .visualization import plot_stage_ap
 
 CONFIG = Path(__file__).parents[1] / "projects/MHKD/configs/Demo/mhkd_R18_FPN_cpu.yaml"
-SLIDES = {"train": 8, "val": 4}
+SLIDES = {"train": 8, "val": 3}
 SLIDE_SIZE_PX, NUM_GLOMERULI = 3072, (36, 48)
 CLASSES = ["normal", "sclerotic"]
 HR_MPP, LR_FACTOR, TILE_SIZE_PX = 2.0, 4, 512
