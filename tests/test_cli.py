@@ -33,12 +33,16 @@ def test_bad_config_is_one_line_and_a_nonzero_exit(disks_cfg, tmp_path):
     for arguments, message in (
         (["--config-file", "nowhere.yaml"], "'nowhere.yaml': no such file"),
         (["--config-file", config, "MHKD.SCHEDULE", "mhdk"], "unknown schedule 'mhdk'"),
+        (
+            ["--config-file", config, "--num-gpus", 2, "--dist-url", "auto", "MHKD.STAGE", 7],
+            "no step 7",
+        ),
     ):
         result = train_net(*arguments)
         assert result.returncode == 1
         assert "Traceback" not in result.stderr
-        assert result.stderr.strip().splitlines()[-1].startswith("train_net.py: error: ")
-        assert message in result.stderr
+        errors = [x for x in result.stderr.splitlines() if x.startswith("train_net.py: error: ")]
+        assert len(errors) == 1 and message in errors[0]
 
 
 def test_make_slides_writes_what_it_names(tmp_path):

@@ -74,34 +74,35 @@ class StageTransition(HookBase):
         comm.synchronize()
 
 
-class PeriodicCheckpoint(HookBase):
-    """Overwrites ``OUTPUT_DIR/checkpoint.pth`` every ``period`` iterations."""
+class WithinStep(HookBase):
+    """Every ``period`` iterations, but not at a step's end, which :class:`StageTransition` sees to."""
 
     def __init__(self, period: int):
+        """0: never."""
         self._period = period
 
     def after_step(self):
+        done = self.trainer.iter + 1
+        if self._period > 0 and done % self._period == 0 and done != self.trainer.step.end:
+            self.run()
+
+
+class PeriodicCheckpoint(WithinStep):
+    """Overwrites ``OUTPUT_DIR/checkpoint.pth``."""
+
+    def run(self):
+        self.trainer.save(self.trainer.checkpoint_file, within_step=True)
+
+
+class PeriodicEval(WithinStep):
+    """Scores the network in training."""
+
+    def run(self):
         trainer = self.trainer
-        done = trainer.iter + 1
-        if self._period > 0 and done % self._period == 0 and done != trainer.step.end:
-            trainer.save(trainer.checkpoint_file, within_step=True)
-
-
-class PeriodicEval(HookBase):
-    """Scores the network in training every ``period`` iterations (0: only at the end of each step)."""
-
-    def __init__(self, period: int):
-        self._period = period
-
-    def after_step(self):
-        trainer = self.trainer
-        done = trainer.iter + 1
-        if self._period > 0 and done % self._period == 0 and done != trainer.step.end:
-            which = "student" if trainer.step.stage.student else "teacher"
-            _store(
-                trainer, which, evaluate(trainer.cfg, getattr(trainer.distilled, which), which)
-            )
-            trainer.distilled.train()
+        which = "student" if trainer.step.stage.student else "teacher"
+        scores = evaluate(trainer.cfg, getattr(trainer.distilled, which), which)
+        _store(trainer, which, scores)
+        trainer.distilled.train()
 
 
 def _store(trainer, which: str, scores: dict) -> None:

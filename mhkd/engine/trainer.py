@@ -54,10 +54,11 @@ class DistillationTrainer(TrainerBase):
         self.seconds = 0.0  # spent in the current step's iterations
         self.distilled = build_model(cfg)
         self.model = self.distilled  # wrapped by DDP in enter_step, where there are more processes
+        self.stage_transition = StageTransition()
         self.register_hooks(
             [
                 hooks.IterationTimer(),
-                StageTransition(),
+                self.stage_transition,
                 PeriodicEval(cfg.TEST.EVAL_PERIOD),
                 PeriodicCheckpoint(cfg.SOLVER.CHECKPOINT_PERIOD),
                 hooks.PeriodicWriter(default_writers(str(self.output_dir), self.max_iter), 20)
@@ -122,7 +123,7 @@ class DistillationTrainer(TrainerBase):
         for step in final:  # killed between its last iteration and its export and evaluation
             if step not in done and state["iteration"] == step.end:
                 self.seconds = state["seconds"]
-                self._hooks[1].finish(step)
+                self.stage_transition.finish(step)
         return state["iteration"], state if "optimizer" in state else None
 
     def _start_afresh(self) -> None:

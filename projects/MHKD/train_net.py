@@ -16,6 +16,7 @@ from mhkd.errors import InputError
 from detectron2.config import get_cfg
 from detectron2.engine import default_argument_parser, default_setup
 from detectron2.utils import comm
+from torch.multiprocessing import ProcessExitedException
 
 EPILOG = """
 Examples:
@@ -53,13 +54,16 @@ def setup(args):
 
 
 def main(args):
-    cfg = setup(args)
-    if args.eval_only:
+    """What every process runs. Bad input ends them all with one line, from the first of them."""
+    try:
+        cfg = setup(args)
+        if not args.eval_only:
+            return DistillationTrainer(cfg).train(resume=args.resume)
         scores = score_trained(cfg)
         if comm.is_main_process():
             print(json.dumps({cfg.MHKD.EVAL: scores}, indent=2))
-        return
-    DistillationTrainer(cfg).train(resume=args.resume)
+    except InputError as e:
+        sys.exit(f"train_net.py: error: {e}" if comm.is_main_process() else 1)
 
 
 if __name__ == "__main__":
@@ -67,8 +71,6 @@ if __name__ == "__main__":
     parser.description = __doc__
     args = parser.parse_args()
     try:
-        launch(
-            main, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, (args,)
-        )
-    except InputError as e:
-        sys.exit(f"train_net.py: error: {e}")
+        launch(main, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, (args,))
+    except ProcessExitedException as e:  # it has said why
+        sys.exit(e.exit_code)
