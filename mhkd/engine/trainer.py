@@ -35,6 +35,8 @@ class DistillationTrainer(TrainerBase):
     def __init__(self, cfg: CfgNode):
         """Raises InputError for an unknown schedule or stage."""
         super().__init__()
+        if cfg.SEED < 0:
+            raise InputError(f"SEED {cfg.SEED}: must be 0 or more, since exact resumption rests on it")
         self.cfg = cfg
         self.output_dir = Path(cfg.OUTPUT_DIR)
         self.schedule = get_schedule(cfg.MHKD.SCHEDULE)
