@@ -94,6 +94,22 @@ def curves(output_dirs, out):
 
 
 @main.command()
+@click.argument("output_dir", type=existing)
+@click.option("--lr-only", type=existing, help="OUTPUT_DIR of the same student trained with schedule none.")
+@click.option("--out", type=folder, help="Write results.json and results.md there too.")
+def results(output_dir, lr_only, out):
+    """Print the table of a training: teacher, direct, LR-only, and what each step added."""
+    from .engine.files import write_json, write_text
+    from .evaluation.report import collect, markdown
+
+    found = collect(output_dir, lr_only)
+    click.echo(markdown(found))
+    if out:
+        write_json(found, out / "results.json")
+        write_text(markdown(found), out / "results.md")
+
+
+@main.command()
 @click.argument("checkpoint", type=existing)
 @click.option("--out", type=folder, required=True, help="Folder for model_final.pth and config.yaml.")
 @click.option("--network", type=click.Choice(["student", "teacher"]), default="student", show_default=True)
@@ -102,3 +118,27 @@ def export(checkpoint, out, network):
     from .engine.checkpoint import export_checkpoint
 
     click.echo(export_checkpoint(checkpoint, out, network))
+
+
+@main.command("inspect")
+@click.argument("datasets", nargs=-1, required=True)
+@click.option("--out", type=folder, default="output/inspect", show_default=True)
+@click.option("--num-images", default=6, show_default=True, help="On a contact sheet; 0: none is drawn.")
+@click.option("--lr-factor", default=4, show_default=True, help="HR pixels per LR pixel.")
+@click.option("--lr-filter", type=click.Choice(["area", "lanczos"]), default="area", show_default=True)
+@click.option("--strict", is_flag=True, help="Exit with 1 if there is any warning.")
+def inspect_command(datasets, out, strict, **options):
+    """Count, check and draw DATASETS: "my_kidneys" (all splits) or "my_kidneys_train".
+
+    Prints images, slides, patients and objects by class, and the objects' sizes (in micrometres where
+    the images record their mpp). Warns of slides or patients in two splits, of boxes that are empty or
+    outside their images, of classes that training does not see, and of sizes that no glomerulus has.
+    OUT gets a contact sheet of each split with its boxes, HR beside LR, histograms of the sizes, and
+    all of it as JSON.
+    """
+    from .visualization.inspection import inspect
+
+    report, warnings = inspect(datasets, out, **options)
+    click.echo(report)
+    if strict and warnings:
+        sys.exit(1)

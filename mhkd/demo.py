@@ -1,6 +1,5 @@
 """``mhkd demo``: the whole method on drawn slides, small enough for two CPU cores."""
 
-import json
 import logging
 import os
 from pathlib import Path
@@ -16,6 +15,7 @@ from .engine import DistillationTrainer, prepare_datasets
 from .engine.files import write_json, write_text
 from .engine.predict import draw_curves, overlay_dataset
 from .errors import InputError
+from .evaluation.report import collect, markdown
 from .visualization import plot_stage_ap
 
 CONFIG = Path(__file__).parents[1] / "projects/MHKD/configs/Demo/mhkd_R18_FPN_cpu.yaml"
@@ -23,16 +23,6 @@ SLIDES = {"train": 8, "val": 3}
 SLIDE_SIZE_PX, NUM_GLOMERULI = 3072, (36, 48)
 CLASSES = ["normal", "sclerotic"]
 HR_MPP, LR_FACTOR, TILE_SIZE_PX = 2.5, 4, 416
-TITLES = {
-    "teacher_hr": "teacher on HR",
-    "direct_lr": "teacher fed with LR (direct)",
-    "lr_only": "student trained on LR alone",
-    "stage1": "student after step 1, basic features",
-    "stage2": "student after step 2, adaptive features",
-    "stage3": "student after step 3, local features",
-    "stage4": "student after step 4, output",
-}
-METRICS = ("AP", "AP50", "AP75", "AR")
 
 
 def run_demo(out: Path, seed: int = 0, options: tuple = ()) -> dict:
@@ -46,7 +36,7 @@ def run_demo(out: Path, seed: int = 0, options: tuple = ()) -> dict:
         options: config overrides, KEY VALUE ...
 
     Returns:
-        The content of ``results.json``: see :data:`TITLES` for its keys.
+        The content of ``results.json``: see :func:`mhkd.evaluation.report.collect`.
     """
     if not CONFIG.is_file():
         raise InputError(f"{CONFIG}: missing; run the demo from a clone of the project")
@@ -54,11 +44,11 @@ def run_demo(out: Path, seed: int = 0, options: tuple = ()) -> dict:
     _heading(f"1/4 Slides: {sum(SLIDES.values())} of {SLIDE_SIZE_PX} px at 1 um/px, in {out}/slides")
     make_dataset(out, seed)
     _heading("2/4 The teacher on HR, then the student's four steps on LR")
-    trained = train(out / "mhkd", "mhkd", seed, options)
+    train(out / "mhkd", "mhkd", seed, options)
     _heading("3/4 For comparison: the same student trained on LR alone, for as many iterations")
-    alone = train(out / "lr_only", "none", seed, options)
+    train(out / "lr_only", "none", seed, options)
     _heading("4/4 Table and pictures")
-    results = collect(trained, alone)
+    results = collect(out / "mhkd", out / "lr_only")
     write_json(results, out / "results.json")
     write_text(markdown(results), out / "results.md")
     draw_curves({"mhkd": out / "mhkd", "lr_only": out / "lr_only"}, out / "curves.png")
@@ -89,8 +79,8 @@ def make_dataset(out: Path, seed: int) -> None:
         write_coco(content, str(out / "data" / "demo" / f"annotations_{split}.json"))
 
 
-def train(output_dir: Path, schedule: str, seed: int, options: tuple = ()) -> list[dict]:
-    """Train ``schedule`` with the demo's config; returns every step's ``stage.json``."""
+def train(output_dir: Path, schedule: str, seed: int, options: tuple = ()) -> None:
+    """Train ``schedule`` with the demo's config."""
     cfg = get_cfg()
     add_mhkd_config(cfg)
     cfg.merge_from_file(str(CONFIG))
@@ -104,36 +94,6 @@ def train(output_dir: Path, schedule: str, seed: int, options: tuple = ()) -> li
     for handler in list(logger.handlers):  # the next training logs to its own folder
         logger.removeHandler(handler)
     logging.getLogger("mhkd").handlers.clear()
-    return [json.loads(p.read_text()) for p in sorted(output_dir.glob("*/stage.json"))]
-
-
-def collect(trained: list[dict], alone: list[dict]) -> dict:
-    """Scores (percent) and seconds of training of each row of the table."""
-
-    def row(report, which):
-        scores = report["results"][which]
-        kept = [k for k in scores if k in METRICS or k.startswith("AP-")]
-        return {**{k: scores[k] and round(scores[k], 2) for k in kept}, "seconds": report["seconds"]}
-
-    teacher, *steps = trained
-    rows = {
-        "teacher_hr": row(teacher, "teacher"),
-        "direct_lr": {**row(teacher, "direct"), "seconds": 0.0},  # the same weights
-        "lr_only": row(alone[0], "student"),
-    }
-    rows.update({f"stage{k}": row(step, "student") for k, step in enumerate(steps, 1)})
-    return rows
-
-
-def markdown(results: dict) -> str:
-    """The table, with the scores of each class."""
-    classes = [k for k in results["teacher_hr"] if k.startswith("AP-")]
-    columns = [*METRICS, *classes, "seconds"]
-    lines = [f"| | {' | '.join(columns)} |", f"|---|{'---:|' * len(columns)}"]
-    for key, scores in results.items():
-        cells = ("–" if scores[c] is None else f"{scores[c]:.1f}" for c in columns)
-        lines.append(f"| {TITLES[key]} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
 
 
 def _heading(text: str) -> None:

@@ -1,7 +1,8 @@
 import json
 
 import mhkd.demo
-from mhkd.demo import METRICS, TITLES, run_demo
+from mhkd.demo import run_demo
+from mhkd.evaluation.report import METRICS, TITLES
 
 import cv2
 from support import TINY
