@@ -31,6 +31,17 @@ def read_coco(json_file):
     Raises:
         InputError: the file is missing, empty, cut short, or not COCO.
     """
+    content = load_coco(json_file)
+    _check_records(json_file, content["images"], IMAGE_KEYS, "image")
+    _check_records(json_file, content["annotations"], ANNOTATION_KEYS, "annotation")
+    _check_records(json_file, content["categories"], ("id", "name"), "category")
+    names = [c["name"] for c in content["categories"]]
+    _check_unique(json_file, names, "category name")
+    return content
+
+
+def load_coco(json_file):
+    """As :func:`read_coco`, but the records themselves may have any fault."""
     try:
         with open(json_file, encoding="utf-8") as f:
             content = json.load(f)
@@ -55,11 +66,6 @@ def read_coco(json_file):
             raise InputError(
                 f"{json_file}: its list {key!r} is empty: export the annotations again"
             )
-    _check_records(json_file, content["images"], IMAGE_KEYS, "image")
-    _check_records(json_file, content["annotations"], ANNOTATION_KEYS, "annotation")
-    _check_records(json_file, content["categories"], ("id", "name"), "category")
-    names = [c["name"] for c in content["categories"]]
-    _check_unique(json_file, names, "category name")
     return content
 
 
@@ -105,7 +111,7 @@ def coco_to_dicts(content, json_file, image_root, id_map, check_images=True):
     """
     dicts = {}
     for image in content["images"]:
-        dicts[image["id"]] = _image_to_dict(image, json_file, image_root, check_images)
+        dicts[image["id"]] = image_to_dict(image, json_file, image_root, check_images)
     for annotation in content["annotations"]:
         where = f"{json_file}: annotation {annotation['id']}"
         entry = dicts.get(annotation["image_id"])
@@ -133,7 +139,8 @@ def coco_to_dicts(content, json_file, image_root, id_map, check_images=True):
     return [dicts[k] for k in sorted(dicts)]
 
 
-def _image_to_dict(image, json_file, image_root, check_images):
+def image_to_dict(image, json_file, image_root, check_images=True):
+    """One image entry, without annotations; see :func:`coco_to_dicts`."""
     where = f"{json_file}: image {image['id']}"
     if not isinstance(image["file_name"], str) or not image["file_name"]:
         raise InputError(f"{where} has no file_name")
@@ -189,16 +196,31 @@ def _checked_region(region, where, image_root):
     return {**region, "slide_file": os.path.join(image_root, region["slide_file"])}
 
 
-def _checked_bbox(bbox, entry, where):
+def bbox_fault(bbox, width, height):
+    """What is wrong with a box, [x, y, width, height] in pixels of an image of that size.
+
+    Returns:
+        str or None: "no numbers", "no area", "outside" (by more than OUTSIDE_TOLERANCE_PX) or None.
+    """
     if not isinstance(bbox, list) or len(bbox) != 4 or not all(_is_number(v) for v in bbox):
+        return "no numbers"
+    x, y, w, h = bbox
+    if w <= 0 or h <= 0:
+        return "no area"
+    t = OUTSIDE_TOLERANCE_PX
+    outside = x < -t or y < -t or x + w > width + t or y + h > height + t
+    return "outside" if outside else None
+
+
+def _checked_bbox(bbox, entry, where):
+    fault = bbox_fault(bbox, entry["width"], entry["height"])
+    if fault == "no numbers":
         raise InputError(
             f"{where} has bbox {bbox}: it must be four finite numbers, x, y, width, height"
         )
-    x, y, w, h = bbox
-    if w <= 0 or h <= 0:
+    if fault == "no area":
         raise InputError(f"{where} has bbox {bbox}, of no area: correct or remove it")
-    t = OUTSIDE_TOLERANCE_PX
-    if x < -t or y < -t or x + w > entry["width"] + t or y + h > entry["height"] + t:
+    if fault == "outside":
         raise InputError(
             f"{where} has bbox {bbox}, outside its image of {entry['width']}x{entry['height']} px "
             f"({entry['file_name']}): boxes are [x, y, width, height] in pixels of that image"

@@ -63,7 +63,7 @@ def ensure_registered(names, root=None):
         if name in DatasetCatalog:
             continue
         plain, at, merged = name.partition("@")
-        json_file = _find_json(plain, root)
+        json_file = find_json(plain, root)
         if json_file is None or (at and not merged):
             folder, _, split = plain.rpartition("_")
             wanted = os.path.join(
@@ -77,6 +77,37 @@ def ensure_registered(names, root=None):
                 + (", ".join(registered) or "none")
             )
         _register(name, json_file)
+
+
+def dataset_files(name, root=None):
+    """Annotation files of a dataset or of one of its splits.
+
+    Args:
+        name (str): ``my_kidneys`` for all splits or ``my_kidneys_train`` for one, ``@class`` or not.
+        root (str, optional): as for :func:`register_folders`.
+
+    Returns:
+        dict[str, str]: name of each split, as in ``cfg.DATASETS``, and its file.
+
+    Raises:
+        InputError: there is no such dataset.
+    """
+    plain, at, merged = name.partition("@")
+    folder = os.path.join(datasets_root(root), plain)
+    found = sorted(glob.glob(os.path.join(glob.escape(folder), f"{_PREFIX}*{_SUFFIX}")))
+    if found:
+        prefix = os.path.basename(os.path.normpath(folder))
+        splits = [os.path.basename(f)[len(_PREFIX) : -len(_SUFFIX)] for f in found]
+        return {f"{prefix}_{s}{at}{merged}": f for s, f in zip(splits, found)}
+    json_file = find_json(plain, root)
+    if json_file is None:
+        known = sorted({n.partition("@")[0] for n in register_folders(root)})
+        raise InputError(
+            f"dataset {name!r}: there is no {folder}/{_PREFIX}*{_SUFFIX}: put it there, or point "
+            "the environment variable DETECTRON2_DATASETS at the folder that holds it. Datasets "
+            f"found: {', '.join(known) or 'none'}"
+        )
+    return {name: json_file}
 
 
 def check_dataset(name):
@@ -114,7 +145,7 @@ def check_split_disjoint(
     Raises:
         InputError: a slide is in both.
     """
-    both = sorted({_slide_of(d) for d in train_dicts} & {_slide_of(d) for d in val_dicts})
+    both = sorted({slide_of(d) for d in train_dicts} & {slide_of(d) for d in val_dicts})
     if both:
         raise InputError(
             f"{both[0]}: this slide is in both {names[0]} and {names[1]} (as are {len(both) - 1} "
@@ -123,11 +154,12 @@ def check_split_disjoint(
         )
 
 
-def _slide_of(entry):
+def slide_of(entry):
+    """The slide of a dataset dict; its file where it does not say."""
     return str(entry.get("slide") or os.path.realpath(entry["file_name"]))
 
 
-def _find_json(plain_name, root):
+def find_json(plain_name, root):
     """The annotation file of ``<name>_<split>``; both parts may have underscores of their own."""
     parts = plain_name.split("_")
     for i in range(len(parts) - 1, 0, -1):

@@ -43,7 +43,7 @@ def draw_overlay(image_rgb, detections, annotations, class_names, score_threshol
     """
     found = _Comparison(detections, annotations, class_names, score_threshold)
     scale = _panel_scale(image_rgb)
-    return _draw_panel(image_rgb, _panel_size(image_rgb, scale), found.detection_marks(), scale)
+    return draw_panel(image_rgb, _panel_size(image_rgb, scale), found.detection_marks(), scale)
 
 
 def draw_pair(
@@ -75,9 +75,9 @@ def draw_pair(
     found = _Comparison(detections, annotations, class_names, score_threshold)
     scale = _panel_scale(hr_image)
     size = _panel_size(hr_image, scale)
-    hr_panel = _draw_panel(hr_image, size, found.annotation_marks(), scale)
-    lr_panel = _draw_panel(lr_image, size, found.detection_marks(), scale)
-    return _compose((hr_panel, lr_panel), title, captions, found.legend())
+    hr_panel = draw_panel(hr_image, size, found.annotation_marks(), scale)
+    lr_panel = draw_panel(lr_image, size, found.detection_marks(), scale)
+    return compose_pair((hr_panel, lr_panel), title, captions, found.legend())
 
 
 def write_overlays(
@@ -192,7 +192,7 @@ class _Comparison:
         return self.class_names[class_id] if len(self.class_names) > 1 else ""
 
 
-def _draw_panel(image_rgb, size, marks, scale):
+def draw_panel(image_rgb, size, marks, scale):
     """The image at ``size`` (width, height) with its marks, their boxes multiplied by ``scale``."""
     filter_ = cv2.INTER_AREA if size[0] < image_rgb.shape[1] else cv2.INTER_LINEAR
     visualizer = Visualizer(cv2.resize(image_rgb, size, interpolation=filter_))
@@ -215,7 +215,7 @@ def _draw_panel(image_rgb, size, marks, scale):
     return visualizer.get_output().get_image()
 
 
-def _compose(panels, title, captions, legend):
+def compose_pair(panels, title, captions, legend):
     """Panels side by side under a white strip: title and legend, then a caption for each panel."""
     font = ImageFont.truetype(
         os.path.join(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), STRIP_FONT_PX

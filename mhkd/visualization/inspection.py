@@ -1,0 +1,161 @@
+"""What ``mhkd inspect`` shows: a table, the warnings, size histograms and contact sheets."""
+
+import os
+from pathlib import Path
+
+from mhkd.data.inspect import common_unit, inspect_datasets, mpp_of, sizes, summary
+from mhkd.data.views import read_view
+from mhkd.engine.files import write_json
+from mhkd.errors import InputError
+from mhkd.visualization.contact_sheet import draw_row, select_evenly, stack_rows
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+from tabulate import tabulate
+from tqdm import tqdm
+
+BARS = " ▁▂▃▄▅▆▇█"
+_BINS = 24
+_UNITS = {"um": "µm", "px": "px"}
+
+
+def inspect(names, out=None, num_images=6, lr_factor=4, lr_filter="area", root=None):
+    """Inspect datasets and write what is found.
+
+    Args:
+        names (Iterable[str]): see :func:`mhkd.data.inspect.inspect_datasets`.
+        out (Path, optional): folder for ``inspect.json``, ``sizes.png`` and a contact sheet
+            ``<split>.png`` each; None: nothing is written.
+        num_images (int): rows of a contact sheet; 0: none is drawn.
+        lr_factor, lr_filter: see :func:`mhkd.data.views.read_view`.
+        root (str, optional): folder of the datasets.
+
+    Returns:
+        tuple[str, list[str]]: the report, and the warnings in it.
+
+    Raises:
+        InputError: see :func:`mhkd.data.inspect.inspect_datasets`.
+    """
+    splits, warnings = inspect_datasets(names, root)
+    unit = common_unit(splits)
+    figures = {s.name: summary(s, unit) for s in splits}
+    written = []
+    if out is not None:
+        out = Path(out)
+        out.mkdir(parents=True, exist_ok=True)
+        if num_images > 0:
+            for split in splits:
+                rows = _rows(split, num_images, lr_factor, lr_filter, warnings)
+                if rows:
+                    written.append(out / f"{split.name}.png")
+                    _save(stack_rows(rows), written[-1])
+        if any(sizes(s, unit) for s in splits):
+            written.append(out / "sizes.png")
+            _save(_histograms(splits, unit), written[-1])
+        written.append(out / "inspect.json")
+        found = [
+            {"what": kind, "count": n, "examples": warnings.examples[kind]}
+            for kind, n in warnings.counts.items()
+        ]
+        write_json({"splits": figures, "warnings": found}, written[-1])
+    lines = warnings.lines()
+    parts = [_counts_table(figures), _sizes_table(splits, unit)]
+    if unit == "px" and any(s.entries for s in splits):
+        parts.append("Sizes are in HR pixels: not every image records its mpp.")
+    parts.append("\n".join(f"WARNING: {line}" for line in lines) or "No warnings.")
+    parts.append("\n".join(map(str, written)))
+    return "\n\n".join(p for p in parts if p), lines
+
+
+def _counts_table(figures):
+    classes = list(dict.fromkeys(c for f in figures.values() for c in f["objects_by_class"]))
+    rows = []
+    for name, f in figures.items():
+        mpp = "–" if f["mpp"] is None else "–".join(dict.fromkeys(f"{m:.4g}" for m in f["mpp"]))
+        rows.append(
+            [name, f["images"], f["images_without_objects"], f["slides"], f["patients"] or "–", mpp]
+            + [f["objects"], f["ignored"], *(f["objects_by_class"].get(c, 0) for c in classes)]
+        )
+    headers = ["split", "images", "empty", "slides", "patients", "mpp", "objects", "ignored"]
+    return tabulate(rows, [*headers, *classes])
+
+
+def _sizes_table(splits, unit):
+    found = [(s.name, c, v) for s in splits for c, v in sizes(s, unit).items()]
+    if not found:
+        return ""
+    edges = _edges([v for *_, v in found])
+    rows = [
+        [name, c, *(f"{q:.4g}" for q in np.quantile(v, (0, 0.05, 0.5, 0.95, 1))), _bars(v, edges)]
+        for name, c, v in found
+    ]
+    shown = f"{edges[0]:.3g} … {edges[-1]:.3g} {_UNITS[unit]}"
+    headers = ["split", "class", "least", "5 %", "median", "95 %", "most", shown]
+    return f"Sizes in {_UNITS[unit]}\n" + tabulate(rows, headers, disable_numparse=True)
+
+
+def _bars(values, edges):
+    counts = np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0]
+    heights = np.ceil(counts / max(counts.max(), 1) * (len(BARS) - 1)).astype(int)
+    return "|" + "".join(BARS[h] for h in heights) + "|"
+
+
+def _edges(groups):
+    """Of the bins: most of what there is; the few beyond count in the last one."""
+    values = np.concatenate(groups)
+    low, high = values.min(), min(values.max(), 3 * np.quantile(values, 0.95))
+    return np.linspace(low, max(high, low * 1.001), _BINS + 1)
+
+
+def _histograms(splits, unit):
+    """A row of histograms, one for each class, as an RGB picture."""
+    found = {s.name: sizes(s, unit) for s in splits}
+    classes = list(dict.fromkeys(c for by_class in found.values() for c in by_class))
+    edges = _edges([v for by_class in found.values() for v in by_class.values()])
+    figure = Figure(figsize=(4.5 * len(classes), 3.2), dpi=120, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.subplots(1, len(classes), squeeze=False)[0]
+    for ax, c in zip(axes, classes):
+        for name, by_class in found.items():
+            if c in by_class:
+                values = np.clip(by_class[c], edges[0], edges[-1])
+                label = f"{name} ({len(values)})"
+                ax.hist(values, edges, histtype="step", linewidth=1.5, density=True, label=label)
+        ax.set(title=c, xlabel=f"size, {_UNITS[unit]}", yticks=[])
+        ax.legend(fontsize="small")
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]
+
+
+def _rows(split, num_images, lr_factor, lr_filter, warnings):
+    def class_of(entry):
+        return (split.classes[a["category_id"]] for a in entry["annotations"] if not a["iscrowd"])
+
+    rows = []
+    chosen = select_evenly(split.entries, num_images, class_of)
+    for entry in tqdm(chosen, desc=f"{split.name}: contact sheet", unit="image", leave=False):
+        try:
+            hr, lr = (read_view(entry, v, lr_factor, lr_filter) for v in ("hr", "lr"))
+        except InputError as e:
+            warnings.add("images that cannot be read", e)
+            continue
+        title = Path(entry["file_name"]).stem
+        if entry.get("slide", title) != title:
+            title += f", slide {entry['slide']}"
+        if "region" in entry:
+            title += f" at ({entry['region']['x_px']:.0f}, {entry['region']['y_px']:.0f})"
+        mpp = mpp_of(entry)
+        captions = tuple(
+            f"{view}, {image.shape[1]}x{image.shape[0]} px" + (f", {m:.3g} µm/px" if mpp else "")
+            for view, image, m in (("HR", hr, mpp), ("LR", lr, mpp and mpp * lr_factor))
+        )
+        rows.append(draw_row(hr, lr, entry["annotations"], split.classes, title, captions))
+    return rows
+
+
+def _save(picture, path):
+    temporary = path.with_name(path.name + ".tmp")
+    Image.fromarray(picture).save(temporary, format="PNG")
+    os.replace(temporary, path)
