@@ -1,0 +1,175 @@
+"""Reads a dataset whatever is wrong with it, and counts what is.
+
+Loading a dataset for training stops at the first fault, see :mod:`mhkd.data.coco`.
+"""
+
+import os
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+from mhkd.data.coco import (
+    ANNOTATION_KEYS,
+    IMAGE_KEYS,
+    bbox_fault,
+    image_to_dict,
+    load_coco,
+)
+from mhkd.errors import InputError
+from mhkd.wsi.slide import open_slide
+
+from detectron2.structures import BoxMode
+from tqdm import tqdm
+
+_EXAMPLES = 3
+_BOX_FAULTS = {
+    "no numbers": "boxes that are no numbers",
+    "no area": "boxes without an area",
+    "outside": "boxes that reach outside their images",
+}
+
+
+@dataclass
+class Split:
+    """One split of a dataset, as far as it can be read.
+
+    Attributes:
+        name (str): as in ``cfg.DATASETS``.
+        json_file (str): its annotation file.
+        classes (dict[int, str]): category id -> class.
+        entries (list[dict]): Detectron2 dataset dicts of the images without faults; their
+            ``category_id`` is the file's.
+        num_images (int): with those at fault.
+    """
+
+    name: str
+    json_file: str
+    classes: dict
+    entries: list
+    num_images: int
+
+    @property
+    def split(self):
+        """str: "train" of ``annotations_train.json``."""
+        return os.path.basename(self.json_file)[len("annotations_") : -len(".json")]
+
+
+@dataclass
+class Warnings:
+    """What looks wrong: counts and a few examples by kind."""
+
+    counts: Counter = field(default_factory=Counter)
+    examples: dict = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, kind, example, n=1):
+        self.counts[kind] += n
+        if len(self.examples[kind]) < _EXAMPLES:
+            self.examples[kind].append(str(example))
+
+    def lines(self):
+        """list[str]: one for each kind."""
+        return [f"{n} {kind}: {'; '.join(self.examples[kind])}" for kind, n in self.counts.items()]
+
+
+def read_split(name, json_file, warnings):
+    """Read one split.
+
+    Args:
+        name (str): as in ``cfg.DATASETS``; ``...@glomerulus`` merges the classes.
+        json_file (str): its annotation file.
+        warnings (Warnings): to fill.
+
+    Returns:
+        Split
+
+    Raises:
+        InputError: the file is missing or no COCO file at all.
+    """
+    content = load_coco(json_file)
+    merged = name.partition("@")[2]
+    classes = {
+        c["id"]: merged or str(c["name"])
+        for c in _records(content["categories"], ("id", "name"), name, "categories", warnings)
+    }
+    entries, refused = {}, set()
+    for image in tqdm(
+        _records(content["images"], IMAGE_KEYS, name, "images", warnings),
+        desc=name,
+        unit="image",
+        leave=False,
+    ):
+        try:
+            entry = image_to_dict(image, json_file, os.path.dirname(json_file))
+            _check_region(entry)
+            entries[image["id"]] = entry
+        except (InputError, TypeError) as e:  # the latter: values of a wrong type
+            warnings.add("images that training refuses", e)
+            refused.add(image["id"])
+
+    seen = Counter()
+    for annotation in _records(
+        content["annotations"], ANNOTATION_KEYS, name, "annotations", warnings
+    ):
+        where = f"{name}: annotation {annotation['id']}"
+        entry = entries.get(annotation["image_id"])
+        if entry is None:
+            if annotation["image_id"] not in refused:
+                warnings.add("annotations of no image", where)
+            continue
+        if annotation["category_id"] not in classes:
+            warnings.add("annotations of no category", where)
+            continue
+        bbox = annotation["bbox"]
+        fault = bbox_fault(bbox, entry["width"], entry["height"])
+        if fault:
+            image = os.path.basename(entry["file_name"])
+            warnings.add(_BOX_FAULTS[fault], f"{where} has {bbox} ({image})")
+            continue
+        key = (annotation["image_id"], annotation["category_id"], tuple(bbox))
+        seen[key] += 1
+        if seen[key] == 2:
+            warnings.add("objects that are there more than once", where)
+        entry["annotations"].append(
+            {
+                "bbox": [float(v) for v in bbox],
+                "bbox_mode": BoxMode.XYWH_ABS,
+                "category_id": annotation["category_id"],
+                "iscrowd": int(bool(annotation.get("iscrowd") or annotation.get("ignore"))),
+            }
+        )
+    ordered = [entries[k] for k in sorted(entries)]
+    if not any(not a["iscrowd"] for e in ordered for a in e["annotations"]):
+        warnings.add("splits without a single object", name)
+    return Split(name, json_file, classes, ordered, len(content["images"]))
+
+
+def _records(records, keys, name, what, warnings):
+    """The records that have the keys and an id of their own."""
+    ids, good = set(), []
+    for number, record in enumerate(records, 1):
+        missing = keys if not isinstance(record, dict) else [k for k in keys if k not in record]
+        if missing:
+            warnings.add(f"{what} without {', '.join(missing)}", f"{name}: number {number}")
+        elif not all(type(record[k]) is int for k in keys if k == "id" or k.endswith("_id")):
+            warnings.add(f"{what} whose ids are no whole numbers", f"{name}: number {number}")
+        elif record["id"] in ids:
+            warnings.add(f"{what} with the id of another", f"{name}: id {record['id']}")
+        else:
+            ids.add(record["id"])
+            good.append(record)
+    return good
+
+
+def _check_region(entry):
+    """A region must show some of its slide."""
+    if "region" not in entry:
+        return
+    region = entry["region"]
+    slide = open_slide(region["slide_file"], region.get("slide_mpp"))
+    for k, side in enumerate(("width", "height")):
+        begin = region["xy"[k] + "_px"]
+        end = begin + entry[side] * region["mpp"] / slide.mpp_xy[k]
+        if end <= 0 or begin >= slide.size_px[k]:
+            raise InputError(
+                f"{region['slide_file']}: image {entry['image_id']} lies off this slide of "
+                f"{slide.size_px[0]}x{slide.size_px[1]} px: x_px and y_px are base pixels"
+            )
