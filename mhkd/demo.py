@@ -22,7 +22,7 @@ CONFIG = Path(__file__).parents[1] / "projects/MHKD/configs/Demo/mhkd_R18_FPN_cp
 SLIDES = {"train": 8, "val": 3}
 SLIDE_SIZE_PX, NUM_GLOMERULI = 3072, (36, 48)
 CLASSES = ["normal", "sclerotic"]
-HR_MPP, LR_FACTOR, TILE_SIZE_PX = 2.5, 4, 416
+HR_MPP, LR_FACTOR, TILE_SIZE_PX = 2.0, 4, 512
 
 
 def run_demo(out: Path, seed: int = 0, options: tuple = ()) -> dict:

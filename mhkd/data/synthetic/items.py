@@ -104,10 +104,10 @@ def _normal(p: Patch):
     _, lobule = p.cells(48, 6.0)
     loop = ramp(border - 1.7, 1.2) * (value > 0.38)  # an open capillary
     cleft = 1 - ramp(lobule - 1.3 + 0.8 * p.texture("mid"), 1.5)
-    solid = tuft * (1 - 0.85 * cleft)
+    solid = tuft * (1 - 0.45 * cleft)
     counter = solid * ((1 - loop) * up["matrix"] * (1 + 0.2 * p.texture("fine")) + loop * 0.10)
     red = solid * loop * (value > 0.84) * 0.75
-    nuclei = p.nuclei(6.3, tuft * (1 - 0.7 * loop) * p.rng.uniform(0.42, 0.62), 6.2, 5.0)
+    nuclei = p.nuclei(7.6, tuft * (1 - 0.7 * loop) * p.rng.uniform(0.62, 0.88), 6.2, 5.0)
     capsule = p.line(p.depth_um - 1.2, 2.4)
     lining = p.nuclei(8.0, 0.45 * p.line(p.depth_um - 2.5, 3.0), 9.0, 3.2)
     counter = np.maximum(counter, capsule * (up["membrane"] + 0.25)) * (1 - 0.3 * nuclei)
@@ -121,7 +121,7 @@ def _sclerotic(p: Patch):
     inside = ramp(p.depth_um - 1.0, 2.0)
     fibres = 0.65 * p.swirls() + 0.35 * p.texture("fine")
     strength = p.rng.uniform(0.86, 1.08)
-    counter = inside * up["fibrosis"] * strength * (1 + 0.30 * fibres)
+    counter = inside * up["fibrosis"] * strength * (1 + 0.42 * fibres)
     _, fold = p.cells(38, 7.0)
     counter *= 1 - 0.75 * p.line(fold, 2.2) * (p.texture("mid") > 0.2)
     capsule = p.line(p.depth_um - 3.0 + p.texture("mid"), 3.5)
@@ -129,7 +129,7 @@ def _sclerotic(p: Patch):
     slit = p.line(p.depth_um - 7 - 1.5 * p.texture("mid"), 2.5) * (p.texture("mid") > 0.6)
     counter *= 1 - 0.8 * slit
     nuclei = p.nuclei(8.0, inside * p.rng.uniform(0.10, 0.26), 6.5, 4.0)
-    haem = inside * p.rng.uniform(0.16, 0.30) * (1 + 0.25 * fibres) + 1.15 * nuclei
+    haem = inside * p.rng.uniform(0.16, 0.30) * (1 + 0.35 * fibres) + 1.15 * nuclei
     return haem, counter, np.zeros(p.shape, np.float32)
 
 
