@@ -78,9 +78,7 @@ class AperioHandler:
                 hit = holes.query(area, predicate="intersects")
                 if len(hit):
                     areas[i] = area.difference(shapely.union_all([self._holes[h] for h in hit]))
-        layer = class_name(self._name, self._out, where) or class_name(
-            self._description, self._out, where
-        )
+        layer = class_name(self._name, self._out, where) or class_name(self._description, self._out, where)
         del self._out.annotations[self._first :]
         for region, area in zip(regions, areas):
             parts = [p for p in shapely.get_parts(area) if p.area > 0]

@@ -33,11 +33,11 @@ def read(content, collector, slide_name, size_px):
         where = f"annotation {number}"
         if not isinstance(annotation, dict):
             raise collector.error(where, "is no annotation")
-        if annotation.get("image_id") == image.get("id"):
-            category = annotation.get("category_id")
-            if not isinstance(category, (int, str)) or category not in names:
+        if _id(annotation, "image_id") == _id(image, "id"):
+            category = _id(annotation, "category_id")
+            if category not in names:
                 raise collector.error(where, f"has the unknown category {str(category)[:40]}")
-            iscrowd = bool(annotation.get("iscrowd") in (1, True))
+            iscrowd = _id(annotation, "iscrowd") == 1
             _object(annotation, names[category], iscrowd, image_px, collector, where)
 
 
@@ -67,11 +67,16 @@ def _size(image, collector):
     return size
 
 
+def _id(obj, key):
+    value = obj.get(key) if isinstance(obj, dict) else None
+    return value if isinstance(value, (int, str)) else None
+
+
 def _names(categories, collector):
     names = {}
     for category in categories if isinstance(categories, list) else []:
-        number = category.get("id") if isinstance(category, dict) else None
-        if not isinstance(number, (int, str)):
+        number = _id(category, "id")
+        if number is None:
             raise collector.error("a category", "has no id")
         names[number] = class_name(category.get("name"), collector, f"category {number}")
     return names
@@ -81,7 +86,8 @@ def _object(annotation, name, iscrowd, image_px, collector, where):
     """The segmentation, else the box."""
     segmentation = annotation.get("segmentation")
     if isinstance(segmentation, dict):
-        if list(np.ravel(segmentation.get("size"))) != [image_px[1], image_px[0]]:
+        size = segmentation.get("size")
+        if not isinstance(size, np.ndarray) or size.tolist() != [image_px[1], image_px[0]]:
             raise collector.error(where, "has a mask of another size than its image")
         try:
             runs = counts_to_runs(coco_counts(segmentation.get("counts")))

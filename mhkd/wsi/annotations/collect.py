@@ -15,8 +15,8 @@ from shapely.geometry import MultiPolygon, Point, Polygon
 from shapely.geometry.base import BaseGeometry
 
 MAX_COORDINATE_PX = 1e8  # far beyond any slide: such a number is a fault in the file
-MAX_CROSSINGS = 500_000  # repairing an outline takes memory for each crossing
-_SAMPLE = 200  # edges that are looked at to estimate the crossings
+MAX_TANGLES = 100_000  # of edges in a file's self-crossing outlines: repair takes time for each
+_LOOKED_AT = 5_000_000  # pairs of edges, to estimate an outline's tangles
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ class Collector:
         self.scale = (1.0, 1.0)  # base pixels per pixel of the file
         self.annotations = []
         self.counts = Counter()
+        self._tangles = 0
 
     def error(self, where, what):
         """InputError: about one object of the file."""
@@ -97,8 +98,9 @@ class Collector:
                 parts.append(Polygon(rings[0], [r for r in rings[1:] if len(r) >= 3]))
         area = MultiPolygon(parts) if len(parts) != 1 else parts[0]
         if not area.is_valid:
-            valid = [self._repaired(p, where) for p in parts]
-            area = shapely.union_all(valid)
+            area = shapely.union_all([self._repaired(p, where) for p in parts])
+            parts = [p for p in shapely.get_parts(area) if p.area > 0]  # not where they touch
+            area = parts[0] if len(parts) == 1 else MultiPolygon(parts)
             self.counts["outlines that cross themselves repaired"] += area.area > 0
         self.area(area, name, iscrowd)
 
@@ -155,12 +157,17 @@ class Collector:
         return xy
 
     def _repaired(self, polygon, where):
+        """What the outline goes around, once or more, in either direction, less the holes."""
         if polygon.is_valid:
             return polygon
-        if _estimated_crossings(polygon) > MAX_CROSSINGS:
+        self._tangles += _tangles(polygon)
+        if self._tangles > MAX_TANGLES:
             raise self.error(where, "crosses itself all over: it is no outline")
-        parts = shapely.get_parts(shapely.make_valid(polygon))
-        return shapely.union_all([p for p in parts if p.area > 0])  # lines and points go
+        shell, *holes = (
+            shapely.make_valid(Polygon(r), method="structure", keep_collapsed=False)
+            for r in (polygon.exterior, *polygon.interiors)
+        )
+        return shell.difference(shapely.union_all(holes)) if holes else shell
 
 
 def rotated(xy, rotation):
@@ -169,11 +176,10 @@ def rotated(xy, rotation):
     return np.asarray(xy) @ np.array([[cos, sin], [-sin, cos]])
 
 
-def _estimated_crossings(polygon):
+def _tangles(polygon):
+    """About how many pairs of edges that are not neighbours overlap with their boxes."""
     ring = shapely.get_coordinates(polygon)
-    if len(ring) ** 2 / 2 <= MAX_CROSSINGS:
-        return 0
     edges = shapely.linestrings(np.stack([ring[:-1], ring[1:]], axis=1))
-    sample = edges[:: max(1, len(edges) // _SAMPLE)]
-    pairs = shapely.STRtree(edges).query(sample, predicate="crosses").shape[1]
-    return pairs / len(sample) * len(edges) / 2
+    sample = edges[:: max(1, len(edges) ** 2 // _LOOKED_AT)]
+    pairs = shapely.STRtree(edges).query(sample).shape[1]
+    return max(0, pairs / len(sample) - 3) * len(edges) / 2  # itself and two neighbours

@@ -4,7 +4,7 @@
 """
 
 from mhkd.wsi.annotations.collect import rotated
-from mhkd.wsi.annotations.names import class_name
+from mhkd.wsi.annotations.names import class_name, word
 
 import numpy as np
 
@@ -39,9 +39,9 @@ def read(annotations, collector):
 
 
 def _element(element, name, collector, where):
-    kind = element.get("type")
+    kind = word(element, "type")
     if kind == "polyline":
-        if not element.get("closed"):
+        if element.get("closed") is not True:
             collector.line()
             return
         holes = element.get("holes")
@@ -60,7 +60,7 @@ def _element(element, name, collector, where):
         else:
             width = _number(element.get("width"), collector, where)
             height = _number(element.get("height"), collector, where)
-        rotation = _number(element.get("rotation") or 0, collector, where)
+        rotation = _number(element.get("rotation", 0), collector, where)
         if kind == "rectangle":
             half = np.array([width, height]) / 2
             corners = half * [(-1, -1), (1, -1), (1, 1), (-1, 1)]

@@ -33,8 +33,7 @@ def find_annotations(slide_path, folder):
     files = sorted(
         n
         for n in os.listdir(folder)
-        if not os.path.exists(slide_path)
-        or not os.path.samefile(os.path.join(folder, n), slide_path)
+        if not os.path.exists(slide_path) or not os.path.samefile(os.path.join(folder, n), slide_path)
     )
     own = [n for n in files if os.path.splitext(n)[0] in (slide, stem)]
     shared = [n for n in files if _ends(n, _SHARED)] or [n for n in files if _ends(n, _OUTLINES)]

@@ -73,9 +73,7 @@ def scale_to_slide(path, image_px, slide_px):
     """
     ratios = [s / i for s, i in zip(slide_px, image_px)]
     whole = round(min(ratios, key=lambda r: abs(r - round(r))))
-    if whole >= 1 and all(
-        s // whole == i or -(-s // whole) == i for s, i in zip(slide_px, image_px)
-    ):
+    if whole >= 1 and all(s // whole == i or -(-s // whole) == i for s, i in zip(slide_px, image_px)):
         return (float(whole), float(whole))
     # a free size is rounded to whole pixels: the proportions may be off by one of them
     off_px = abs(ratios[0] / ratios[1] - 1) * min(image_px)

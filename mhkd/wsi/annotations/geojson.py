@@ -1,6 +1,6 @@
 """QuPath's GeoJSON, which is also the polygon JSON of HuBMAP's kidney data on Kaggle."""
 
-from mhkd.wsi.annotations.names import class_name
+from mhkd.wsi.annotations.names import class_name, word
 
 _POINTS = {"Point", "MultiPoint"}
 _LINES = {"LineString", "MultiLineString"}
@@ -9,13 +9,13 @@ _LINES = {"LineString", "MultiLineString"}
 def features_of(content):
     """list or None: the features, where the JSON is GeoJSON."""
     if isinstance(content, dict):
-        if content.get("type") == "Feature":
+        if word(content, "type") == "Feature":
             return [content]
-        if content.get("type") == "FeatureCollection":
+        if word(content, "type") == "FeatureCollection":
             return _list(content.get("features"))
     elif isinstance(content, list):
         first = content[0] if content else {"type": "Feature"}
-        if isinstance(first, dict) and first.get("type") == "Feature":
+        if word(first, "type") == "Feature":
             return content
     return None
 
@@ -27,7 +27,7 @@ def read(features, collector):
     """
     for number, feature in enumerate(features, 1):
         where = f"feature {number}"
-        if not isinstance(feature, dict) or feature.get("type") != "Feature":
+        if word(feature, "type") != "Feature":
             raise collector.error(where, "is no GeoJSON feature")
         properties = feature.get("properties")
         name = _class(properties if isinstance(properties, dict) else {}, collector, where)
@@ -39,15 +39,15 @@ def read(features, collector):
 
 
 def _geometry(geometry, name, collector, where):
-    kind = geometry.get("type") if isinstance(geometry, dict) else None
+    kind = word(geometry, "type")
     coordinates = geometry.get("coordinates") if kind is not None else None
     if kind == "GeometryCollection":  # of areas: one object; of anything else: each by itself
         parts = _list(geometry.get("geometries"))
-        areas = [g for g in parts if isinstance(g, dict) and g.get("type") == "Polygon"]
+        areas = [g for g in parts if word(g, "type") == "Polygon"]
         if areas and len(areas) == len(parts):
             polygons = [_list(g.get("coordinates")) for g in areas]
             collector.polygons(polygons, name, where)
-        elif any(isinstance(g, dict) and g.get("type") == "GeometryCollection" for g in parts):
+        elif any(word(g, "type") == "GeometryCollection" for g in parts):
             raise collector.error(where, "has a collection within a collection")
         else:
             for part in parts:
@@ -62,7 +62,7 @@ def _geometry(geometry, name, collector, where):
     elif kind == "MultiPolygon":
         collector.polygons([_list(p) for p in _list(coordinates)], name, where)
     else:
-        raise collector.error(where, f"has a geometry of type {str(kind)[:40]!r}")
+        raise collector.error(where, f"has a geometry of the type {str(kind)[:40]}")
 
 
 def _list(value):

@@ -1,4 +1,4 @@
-"""Class names as the formats write them."""
+"""Names as the formats write them."""
 
 
 def class_name(value, collector, where):
@@ -15,3 +15,9 @@ def class_name(value, collector, where):
         raise collector.error(where, f"has the class name {str(value)[:60]}, which is no text")
     # JSON may hold halves of characters, which no file could be written with
     return value.encode("utf-8", "replace").decode().strip() or None
+
+
+def word(obj, key):
+    """str or None: a text in a JSON object; None where there is none or anything else."""
+    value = obj.get(key) if isinstance(obj, dict) else None
+    return value if isinstance(value, str) else None

@@ -88,9 +88,7 @@ def _read(path, collector, slide_name, size_px):
     elif (columns := rle.csv_columns(head)) is not None:
         rle.read_csv(path, columns, collector, slide_name, size_px)
         return RLE
-    raise InputError(
-        f"{path}: holds annotations of no known format; these are read: {', '.join(FORMATS)}"
-    )
+    raise InputError(f"{path}: holds annotations of no known format; these are read: {', '.join(FORMATS)}")
 
 
 def _placed(collector, offset_px, size_px):

@@ -63,12 +63,8 @@ def add_runs(start, length, size_px, name, collector, where, as_one=False, iscro
     """
     width, height = size_px
     start, length = start[length != 0], length[length != 0]
-    if len(start) and (
-        start.min() < 0 or length.min() < 0 or (start + length).max() > width * height
-    ):
-        raise collector.error(
-            where, f"does not fit an image of {width}x{height} px (is it another slide's?)"
-        )
+    if len(start) and (start.min() < 0 or length.min() < 0 or (start + length).max() > width * height):
+        raise collector.error(where, f"does not fit an image of {width}x{height} px (is it another slide's?)")
     if not len(start):
         return
     try:
@@ -130,9 +126,7 @@ def _rows(path, columns, slide_name):
             reader = csv.DictReader(f, skipinitialspace=True)
             reader.fieldnames = [n.strip() for n in reader.fieldnames or []]
             pairs = ((row[columns[0]], row[columns[1]]) for row in reader)
-            return [
-                (i, text or "") for i, text in pairs if slide_name is None or i == slide_name
-            ]
+            return [(i, text or "") for i, text in pairs if slide_name is None or i == slide_name]
     except (csv.Error, KeyError, UnicodeError) as e:
         raise InputError(f"{path}: is no valid CSV ({e}): download it again") from e
     finally:
@@ -152,4 +146,3 @@ def _numbers(text, collector, where):
     if values.ndim != 1 or (len(values) and np.abs(values).max() > 2**40):
         raise collector.error(where, "has runs that are no whole numbers of pixels")
     return values
-

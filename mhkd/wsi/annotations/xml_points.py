@@ -21,9 +21,7 @@ class Points:
         except (AttributeError, ValueError) as e:
             raise self._out.error(self.where, f"has the point ({x}, {y})"[:80]) from e
         if not (abs(x) <= MAX_COORDINATE_PX and abs(y) <= MAX_COORDINATE_PX):
-            raise self._out.error(
-                self.where, "has coordinates that are not finite or far off any slide"
-            )
+            raise self._out.error(self.where, "has coordinates that are not finite or far off any slide")
         self._values.append(x)
         self._values.append(y)
 

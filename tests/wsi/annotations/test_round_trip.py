@@ -31,9 +31,7 @@ def boxes(objects):
 def check(found, expected, tolerance_px=1.0):
     found, expected = boxes(found), boxes(expected)
     assert [r[0] for r in found] == [r[0] for r in expected]
-    np.testing.assert_allclose(
-        [r[1:] for r in found], [r[1:] for r in expected], rtol=0, atol=tolerance_px
-    )
+    np.testing.assert_allclose([r[1:] for r in found], [r[1:] for r in expected], rtol=0, atol=tolerance_px)
 
 
 def named(annotations):
@@ -149,9 +147,7 @@ def test_dsa_rotation_turns_from_x_towards_y(tmp_path):
     bar, ellipse, circle = (a.geometry for a in found)
     assert {a.name for a in found} == {"bars"}
     half = (50 * np.cos(np.pi / 6) + 5, 50 * 0.5 + 10 * np.cos(np.pi / 6))
-    np.testing.assert_allclose(
-        bar.bounds, (200 - half[0], 100 - half[1], 200 + half[0], 100 + half[1])
-    )
+    np.testing.assert_allclose(bar.bounds, (200 - half[0], 100 - half[1], 200 + half[0], 100 + half[1]))
     down_right = Point(200 + 48 * np.cos(np.pi / 6), 100 + 48 * 0.5)
     assert bar.contains(down_right) and ellipse.contains(down_right)
     assert ellipse.area == pytest.approx(np.pi * 50 * 10, rel=0.01)
@@ -185,9 +181,7 @@ def test_aperio_corners_holes_and_names(tmp_path):
     )
     found = read_annotations(path)
     assert [a.name for a in found] == ["Layer 4", "crescent", "Layer 4", "sclerotic"]
-    assert [a.geometry.area for a in found] == pytest.approx(
-        [6000, np.pi * 30 * 20, 9600, 400], rel=0.01
-    )
+    assert [a.geometry.area for a in found] == pytest.approx([6000, np.pi * 30 * 20, 9600, 400], rel=0.01)
     assert found.annotations[0].geometry.bounds == (200, 20, 300, 80)
     assert found.counts == {"lines left out": 1}
 

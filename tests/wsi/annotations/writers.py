@@ -107,10 +107,7 @@ def dsa(path, shapes):
                 "rotation": 0,
             }
         else:
-            rings = [
-                [[x, y, 0] for x, y in r.coords[:-1]]
-                for r in (geometry.exterior, *geometry.interiors)
-            ]
+            rings = [[[x, y, 0] for x, y in r.coords[:-1]] for r in (geometry.exterior, *geometry.interiors)]
             element |= {
                 "type": "polyline",
                 "closed": True,
