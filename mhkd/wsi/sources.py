@@ -13,6 +13,7 @@ import threading
 
 from mhkd.errors import InputError
 from mhkd.wsi.images import read_rgb
+from mhkd.wsi.ome import read_ome
 
 import cachetools
 import cv2
@@ -79,6 +80,8 @@ def open_pixels(path):
     if magic.startswith(_TIFF):
         try:
             return TiledPixels(path, VipsFileTileSource(path, noCache=True))
+        except InputError:  # which is a ValueError
+            raise
         except (TileSourceError, ValueError, OSError) as e:
             raise InputError(
                 f"{path}: neither OpenSlide nor libvips can open this TIFF: it is damaged or cut "
@@ -179,9 +182,18 @@ class TiledPixels:
         return tile
 
     def _recorded_mpp(self):
-        recorded = self._source.getNativeMagnification()
-        mpp = tuple((recorded[k] or 0) * 1000 for k in ("mm_x", "mm_y"))
+        mpp, _ = read_ome(self._description())
+        if mpp is None:
+            recorded = self._source.getNativeMagnification()
+            mpp = tuple((recorded[k] or 0) * 1000 for k in ("mm_x", "mm_y"))
         return mpp if all(0 < v <= MAX_SLIDE_MPP for v in mpp) else None
+
+    def _description(self):
+        if self._is_openslide:
+            return self._source._openslide.properties.get("tiff.ImageDescription")
+        image = self._source._image
+        known = image.get_typeof("image-description") != 0
+        return image.get("image-description") if known else None
 
     def _check_pixel_format(self):
         if self._is_openslide:
@@ -194,6 +206,12 @@ class TiledPixels:
                 f"{self.path}: has {image.bands} channels of {image.format} "
                 f"({image.interpretation}), not "
                 "8-bit RGB: convert it to an RGB TIFF"
+            )
+        channels = read_ome(self._description())[1]
+        if image.bands < 3 <= (channels or 0):
+            raise InputError(
+                f"{self.path}: keeps its {channels} channels on separate pages: convert it to an RGB TIFF "
+                "(datasets/prepare_hubmap.py does so for those of HuBMAP)"
             )
 
 
