@@ -1,0 +1,128 @@
+#!/usr/bin/env python
+"""Whole slides of lupus nephritis in five classes, each as one image: the paper's LN setting."""
+
+import logging
+import sys
+from functools import partial
+
+from mhkd.data.layout import Layout
+from mhkd.data.slide_task import TileOptions
+from mhkd.data.splits import assign_splits
+from mhkd.data.tile import find_slides, summary, tile_slides
+from mhkd.errors import InputError
+from mhkd.wsi.annotations import ClassMap
+from mhkd.wsi.slide import open_slide
+
+import click
+
+CLASSES = ("Slight", "Severe", "Fibrosis", "Incomplete", "Uncertain")
+SIZE_PX = (2304, 768)  # width, height
+LR_FACTOR = 3
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("slides", nargs=-1, required=True, type=click.Path(exists=True))
+@click.option("--annotations", type=click.Path(exists=True), help="Folder or file; default: by the slides.")
+@click.option("--out", default="datasets/ln", show_default=True, help="ln_train, ln_val.")
+@click.option("--class", "pairs", multiple=True, metavar="FROM=TO",
+              help="Rename or merge; FROM= drops; '*' is the rest.")
+@click.option("--class-map", type=click.Path(), help="YAML file of FROM: TO.")
+@click.option("--split", help="Shares of the patients.  [default: train=0.8,val=0.2]")
+@click.option("--folds", type=int, help="Instead: fold0_train, fold0_val, fold1_train ...")
+@click.option("--split-csv", type=click.Path(),
+              help="Table with the columns slide, and patient or split or both.")
+@click.option("--patient-pattern",
+              help="Regular expression with (?P<patient>...) for the slides' file names.")
+@click.option("--seed", default=0, show_default=True, help="Of the split.")
+@click.option("--slide-mpp", type=float, help="Micrometres per base pixel of slides that do not record it.")
+@click.option("--point-diameter-um", type=float, help="Points become circles of this size.")
+@click.option("--tiles", type=click.Choice(["png", "regions"]), default="png", show_default=True,
+              help="HR and LR files, or regions that are read from the slides while training (very slow).")
+@click.option("--workers", default=1, show_default=True, help="Processes.")
+@click.option("--strict", is_flag=True, help="Stop at a slide that cannot be read.")
+def main(slides, out, **options):
+    """Make a dataset of SLIDES (files, folders) of lupus nephritis with annotated glomeruli.
+
+    \b
+      datasets/prepare_ln.py slides/ --annotations qupath/ --split-csv patients.csv
+      mhkd inspect ln --lr-factor 3
+      make train CONFIG=projects/MHKD/configs/LN/mhkd_R50_FPN.yaml
+
+    The paper's own 349 slides of 163 patients are private; any with its classes will do: Slight,
+    Severe, Fibrosis, Incomplete, Uncertain, whatever the annotations call them (--class
+    'GS=Fibrosis'). Annotations of QuPath, ImageScope, ASAP, Digital Slide Archive, COCO and label masks
+    are read. Give the patients, by --split-csv or --patient-pattern, where one has several slides.
+
+    Every slide becomes one image of 2304x768 px (HR) and 768x256 px (LR): as large as fits, in its
+    own proportions, from the top left corner, the rest white. So each image has a resolution of its
+    own, which is recorded; some 8 um per HR pixel for a biopsy of 2 cm. Slides are not turned: upright
+    ones get a third of the resolution and are named; scan or export those lying.
+
+    Slides that cannot be read are left out, and the exit status is 1. Stopped, the same command goes on
+    where it was.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    try:
+        manifest = prepare(slides, out, **options)
+    except InputError as e:
+        raise click.ClickException(str(e)) from e
+    click.echo(summary(manifest, out.rstrip("/").rpartition("/")[2]))
+    sys.exit(1 if manifest["skipped"] else 0)
+
+
+def prepare(
+    slides, out, *, annotations, pairs, class_map, split, folds, split_csv, patient_pattern, seed,
+    slide_mpp, point_diameter_um, tiles, workers=1, strict=False,
+):  # fmt: skip
+    """See ``--help``.
+
+    Returns:
+        dict: the manifest.
+
+    Raises:
+        InputError: a parameter makes no sense, no slide can be read, or strict and one cannot.
+    """
+    slides = find_slides(slides)
+    _name_upright(slides)
+    return tile_slides(
+        slides,
+        out,
+        TileOptions(
+            Layout(mode="whole", fit_px=SIZE_PX, lr_factor=LR_FACTOR),
+            ClassMap.parse(pairs, class_map, CLASSES),
+            annotations,
+            slide_mpp,
+            point_diameter_um,
+            tiles,
+        ),
+        partial(
+            assign_splits,
+            shares=split,
+            folds=folds,
+            table=split_csv,
+            pattern=patient_pattern,
+            seed=seed,
+        ),
+        workers=workers,
+        strict=strict,
+        command=sys.argv,
+    )
+
+
+def _name_upright(slides):
+    for path in slides:
+        try:
+            width, height = open_slide(path).size_px
+        except InputError:  # said later
+            continue
+        if height > width:
+            click.echo(
+                f"warning: {path} is upright ({width}x{height} px): it gets "
+                f"{height / SIZE_PX[1]:.1f} base pixels per HR pixel where lying it would get "
+                f"{max(height / SIZE_PX[0], width / SIZE_PX[1]):.1f}",
+                err=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
