@@ -142,16 +142,18 @@ class Collector:
         """The (x, y) of points, checked: float64, shape (n, 2)."""
         try:
             try:
-                xy = np.asarray(points, np.float64)
+                xy = np.asarray(points)
             except ValueError:  # points with and without z
-                xy = np.array([(p[0], p[1]) for p in points], np.float64)
+                xy = np.array([(p[0], p[1]) for p in points])
         except (TypeError, ValueError, LookupError, OverflowError) as e:
             raise self.error(where, "has coordinates that are no numbers") from e
         if xy.size == 0:
             return np.empty((0, 2))
+        if xy.dtype.kind not in "iuf":
+            raise self.error(where, "has coordinates that are no numbers")
         if xy.ndim != 2 or xy.shape[1] < 2:
             raise self.error(where, "has no list of (x, y) points")
-        xy = xy[:, :2]
+        xy = xy[:, :2].astype(np.float64)
         if not (np.abs(xy) <= MAX_COORDINATE_PX).all():  # also false for NaN
             raise self.error(where, "has coordinates that are not finite or far off any slide")
         return xy

@@ -2,6 +2,8 @@
 
 from mhkd.wsi.annotations.names import class_name, word
 
+import numpy as np
+
 _POINTS = {"Point", "MultiPoint"}
 _LINES = {"LineString", "MultiLineString"}
 
@@ -12,7 +14,8 @@ def features_of(content):
         if word(content, "type") == "Feature":
             return [content]
         if word(content, "type") == "FeatureCollection":
-            return _list(content.get("features"))
+            features = content.get("features")
+            return features if isinstance(features, list) else None
     elif isinstance(content, list):
         first = content[0] if content else {"type": "Feature"}
         if word(first, "type") == "Feature":
@@ -42,10 +45,10 @@ def _geometry(geometry, name, collector, where):
     kind = word(geometry, "type")
     coordinates = geometry.get("coordinates") if kind is not None else None
     if kind == "GeometryCollection":  # of areas: one object; of anything else: each by itself
-        parts = _list(geometry.get("geometries"))
+        parts = _list(geometry.get("geometries"), collector, where)
         areas = [g for g in parts if word(g, "type") == "Polygon"]
         if areas and len(areas) == len(parts):
-            polygons = [_list(g.get("coordinates")) for g in areas]
+            polygons = [_list(g.get("coordinates"), collector, where) for g in areas]
             collector.polygons(polygons, name, where)
         elif any(word(g, "type") == "GeometryCollection" for g in parts):
             raise collector.error(where, "has a collection within a collection")
@@ -55,21 +58,23 @@ def _geometry(geometry, name, collector, where):
     elif kind in _LINES:
         collector.line()
     elif kind in _POINTS:
-        for point in [coordinates] if kind == "Point" else _list(coordinates):
+        for point in [coordinates] if kind == "Point" else _list(coordinates, collector, where):
             collector.point(point, name, where)
     elif kind == "Polygon":
-        collector.polygons([_list(coordinates)], name, where)
+        collector.polygons([_list(coordinates, collector, where)], name, where)
     elif kind == "MultiPolygon":
-        collector.polygons([_list(p) for p in _list(coordinates)], name, where)
+        collector.polygons(
+            [_list(p, collector, where) for p in _list(coordinates, collector, where)], name, where
+        )
     else:
         raise collector.error(where, f"has a geometry of the type {str(kind)[:40]}")
 
 
-def _list(value):
-    """Lists and the arrays they were packed into; of anything else nothing can be read."""
-    if isinstance(value, list) or (hasattr(value, "ndim") and value.ndim > 0):
+def _list(value, collector, where):
+    """Lists, and the arrays they were packed into."""
+    if isinstance(value, (list, np.ndarray)):
         return value
-    return []
+    raise collector.error(where, "has no list of coordinates")
 
 
 def _class(properties, collector, where):

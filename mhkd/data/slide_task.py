@@ -1,0 +1,191 @@
+"""What ``mhkd tile`` does with one slide; one task of one process.
+
+The result, a *part* of the dataset, is kept in ``<work>/<key>.json``, where the key stands for the
+content of the slide and of its annotations and for every parameter. A part that is there is not
+made again.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+import mhkd
+from mhkd.data.layout import Layout, lay_tiles
+from mhkd.data.objects import annotation_file, read_objects
+from mhkd.data.splits import slide_name
+from mhkd.data.views import read_view
+from mhkd.errors import InputError
+from mhkd.wsi.annotations import ClassMap
+from mhkd.wsi.slide import open_slide
+
+from PIL import Image
+
+_SAME_MPP = 0.02  # relative: scanners differ by this from what they record
+
+
+@dataclass(frozen=True)
+class TileOptions:
+    """What happens to every slide.
+
+    Attributes:
+        layout (Layout): where tiles lie.
+        class_map (ClassMap): names of classes.
+        annotations (str, optional): folder, or one file; default: beside each slide.
+        slide_mpp (float, optional): base resolution, instead of what the slides record.
+        point_diameter_um (float, optional): points become circles of this size.
+        tiles (str): "regions", read from the slides when they are used, or "png", HR and LR files,
+            each resampled from the slide's base level.
+        lr_filter (str): of the LR files, "area" or "lanczos".
+        verify (bool): read every tile once, so that damage shows now.
+    """
+
+    layout: Layout
+    class_map: ClassMap
+    annotations: str | None = None
+    slide_mpp: float | None = None
+    point_diameter_um: float | None = None
+    tiles: str = "regions"
+    lr_filter: str = "area"
+    verify: bool = False
+
+    def parameters(self):
+        """dict: all that decides about the result, apart from the files' contents."""
+        own = ("slide_mpp", "point_diameter_um", "tiles", "lr_filter", "verify")
+        classes = {"class_map": self.class_map.mapping, "classes": self.class_map.classes}
+        return {**asdict(self.layout), **classes, **{k: getattr(self, k) for k in own}}
+
+
+def tile_slide(path, work, options, only_slide=False):
+    """Make the part of one slide, or find it made.
+
+    Args:
+        path (str): slide.
+        work (str): work folder.
+        options (TileOptions): how.
+        only_slide (bool): there is no other.
+
+    Returns:
+        dict: the part without its tiles: ``slide_file``, ``annotation_file``, ``part_file`` (the
+        whole), ``sha256``, ``annotation_sha256``, ``format``, ``size_px``, ``mpp``, ``slide_mpp``,
+        ``annotated`` (objects of each class), ``counts`` (what was left out or is odd, in words),
+        ``folder`` (of its pictures, or None). If the slide or its annotations cannot be used,
+        ``slide_file`` and ``error``.
+    """
+    try:
+        with _quiet_readers():
+            annotations = annotation_file(path, options.annotations)
+            sums = {"sha256": sha256(path), "annotation_sha256": sha256(annotations)}
+            key = _key(path, sums, options)
+            part_file = os.path.join(work, f"{key}.json")
+            if not os.path.exists(part_file):
+                explicit = only_slide and not os.path.isdir(options.annotations or ".")
+                made = _make_part(path, annotations, explicit, key, work, options)
+                _write_json({**sums, **made}, part_file)
+        with open(part_file, encoding="utf-8") as f:
+            part = json.load(f)
+    except Exception as e:  # whatever is wrong with one slide, the others are not lost
+        fault = str(e) if isinstance(e, InputError) else f"{path}: {type(e).__name__}: {e}"
+        return {"slide_file": path, "error": fault}
+    del part["tiles"]
+    return {**part, "slide_file": path, "annotation_file": annotations, "part_file": part_file}
+
+
+def _make_part(path, annotations, explicit, key, work, options):
+    slide = open_slide(path, options.slide_mpp)
+    objects, read, counts = read_objects(
+        slide, annotations, options.class_map, options.point_diameter_um, explicit
+    )
+    recorded = slide.pixels.mpp
+    if options.slide_mpp and recorded and abs(recorded[0] / options.slide_mpp - 1) > _SAME_MPP:
+        counts[f"recorded resolution, {recorded[0]:.4g} um per pixel, replaced by --slide-mpp"] = 1
+    tiles = list(lay_tiles(slide, objects, options.layout))
+    folder = None
+    if options.tiles == "png":
+        folder = f"{slide_name(path)}_{key[:8]}"
+        _write_pictures(tiles, path, os.path.join(work, folder), options)
+    elif options.verify:
+        for tile in tiles:
+            read_view(_entry(tile, path, options), "hr")
+    return {
+        "format": read.format,
+        "size_px": list(slide.size_px),
+        "mpp": list(slide.mpp_xy),
+        "slide_mpp": options.slide_mpp,
+        "annotated": dict(sorted(Counter(name for _, name, _ in objects).items())),
+        "counts": dict(sorted((counts + read.counts).items())),
+        "folder": folder,
+        "tiles": tiles,
+    }
+
+
+def _write_pictures(tiles, path, folder, options):
+    """Adds ``file_name`` and ``lr_file_name``; the folder is there once all files are."""
+    temporary = f"{folder}.{os.getpid()}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    os.makedirs(temporary)
+    for number, tile in enumerate(tiles, 1):
+        entry = _entry(tile, path, options)
+        for key, view, name in (
+            ("file_name", "hr", f"{number:06d}.png"),
+            ("lr_file_name", "lr", f"{number:06d}_lr.png"),
+        ):
+            pixels = read_view(entry, view, options.layout.lr_factor, options.lr_filter)
+            Image.fromarray(pixels).save(os.path.join(temporary, name))
+            tile[key] = f"images/{os.path.basename(folder)}/{name}"
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(temporary, folder)
+
+
+def _entry(tile, path, options):
+    region = {"slide_file": path, "slide_mpp": options.slide_mpp}
+    region.update({k: tile[k] for k in ("x_px", "y_px", "mpp")})
+    return {"file_name": path, "width": tile["width"], "height": tile["height"], "region": region}
+
+
+def sha256(path):
+    """Hexadecimal checksum of a file; of a MIRAX slide with the files of its folder."""
+    digest = hashlib.sha256()
+    stem, suffix = os.path.splitext(path)
+    files = [path]
+    if suffix.lower() == ".mrxs" and os.path.isdir(stem):
+        files += [os.path.join(stem, n) for n in sorted(os.listdir(stem))]
+    try:
+        for name in files:
+            with open(name, "rb") as f:
+                while block := f.read(2**20):
+                    digest.update(block)
+    except FileNotFoundError as e:
+        raise InputError(f"{path}: there is no such file: correct the path") from e
+    except OSError as e:
+        raise InputError(f"{path}: cannot be read ({e.strerror})") from e
+    return digest.hexdigest()
+
+
+def _key(path, sums, options):
+    name = {"version": mhkd.__version__, "slide": os.path.basename(path)}
+    text = json.dumps({**name, **sums, **options.parameters()}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _write_json(content, path):
+    temporary = f"{path}.{os.getpid()}.tmp"
+    with open(temporary, "w", encoding="utf-8") as f:
+        f.write(json.dumps(content))
+    os.replace(temporary, path)
+
+
+@contextmanager
+def _quiet_readers():
+    """Their warnings are counts too, and are reported together at the end."""
+    readers = logging.getLogger("mhkd.wsi.annotations")
+    level = readers.level
+    readers.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        readers.setLevel(level)

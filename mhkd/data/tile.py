@@ -1,0 +1,179 @@
+"""``mhkd tile``: many slides to a dataset, in processes; one slide is one task.
+
+A run that was stopped goes on from what its finished tasks left in ``<out>/.tile``
+(:mod:`mhkd.data.slide_task`). The dataset itself appears at the end (:mod:`mhkd.data.publish`).
+"""
+
+import os
+import shutil
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from functools import partial
+from multiprocessing import get_context
+
+from mhkd.data.layout import Layout
+from mhkd.data.publish import publish
+from mhkd.data.slide_task import TileOptions, tile_slide
+from mhkd.data.slides import check_names
+from mhkd.data.splits import assign_splits, slide_name
+from mhkd.errors import InputError
+from mhkd.wsi.annotations import ClassMap
+
+import cv2
+from tqdm import tqdm
+
+WORK = ".tile"
+# In a folder; plain PNG and JPEG are as often label masks, so they are to be named one by one.
+SLIDE_SUFFIXES = tuple(".svs .tif .tiff .ndpi .mrxs .scn .vms .vmu .svslide .bif".split())
+
+
+def tile_slides(slides, out, options, splits_of, *, workers=1, strict=False, command=()):
+    """Make a dataset of slides.
+
+    Args:
+        slides (list[str]): slide files, and folders of them.
+        out (str): ``<datasets>/<name>``; its splits are then the datasets ``<name>_<split>``.
+        options (TileOptions): how.
+        splits_of (callable): slides -> (their patients, the slides of each split), see
+            :func:`mhkd.data.splits.assign_splits`.
+        workers (int): processes. With more than one a script needs the usual
+            ``if __name__ == "__main__"`` guard.
+        strict (bool): stop at a slide that cannot be used, instead of leaving it out.
+        command (sequence[str]): for the manifest.
+
+    Returns:
+        dict: the content of ``<out>/manifest.json``; "skipped" are the slides left out and why.
+
+    Raises:
+        InputError: a parameter makes no sense, nothing is left of a split, or strict. Nothing has
+            been written then but the work folder, from which the next run goes on.
+    """
+    started = time.time()
+    if workers < 1:
+        raise InputError(f"--workers {workers}: at least 1")
+    slides = find_slides(slides)
+    check_names(slides)
+    patients, splits = splits_of(slides)
+    used = sorted({s for found in splits.values() for s in found}, key=slide_name)
+    work = os.path.join(out, WORK)
+    os.makedirs(work, exist_ok=True)
+    parts, skipped = {}, {}
+    with closing(_run([(path, work, options, len(used) == 1) for path in used], workers)) as run:
+        for part in run:
+            if "error" not in part:
+                parts[part["slide_file"]] = part
+            elif strict:
+                raise InputError(f"{part['error']} (without --strict the slide is left out)")
+            else:
+                skipped[part["slide_file"]] = part
+    manifest = publish(
+        out,
+        [parts[s] for s in used if s in parts],
+        [skipped[s] for s in used if s in skipped],
+        splits,
+        patients,
+        options.parameters(),
+        options.class_map.classes,
+        {"command": list(command), "started": started},
+    )
+    shutil.rmtree(work)
+    return manifest
+
+
+def run_tile(
+    slides, out, pairs, class_map, classes, workers, strict,
+    *, split, folds, split_csv, patient_pattern, seed,
+    annotations, slide_mpp, point_diameter_um, tiles, lr_filter, verify, keep_empty, **layout
+):  # fmt: skip
+    """The command: see its options.
+
+    Returns:
+        dict: see :func:`tile_slides`.
+    """
+    if keep_empty is None:
+        keep_empty = 0.0 if layout["mode"] == "centred" else 1.0
+    classes = None if classes is None else [c.strip() for c in classes.split(",")]
+    options = TileOptions(
+        Layout(keep_empty=keep_empty, **layout),
+        ClassMap.parse(pairs, class_map, classes),
+        annotations,
+        slide_mpp,
+        point_diameter_um,
+        tiles,
+        lr_filter,
+        verify,
+    )
+    by = {"shares": split, "folds": folds, "table": split_csv, "pattern": patient_pattern}
+    splits_of = partial(assign_splits, **by, seed=seed)
+    manifest = tile_slides(
+        slides, out, options, splits_of, workers=workers, strict=strict, command=sys.argv
+    )
+    print(summary(manifest, os.path.basename(os.path.abspath(out))))
+    return manifest
+
+
+def summary(manifest, name):
+    """str: what has become of the slides, for the terminal."""
+    lines = []
+    for split, report in manifest["splits"].items():
+        objects = ", ".join(f"{n} {c}" for c, n in report["objects"].items())
+        lines.append(
+            f"{name}_{split}: {report['slides']} slides, {report['tiles']} tiles "
+            f"({report['empty_tiles']} empty); {objects}, {report['ignored']} cut and ignored"
+        )
+    lines += [f"warning: {w}" for w in manifest["warnings"]]
+    lines += [f"skipped: {s['error']}" for s in manifest["skipped"]]
+    return "\n".join(lines)
+
+
+def find_slides(paths):
+    """Files, and the slides in folders, sorted by path, each once.
+
+    Raises:
+        InputError: a folder has none.
+    """
+    found = []
+    for path in map(os.fspath, paths):
+        inside = [path]
+        if os.path.isdir(path):
+            names = [n for n in os.listdir(path) if n.lower().endswith(SLIDE_SUFFIXES)]
+            inside = [p for n in names if os.path.isfile(p := os.path.join(path, n))]
+            if not inside:
+                raise InputError(
+                    f"{path}: has no slides ({', '.join(SLIDE_SUFFIXES)}); PNG and JPEG are to be "
+                    "named one by one"
+                )
+        found += inside
+    return sorted({os.path.realpath(p): p for p in found}.values())
+
+
+def _run(jobs, workers):
+    """Yields each task's result as it comes."""
+    with tqdm(total=len(jobs), desc="slides", unit="slide") as bar:
+        if workers == 1 or len(jobs) < 2:
+            for job in jobs:
+                yield tile_slide(*job)
+                bar.update()
+            return
+        # Not fork: libvips and OpenCV keep threads, which a forked child would lack.
+        pool = ProcessPoolExecutor(
+            min(workers, len(jobs)), mp_context=get_context("spawn"), initializer=_one_thread
+        )
+        try:
+            for future in as_completed([pool.submit(tile_slide, *job) for job in jobs]):
+                yield future.result()
+                bar.update()
+        except BrokenProcessPool as e:
+            raise InputError(
+                "a worker process was killed, probably for want of memory: use fewer --workers; "
+                "finished slides are kept"
+            ) from e
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _one_thread():
+    cv2.setNumThreads(1)
