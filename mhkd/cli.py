@@ -37,7 +37,7 @@ existing = click.Path(exists=True, path_type=Path)
 @click.option("--out", type=folder, default="output/demo", show_default=True)
 @click.option("--seed", default=0, show_default=True)
 def demo(out, seed):
-    """Slides, teacher, four steps, LR-only student, table and pictures; about 12 minutes on 2 cores.
+    """Slides, teacher, four steps, LR-only student, table and pictures, small, on a CPU.
 
     Stopped, it goes on where it was. Everything is written below OUT.
     """
