@@ -15,6 +15,7 @@ import shapely
 MAX_CLASSES = 255
 MAX_MASK_PX = 2**32
 _STRIP_PX = 2**22
+_RUN = np.dtype([(k, np.int64) for k in ("value", "y", "begin", "end")])
 _TYPES = {"uchar": np.uint8, "ushort": np.uint16, "uint": np.uint32}
 
 
@@ -63,7 +64,8 @@ def _runs(image, path):
     """Structured array of value, y, begin and end of every run of one value in a row."""
     region = pyvips.Region.new(image)
     rows = max(1, _STRIP_PX // image.width)
-    parts, count, classes = [], 0, set()
+    # one growing buffer: an array a strip would pin the strips' freed memory in between
+    found, count, classes = bytearray(), 0, set()
     for top in range(0, image.height, rows):
         n = min(rows, image.height - top)
         pixels = np.frombuffer(region.fetch(0, top, image.width, n), _TYPES[image.format])
@@ -76,14 +78,14 @@ def _runs(image, path):
         value = values[y, begin]
         keep = value != 0
         count += int(keep.sum())
-        part = np.empty(int(keep.sum()), [(k, np.int64) for k in ("value", "y", "begin", "end")])
+        part = np.empty(int(keep.sum()), _RUN)
         for key, column in zip(part.dtype.names, (value, y + top, begin, end)):
             part[key] = column[keep]
         classes.update(np.unique(part["value"]).tolist())
         if count > MAX_RUNS or len(classes) > MAX_CLASSES:
             raise _noise(path)
-        parts.append(part)
-    return np.concatenate(parts)
+        found += part.tobytes()
+    return np.frombuffer(found, _RUN)
 
 
 def _values(pixels):
