@@ -4,7 +4,7 @@ Region types: 0 freehand, 1 rectangle, 2 ellipse, 3 arrow, 4 ruler. Rectangles a
 given by two opposite corners. ``NegativeROA`` regions are cut out of the others of their layer.
 """
 
-from mhkd.wsi.annotations.collect import Annotation
+from mhkd.wsi.annotations.annotation import Annotation
 from mhkd.wsi.annotations.names import class_name
 from mhkd.wsi.annotations.xml_points import Points
 

@@ -5,60 +5,17 @@ self-crossing, non-finite and absurd outlines alike.
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
 
 from mhkd.errors import InputError
+from mhkd.wsi.annotations.annotation import Annotation
 
 import numpy as np
 import shapely
 from shapely.geometry import MultiPolygon, Point, Polygon
-from shapely.geometry.base import BaseGeometry
 
 MAX_COORDINATE_PX = 1e8  # far beyond any slide: such a number is a fault in the file
 MAX_TANGLES = 100_000  # of edges in a file's self-crossing outlines: repair takes time for each
 _LOOKED_AT = 5_000_000  # pairs of edges, to estimate an outline's tangles
-
-
-@dataclass(frozen=True)
-class Annotation:
-    """One object on a slide.
-
-    Attributes:
-        geometry (Polygon or MultiPolygon): valid, in base pixels of the slide.
-        name (str or None): its class as the file has it; None where it has none.
-        iscrowd (bool): a region of many objects, COCO's sense.
-    """
-
-    geometry: BaseGeometry
-    name: str | None
-    iscrowd: bool = False
-
-
-@dataclass
-class AnnotationSet:
-    """The annotations of one slide.
-
-    Attributes:
-        path (str): the file.
-        format (str): what the file turned out to be, one of ``FORMATS``.
-        annotations (list[Annotation]): in the order of the file.
-        counts (Counter): what was repaired or left out, in words.
-    """
-
-    path: str
-    format: str
-    annotations: list[Annotation]
-    counts: Counter = field(default_factory=Counter)
-
-    def __iter__(self):
-        return iter(self.annotations)
-
-    def __len__(self):
-        return len(self.annotations)
-
-    def summary(self):
-        """str: the counts in one line."""
-        return ", ".join(f"{n} {what}" for what, n in sorted(self.counts.items()))
 
 
 class Collector:

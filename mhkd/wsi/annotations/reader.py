@@ -5,9 +5,10 @@ import os
 
 from mhkd.errors import InputError
 from mhkd.wsi.annotations import coco, dsa, geojson, label_mask, rle
+from mhkd.wsi.annotations.annotation import Annotation, AnnotationSet
 from mhkd.wsi.annotations.aperio import AperioHandler
 from mhkd.wsi.annotations.asap import AsapHandler
-from mhkd.wsi.annotations.collect import Annotation, AnnotationSet, Collector
+from mhkd.wsi.annotations.collect import Collector
 from mhkd.wsi.annotations.files import load_json, parse_xml, read_head
 from mhkd.wsi.annotations.frames import tool_offset_px
 
