@@ -18,11 +18,12 @@ import mhkd
 from mhkd.data.slides import coco_records
 from mhkd.errors import InputError
 
+import cv2
 import openslide
 import pyvips
 
 MANIFEST = "manifest.json"
-_PACKAGES = ("numpy", "shapely", "opencv-python", "Pillow", "scikit-image", "large-image")
+_PACKAGES = ("numpy", "shapely", "Pillow", "scikit-image", "large-image")
 
 
 def publish(out, parts, skipped, splits, patients, parameters, classes, run):
@@ -213,11 +214,8 @@ def _relative(path, out):
 
 def _versions():
     found = {"mhkd": mhkd.__version__, "python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:  # e.g. opencv-python-headless instead
-            found[package] = None
+    found.update({package: importlib.metadata.version(package) for package in _PACKAGES})
+    found["opencv"] = cv2.__version__  # which has packages of several names
     found["openslide"] = openslide.__library_version__
     found["libvips"] = ".".join(str(pyvips.version(k)) for k in range(3))
     found["platform"] = sys.platform
