@@ -10,13 +10,11 @@ import re
 from collections import Counter, defaultdict
 
 from mhkd.data.faults import Warnings, read_split
+from mhkd.data.objects import PLAUSIBLE_WIDTH_UM
 from mhkd.data.registrar import dataset_files, slide_of
 
 import numpy as np
 
-# Glomeruli are 70 to 350 um wide. If a slide's median, with those that edges cut, is outside of this,
-# its resolution is wrong.
-PLAUSIBLE_UM = (30.0, 600.0)
 SLIDE_RATIO, OBJECT_RATIO = 3.0, 5.0  # to the median of all slides, and to that of the class
 MIN_OBJECTS = 5  # a median of fewer says nothing
 
@@ -159,7 +157,7 @@ def _check_sizes(splits, warnings):
         group = {slide: m for (slide, um), m in medians.items() if um == is_um}
         middle = float(np.median(list(group.values()))) if group else 0.0
         for slide, median in group.items():
-            if is_um and not PLAUSIBLE_UM[0] <= median <= PLAUSIBLE_UM[1]:
+            if is_um and not PLAUSIBLE_WIDTH_UM[0] <= median <= PLAUSIBLE_WIDTH_UM[1]:
                 warnings.add(
                     "slides with objects of a size that no glomerulus has (is their mpp right?)",
                     f"{slide}, median {median:.4g} um",
