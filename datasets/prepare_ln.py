@@ -56,7 +56,7 @@ def main(slides, out, **options):
     Every slide becomes one image of 2304x768 px (HR) and 768x256 px (LR): as large as fits, in its
     own proportions, from the top left corner, the rest white. So each image has a resolution of its
     own, which is recorded; some 8 um per HR pixel for a biopsy of 2 cm. Slides are not turned: upright
-    ones get a third of the resolution and are named; scan or export those lying.
+    ones get down to a third of the resolution and are named; scan or export those lying.
 
     Slides that cannot be read are left out, and the exit status is 1. Stopped, the same command goes on
     where it was.
