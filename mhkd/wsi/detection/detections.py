@@ -1,0 +1,95 @@
+"""What was found on a slide, as columns, and what is known of the slide."""
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """Boxes of one slide or one tile.
+
+    Attributes:
+        boxes_px (ndarray): float64, shape (N, 4), XYXY in base pixels of the slide.
+        scores (ndarray): float32, shape (N,).
+        classes (ndarray): int64, shape (N,), index into ``class_names``.
+        class_names (tuple[str, ...]): the student's classes.
+    """
+
+    boxes_px: np.ndarray
+    scores: np.ndarray
+    classes: np.ndarray
+    class_names: tuple[str, ...]
+
+    def __post_init__(self):
+        """Bring the columns to their types.
+
+        Raises:
+            ValueError: columns of different lengths, or a class that has no name.
+        """
+        columns = {
+            "boxes_px": np.asarray(self.boxes_px, np.float64).reshape(-1, 4),
+            "scores": np.asarray(self.scores, np.float32).reshape(-1),
+            "classes": np.asarray(self.classes, np.int64).reshape(-1),
+            "class_names": tuple(self.class_names),
+        }
+        for name, column in columns.items():
+            object.__setattr__(self, name, column)
+        if not len(self.boxes_px) == len(self.scores) == len(self.classes):
+            raise ValueError(
+                f"{len(self.boxes_px)} boxes, {len(self.scores)} scores, {len(self.classes)} classes"
+            )
+        if len(self) and not (0 <= self.classes.min() and self.classes.max() < len(self.class_names)):
+            raise ValueError(
+                f"classes {self.classes.min()} to {self.classes.max()} with the names {self.class_names}"
+            )
+
+    def __len__(self):
+        return len(self.scores)
+
+    def select(self, index):
+        """Detections: some of the rows, in the order of ``index`` (integers, a mask or a slice)."""
+        return Detections(self.boxes_px[index], self.scores[index], self.classes[index], self.class_names)
+
+    @classmethod
+    def empty(cls, class_names):
+        """Detections: none."""
+        return cls(np.empty((0, 4)), np.empty(0), np.empty(0), class_names)
+
+    @classmethod
+    def concatenate(cls, parts):
+        """Detections: the rows of all parts, which have the same classes.
+
+        Raises:
+            ValueError: no parts, or parts of other classes.
+        """
+        parts = list(parts)
+        if len({p.class_names for p in parts}) != 1:
+            raise ValueError(f"parts of the classes {sorted({p.class_names for p in parts})}")
+        columns = (np.concatenate([getattr(p, c) for p in parts]) for c in ("boxes_px", "scores", "classes"))
+        return cls(*columns, parts[0].class_names)
+
+    def is_sound(self):
+        """bool, shape (N,): finite boxes of positive width and height, with finite scores."""
+        finite = np.isfinite(self.boxes_px).all(axis=1) & np.isfinite(self.scores)
+        return finite & (self.boxes_px[:, 2:] > self.boxes_px[:, :2]).all(axis=1)
+
+
+@dataclass(frozen=True)
+class SlideInfo:
+    """What the results of a slide say about it.
+
+    Attributes:
+        slide_file (str): absolute path.
+        size_px (tuple[int, int]): width and height in base pixels.
+        mpp_xy (tuple[float, float]): micrometres per base pixel along x and y.
+        tissue_area_um2 (float): area of the tissue mask.
+    """
+
+    slide_file: str
+    size_px: tuple[int, int]
+    mpp_xy: tuple[float, float]
+    tissue_area_um2: float

@@ -1,0 +1,173 @@
+"""One box for each glomerulus, whatever the tile grid.
+
+Two boxes are compared where both tiles could see: a side that a tile's edge cut says nothing of where the
+object ends, so either box is clipped at the cut sides of the other, and the IoU is taken of what is left
+(the *shared view*). Between two whole boxes that is the ordinary IoU. Then
+
+1. of whole boxes that show the same object the one with the highest score stays;
+2. a cut box that shows the same object as a whole one goes;
+3. cut boxes that show the same object, which no tile holds whole, are joined to one box;
+4. of these, what lies mostly within a better box (a poorly seen piece) goes.
+
+Neighbours that touch share little of what both tiles see, so they stay two.
+"""
+
+import logging
+
+from mhkd.wsi.detection.detections import Detections
+
+import numpy as np
+import shapely
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+logger = logging.getLogger(__name__)
+
+COVERED = 0.5  # share of a leftover piece within a better box, from which on it is that box's
+CHUNK = 100_000  # boxes looked up at a time, which bounds the memory of the pairs
+
+
+def merge_tiles(detections, cut, iou_threshold=0.5, margin_px=1.0):
+    """Merge the detections of overlapping tiles. Class-agnostic: the winner's class and score.
+
+    Merge before low scores are left out: a whole view with a low score is better evidence than a piece
+    with a high one.
+
+    Args:
+        detections (Detections): of all tiles, in any order. Boxes that are not finite or have no size are
+            left out, with a warning.
+        cut (ndarray): bool, shape (N, 4): whether the left, top, right, bottom side of a box lies on a
+            side of its tile that is inside the slide, so that the object may go on beyond it.
+        iou_threshold (float): the least IoU, in the shared view, of two boxes of one object.
+        margin_px (float): how far, in base pixels, a cut side may be from the tile's side.
+
+    Returns:
+        Detections: one for each object, by descending score; the same for every order of the rows.
+    """
+    cut = np.asarray(cut, bool).reshape(-1, 4)
+    if len(cut) != len(detections):
+        raise ValueError(f"{len(detections)} detections, {len(cut)} rows of cut sides")
+    sound = detections.is_sound()
+    if not sound.all():
+        logger.warning("left out %d boxes that are not finite or have no size", (~sound).sum())
+        detections, cut = detections.select(sound), cut[sound]
+    order = _rank(detections, cut)
+    detections, cut = detections.select(order), cut[order]
+    is_piece = cut.any(axis=1)
+
+    whole = detections.select(~is_piece)
+    whole = whole.select(_greedy(len(whole), _pairs(whole.boxes_px, iou_threshold)))
+
+    pieces, cut = detections.select(is_piece), cut[is_piece]
+    seen_whole = np.zeros(len(pieces), bool)
+    seen_whole[_pieces_of(pieces.boxes_px, cut, whole.boxes_px, iou_threshold, margin_px)] = True
+    pieces, cut = pieces.select(~seen_whole), cut[~seen_whole]
+    joined = _join(pieces, cut, iou_threshold, margin_px)
+
+    merged = Detections.concatenate([whole, joined])
+    stays = _greedy(len(merged), _pairs(merged.boxes_px, iou_threshold, first=len(whole)))
+    merged = merged.select(stays)
+    return merged.select(_rank(merged, np.zeros((len(merged), 4), bool)))
+
+
+def _rank(detections, cut):
+    """A total order: descending score, area, then position, class and cut sides."""
+    x0, y0, x1, y1 = detections.boxes_px.T
+    area = (x1 - x0) * (y1 - y0)
+    return np.lexsort((*cut.T, detections.classes, y1, x1, y0, x0, -area, -detections.scores))
+
+
+def _greedy(n, pairs):
+    """bool (n,): what stays when, from the first on, each box that stays removes its later partners."""
+    stays = bytearray(b"\1") * n
+    first, second = pairs
+    order = np.lexsort((second, first))
+    for i, j in zip(first[order].tolist(), second[order].tolist()):
+        if stays[i]:
+            stays[j] = 0
+    return np.frombuffer(stays, bool)
+
+
+def _pairs(boxes, iou_threshold, first=0):
+    """Pairs i < j of the same object; j from ``first`` on may also lie mostly within i."""
+    found = [np.empty((2, 0), np.int64)]
+    for i, j in _touching(boxes, boxes, 0):
+        i, j = (v[i < j] for v in (i, j))
+        shared = _area(np.maximum(boxes[i, :2], boxes[j, :2]), np.minimum(boxes[i, 2:], boxes[j, 2:]))
+        area_i, area_j = (_area(boxes[k, :2], boxes[k, 2:]) for k in (i, j))
+        same = shared >= iou_threshold * (area_i + area_j - shared)
+        if first:
+            same &= j >= first
+            same |= (j >= first) & (shared >= COVERED * area_j)
+        found.append(np.stack([i[same], j[same]]))
+    return np.concatenate(found, axis=1)
+
+
+def _pieces_of(pieces, cut, whole, iou_threshold, margin_px):
+    """Indices of pieces that show the same object as a whole box."""
+    uncut = np.zeros((len(whole), 4), bool)
+    found = [np.empty(0, np.int64)]
+    for i, j in _touching(pieces, whole, margin_px):
+        iou = _shared_view_iou(pieces[i], cut[i], whole[j], uncut[j], margin_px)
+        found.append(i[iou >= iou_threshold])
+    return np.concatenate(found)
+
+
+def _join(pieces, cut, iou_threshold, margin_px):
+    """Detections: connected pieces as one box each, with the score and class of the best of them."""
+    boxes = pieces.boxes_px
+    found = [np.empty((2, 0), np.int64)]
+    for i, j in _touching(boxes, boxes, 2 * margin_px):
+        i, j = (v[i < j] for v in (i, j))
+        same = _shared_view_iou(boxes[i], cut[i], boxes[j], cut[j], margin_px) >= iou_threshold
+        found.append(np.stack([i[same], j[same]]))
+    i, j = np.concatenate(found, axis=1)
+    graph = coo_array((np.ones(len(i), bool), (i, j)), shape=(len(boxes),) * 2)
+    n, label = connected_components(graph, directed=False)
+    best = np.full(n, len(boxes))
+    np.minimum.at(best, label, np.arange(len(boxes)))
+    low, high = np.full((n, 2), np.inf), np.full((n, 2), -np.inf)
+    np.minimum.at(low, label, boxes[:, :2])
+    np.maximum.at(high, label, boxes[:, 2:])
+    order = np.argsort(best)
+    best = best[order]
+    return Detections(
+        np.hstack([low, high])[order], pieces.scores[best], pieces.classes[best], pieces.class_names
+    )
+
+
+def _shared_view_iou(a, cut_a, b, cut_b, margin_px):
+    """IoU of pairs of boxes, each clipped to what the tile of the other could see; (n,)."""
+    view_a, a = _view(a, cut_a, margin_px)
+    view_b, b = _view(b, cut_b, margin_px)
+    a, b = _clipped(a, view_b), _clipped(b, view_a)
+    shared = _area(np.maximum(a[:, :2], b[:, :2]), np.minimum(a[:, 2:], b[:, 2:]))
+    union = _area(a[:, :2], a[:, 2:]) + _area(b[:, :2], b[:, 2:]) - shared
+    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
+def _view(boxes, cut, margin_px):
+    """What a tile could see, as far as its box tells, and the box up to there."""
+    outwards = np.array([-1, -1, 1, 1])
+    boxes = boxes + np.where(cut, outwards * margin_px, 0)
+    return np.where(cut, boxes, outwards * np.inf), boxes
+
+
+def _clipped(boxes, views):
+    return np.hstack([np.maximum(boxes[:, :2], views[:, :2]), np.minimum(boxes[:, 2:], views[:, 2:])])
+
+
+def _area(low, high):
+    return np.prod(np.maximum(high - low, 0), axis=1)
+
+
+def _touching(boxes, others, margin_px):
+    """Yield index arrays (i, j) of boxes within a margin of others, in chunks of boxes."""
+    if not len(boxes) or not len(others):
+        return
+    tree = shapely.STRtree(shapely.box(*others.T))
+    for start in range(0, len(boxes), CHUNK):
+        x0, y0, x1, y1 = boxes[start : start + CHUNK].T
+        m = margin_px
+        i, j = tree.query(shapely.box(x0 - m, y0 - m, x1 + m, y1 + m))
+        yield i + start, j
