@@ -156,8 +156,8 @@ def curves(output_dirs, out):
 @click.option("--out", type=folder, help="Write results.json and results.md there too.")
 def results(output_dir, lr_only, out):
     """Print the table of a training: teacher, direct, LR-only, and what each step added."""
-    from .engine.files import write_json, write_text
     from .evaluation.report import collect, markdown
+    from .files import write_json, write_text
 
     found = collect(output_dir, lr_only)
     click.echo(markdown(found))

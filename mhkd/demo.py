@@ -12,10 +12,10 @@ from .config import add_mhkd_config
 from .data.slides import slides_to_coco, split_by_slide, write_coco
 from .data.synthetic import make_slides
 from .engine import DistillationTrainer, prepare_datasets
-from .engine.files import write_json, write_text
 from .engine.predict import draw_curves, overlay_dataset
 from .errors import InputError
 from .evaluation.report import collect, markdown
+from .files import write_json, write_text
 from .visualization import plot_stage_ap
 
 CONFIG = Path(__file__).parents[1] / "projects/MHKD/configs/Demo/mhkd_R18_FPN_cpu.yaml"

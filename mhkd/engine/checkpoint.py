@@ -11,8 +11,8 @@ from torch import nn
 
 from ..config import add_mhkd_config
 from ..errors import InputError
+from ..files import write_text
 from ..modeling import student_cfg, teacher_cfg
-from .files import write_text
 
 
 def save_atomically(data: dict, path: str | os.PathLike) -> None:

@@ -6,10 +6,10 @@ import math
 from detectron2.engine import HookBase
 from detectron2.utils import comm
 
+from ..files import write_json
 from ..schedule import Step
 from .checkpoint import export_cfg, export_network
 from .evaluation import dataset_lr_mpp, evaluate
-from .files import write_json
 
 logger = logging.getLogger(__name__)
 

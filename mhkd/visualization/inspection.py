@@ -5,8 +5,8 @@ from pathlib import Path
 
 from mhkd.data.inspect import common_unit, inspect_datasets, mpp_of, sizes, summary
 from mhkd.data.views import read_view
-from mhkd.engine.files import write_json
 from mhkd.errors import InputError
+from mhkd.files import write_json
 from mhkd.visualization.contact_sheet import draw_row, select_evenly, stack_rows
 
 import numpy as np
