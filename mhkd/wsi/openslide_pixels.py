@@ -1,0 +1,146 @@
+"""Slides that OpenSlide reads.
+
+JPEG tiles of plain TIFF pyramids, SVS among them, are decoded straight from the file, which takes a
+fraction of the time; OpenSlide is asked for everything else, for whatever is odd about a tile, and
+once a level whether both mean the same by its pixels.
+"""
+
+import ctypes
+
+from mhkd.errors import InputError
+from mhkd.wsi.jpeg_tiles import find_pages
+from mhkd.wsi.ome import read_ome
+from mhkd.wsi.windows import plausible_mpp, read_window, tile_cache, tile_cache_lock
+
+import cv2
+import numpy as np
+import openslide
+
+OPENSLIDE_CACHE_BYTES = 16 * 2**20  # OpenSlide's own, per process: windows may cut its tiles
+_PLAIN = ("aperio", "generic-tiff")  # vendors whose levels are pages of one TIFF, tile by tile
+_BLOCK_PX = 1024  # OpenSlide is asked for blocks of this size: it takes 4 bytes a pixel
+
+_openslide_cache = openslide.OpenSlideCache(OPENSLIDE_CACHE_BYTES)
+
+
+class OpenSlidePixels:
+    """An opened slide, read from the levels that are in the file."""
+
+    def __init__(self, path, source):
+        """
+        Args:
+            path (str): slide.
+            source (large_image_source_openslide.OpenslideFileTileSource): the same; it knows what part
+                of the canvas was scanned, and which levels can be read.
+        """
+        self.path = path
+        self.size_px = (source.sizeX, source.sizeY)
+        bounds = source._bounds or {"x": 0, "y": 0}
+        self._origin_px = (bounds["x"], bounds["y"])
+        self._open()
+        properties = self._openslide.properties
+        mpp, _ = read_ome(properties.get("tiff.ImageDescription"))
+        if mpp is None:
+            recorded = source.getNativeMagnification()
+            mpp = tuple((recorded[k] or 0) * 1000 for k in ("mm_x", "mm_y"))
+        self.mpp = plausible_mpp(mpp)
+        self._levels = self._whole_levels({level["svslevel"] for level in source._svslevels})
+        self.downsamples = sorted(self._levels)
+        self._pages = {}  # downsample -> JpegTiles, or None
+        self._tiff_pages = {}
+        if properties.get("openslide.vendor") in _PLAIN and source._bounds is None:
+            self._tiff_pages = find_pages(path, getattr(source, "_tiffinfo", None))
+
+    def _open(self):
+        """Also after an error, when OpenSlide refuses all further work on what was open."""
+        self._openslide = openslide.OpenSlide(self.path)
+        self._openslide.set_cache(_openslide_cache)
+
+    def _whole_levels(self, readable):
+        """Levels that are a whole number of times smaller than the base: downsample -> number."""
+        found = {}
+        base = self._openslide.dimensions
+        for level in sorted(readable, reverse=True):
+            downsample = round(self._openslide.level_downsamples[level])
+            size = self._openslide.level_dimensions[level]
+            if all(abs(n * downsample - b) <= downsample for n, b in zip(size, base)):
+                found[downsample] = level
+        return {**found, 1: 0}
+
+    def read(self, downsample, x, y, width, height):
+        """Pixels of one level.
+
+        Args:
+            downsample (int): one of ``downsamples``; pixel (i, j) of that level covers the base
+                pixels from (i, j) * downsample to (i + 1, j + 1) * downsample.
+            x, y, width, height (int): the window in pixels of the level; it may lie outside the
+                slide.
+
+        Returns:
+            ndarray: uint8 RGB, shape (height, width, 3), white outside the slide and where it has
+                no data.
+
+        Raises:
+            InputError: pixels in the window are damaged.
+        """
+        page = self._page(downsample)
+        tile_px = page.tile_px if page else (_BLOCK_PX, _BLOCK_PX)
+
+        def part(column, row, left, top, right, bottom):
+            if page:
+                tile = self._cached_tile(page, column, row)
+                if tile is not None:
+                    first, above = column * tile_px[0], row * tile_px[1]
+                    return tile[top - above : bottom - above, left - first : right - first]
+            return self._ask_openslide(downsample, left, top, right - left, bottom - top)
+
+        level_px = tuple(-(-n // downsample) for n in self.size_px)
+        return read_window(x, y, width, height, level_px, tile_px, part)
+
+    def _page(self, downsample):
+        """The level's JPEG tiles, if they are what OpenSlide reads."""
+        if downsample not in self._pages:
+            page = self._tiff_pages.get(self._openslide.level_dimensions[self._levels[downsample]])
+            self._pages[downsample] = page if page and self._is_same(downsample, page) else None
+        return self._pages[downsample]
+
+    def _is_same(self, downsample, page):
+        tile = page.tile(0, 0)
+        if tile is None:
+            return False
+        width, height = (min(n, t) for n, t in zip(page.size_px, page.tile_px))
+        try:
+            pixels = self._ask_openslide(downsample, 0, 0, width, height)
+        except InputError:
+            return False
+        return np.array_equal(tile[:height, :width], pixels)
+
+    def _cached_tile(self, page, column, row):
+        key = (page, column, row)
+        with tile_cache_lock:
+            tile = tile_cache.get(key)
+        if tile is None:
+            tile = page.tile(column, row)
+            if tile is not None:
+                with tile_cache_lock:
+                    tile_cache[key] = tile
+        return tile
+
+    def _ask_openslide(self, downsample, x, y, width, height):
+        level = self._levels[downsample]
+        # OpenSlide divides base pixels by the mean of the levels' proportions, 4.0013 instead of 4
+        scale = self._openslide.level_downsamples[level]
+        base = [round((v + o / downsample) * scale) for v, o in zip((x, y), self._origin_px)]
+        argb = np.empty((height, width, 4), np.uint8)
+        pointer = argb.ctypes.data_as(ctypes.POINTER(ctypes.c_uint32))
+        try:  # into an array: OpenSlide's own read_region goes through Pillow, at twice the time
+            openslide.lowlevel._read_region(self._openslide._osr, pointer, *base, level, width, height)
+        except openslide.OpenSlideError as e:
+            self._open()
+            raise InputError(
+                f"{self.path}: its pixels at base pixel ({x * downsample}, {y * downsample}) are damaged: "
+                "copy the slide again"
+            ) from e
+        rgb = cv2.cvtColor(argb, cv2.COLOR_BGRA2RGB)  # little-endian
+        alpha = argb[..., 3:]
+        return rgb if alpha.min() == 255 else rgb + (255 - alpha)  # premultiplied, on white
