@@ -49,7 +49,7 @@ def merge_tiles(detections, cut, iou_threshold=0.5, margin_px=1.0):
         raise ValueError(f"{len(detections)} detections, {len(cut)} rows of cut sides")
     sound = detections.is_sound()
     if not sound.all():
-        logger.warning("left out %d boxes that are not finite or have no size", (~sound).sum())
+        logger.warning(f"left out {(~sound).sum()} boxes that are not finite or have no size")
         detections, cut = detections.select(sound), cut[sound]
     order = _rank(detections, cut)
     detections, cut = detections.select(order), cut[order]
@@ -88,7 +88,7 @@ def _greedy(n, pairs):
     return np.frombuffer(stays, bool)
 
 
-def _pairs(boxes, iou_threshold, first=0):
+def _pairs(boxes, iou_threshold, first=None):
     """Pairs i < j of the same object; j from ``first`` on may also lie mostly within i."""
     found = [np.empty((2, 0), np.int64)]
     for i, j in _touching(boxes, boxes, 0):
@@ -96,9 +96,8 @@ def _pairs(boxes, iou_threshold, first=0):
         shared = _area(np.maximum(boxes[i, :2], boxes[j, :2]), np.minimum(boxes[i, 2:], boxes[j, 2:]))
         area_i, area_j = (_area(boxes[k, :2], boxes[k, 2:]) for k in (i, j))
         same = shared >= iou_threshold * (area_i + area_j - shared)
-        if first:
-            same &= j >= first
-            same |= (j >= first) & (shared >= COVERED * area_j)
+        if first is not None:
+            same = (j >= first) & (same | (shared >= COVERED * area_j))
         found.append(np.stack([i[same], j[same]]))
     return np.concatenate(found, axis=1)
 
