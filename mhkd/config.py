@@ -21,6 +21,9 @@ def add_mhkd_config(cfg: CN) -> None:
     # A teacher trained before: an exported `model_final.pth` or any training checkpoint. Step 0 is
     # then skipped. Empty: step 0 trains it.
     cfg.MODEL.TEACHER.WEIGHTS = ""
+    # With META_ARCHITECTURE DirectDetector and schedule "direct": the detector that trains, on HR, alone.
+    # DistilledRCNN needs GeneralizedRCNN.
+    cfg.MODEL.TEACHER.META_ARCHITECTURE = "GeneralizedRCNN"
 
     cfg.MODEL.STUDENT = CN()
     # What the student's backbone sees: "upsampled" (the paper: LR brought to the HR size) or "native"
@@ -49,7 +52,8 @@ def add_mhkd_config(cfg: CN) -> None:
     cfg.MHKD.LR_STEPS = (0.667, 0.889)
     # A teacher detection is ground truth for the `output` loss from this score on.
     cfg.MHKD.OUTPUT_SCORE_THRESH = 0.5
-    # --eval-only: "student" on LR | "teacher" on HR | "direct" (the teacher on upsampled LR).
+    # --eval-only: "student" on LR | "teacher" on HR | "direct" (the teacher on upsampled LR). A schedule
+    # without a student scores both of the latter.
     cfg.MHKD.EVAL = "student"
     # Recorded in an exported student: class names, and micrometres per LR pixel (0 = not known).
     cfg.MHKD.CLASSES = []

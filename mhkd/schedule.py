@@ -51,7 +51,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Schedule:
-    """A named sequence of student steps (positions 1, 2, ...).
+    """A named sequence of student steps (positions 1, 2, ...); without any, the teacher trains alone.
 
     Attributes:
         student_start: where the student's weights start from: "scratch" (the paper) or "teacher".
@@ -63,7 +63,9 @@ class Schedule:
 
     @property
     def uses_teacher(self) -> bool:
-        return self.student_start == "teacher" or any(s.uses_teacher for s in self.steps)
+        if self.student_start == "teacher" or not self.steps:
+            return True
+        return any(s.uses_teacher for s in self.steps)
 
     @property
     def uses_bfa(self) -> bool:
@@ -79,9 +81,10 @@ SEMANTIC = Stage("semantic", {"detect": 0.9, "local": 0.1, "output": 0.1}, teach
 FOUR_STEPS = (BASIC, ADAPTIVE, LOCAL, SEMANTIC)
 
 
-def _one_step(name: str, *losses: str, **changes) -> Schedule:
+def _one_step(name: str, *losses: str, student_start: str = "scratch", **changes) -> Schedule:
     """A schedule of one offline step (unless ``changes`` say otherwise), every weight 1."""
-    return Schedule(name, (Stage(name, {"detect": 1, **dict.fromkeys(losses, 1)}, **changes),))
+    stage = Stage(name, {"detect": 1, **dict.fromkeys(losses, 1)}, **changes)
+    return Schedule(name, (stage,), student_start)
 
 
 SCHEDULES: dict[str, Schedule] = {
@@ -111,18 +114,27 @@ SCHEDULES: dict[str, Schedule] = {
         _one_step("none"),
         # What BFA's capacity alone gives, so that distillation is not credited with it.
         _one_step("none_bfa", bfa=True),
+        # A student that starts from the teacher's weights instead of from scratch.
+        Schedule("mhkd_from_teacher", FOUR_STEPS, student_start="teacher"),
+        _one_step("none_from_teacher", student_start="teacher"),
+        # Direct detection: one detector, trained on HR as the teacher, no student.
+        Schedule("direct", ()),
     )
 }
 
 
 @dataclass(frozen=True)
 class Step:
-    """A stage placed on the training's iterations: ``start`` (inclusive) to ``end`` (exclusive)."""
+    """A stage placed on the training's iterations: ``start`` (inclusive) to ``end`` (exclusive).
+
+    ``student_start`` is the schedule's in its first student step; later ones start from the step before.
+    """
 
     position: int
     stage: Stage = field(repr=False)
     start: int
     end: int
+    student_start: str = "scratch"
 
     @property
     def folder(self) -> str:
@@ -130,7 +142,7 @@ class Step:
 
     def describe(self) -> dict:
         """What decides this step's outcome, JSON-ready; equal descriptions may share their weights."""
-        return {
+        description = {
             "step": self.folder,
             "losses": dict(self.stage.weights),
             "teacher_trains": list(self.stage.teacher),
@@ -139,6 +151,9 @@ class Step:
             "start_iter": self.start,
             "end_iter": self.end,
         }
+        if self.student_start != "scratch":
+            description["student_start"] = self.student_start
+        return description
 
 
 def get_schedule(name: str) -> Schedule:
@@ -170,7 +185,8 @@ def plan_steps(schedule: Schedule, teacher_iters: int, student_iters: int) -> li
                 f"MHKD.STUDENT_ITERS {student_iters} leaves step {position} ({stage.name}) of schedule "
                 f"{schedule.name} without an iteration"
             )
-        steps.append(Step(position, stage, start, end))
+        student_start = schedule.student_start if position == 1 else "scratch"
+        steps.append(Step(position, stage, start, end, student_start))
     return steps
 
 

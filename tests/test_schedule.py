@@ -40,11 +40,30 @@ def test_ablations_differ_from_mhkd_only_in_what_they_are_about():
     assert SCHEDULES["none_bfa"].uses_bfa
 
 
+def test_a_start_from_the_teacher_changes_nothing_else():
+    for name in ("mhkd", "none"):
+        plain, started = SCHEDULES[name], SCHEDULES[f"{name}_from_teacher"]
+        assert [replace(s, name="") for s in started.steps] == [replace(s, name="") for s in plain.steps]
+        assert (plain.student_start, started.student_start) == ("scratch", "teacher")
+    plain, started = (plan_steps(SCHEDULES[s], 10, 8) for s in ("mhkd", "mhkd_from_teacher"))
+    assert plain[0].describe() == started[0].describe()
+    # Equal descriptions may share weights: these may not.
+    assert started[1].describe() == plain[1].describe() | {"student_start": "teacher"}
+
+
+def test_direct_detection_is_the_teacher_alone():
+    assert [s.folder for s in plan_steps(SCHEDULES["direct"], 50, 8)] == ["0_teacher"]
+    assert check_stage(SCHEDULES["direct"], -1) == 0
+
+
 @pytest.mark.parametrize("name", SCHEDULES)
 @pytest.mark.parametrize("student_iters", [6400, 1001, 7])
 def test_every_schedule_has_the_same_total_of_student_iterations(name, student_iters):
     steps = plan_steps(SCHEDULES[name], 100, student_iters)
     student = [s for s in steps if s.position > 0]
+    if name == "direct":
+        assert not student
+        return
     assert sum(s.end - s.start for s in student) == student_iters
     assert [s.start for s in steps[1:]] == [s.end for s in steps[:-1]]
     lengths = [s.end - s.start for s in student]

@@ -1,7 +1,7 @@
 """Training and evaluation."""
 
-from .checkpoint import export_network, exported_cfg, load_network
-from .evaluation import evaluate, prepare_datasets, score_trained
+from .checkpoint import export_network, exported_cfg, load_exported, load_network
+from .evaluation import evaluate, prepare_datasets, score_trained, views_to_score
 from .launch import launch
 from .trainer import DistillationTrainer
 
@@ -11,7 +11,9 @@ __all__ = [
     "export_network",
     "exported_cfg",
     "launch",
+    "load_exported",
     "load_network",
     "prepare_datasets",
     "score_trained",
+    "views_to_score",
 ]

@@ -153,6 +153,17 @@ def load_network(cfg: CfgNode, network: str, path: str | os.PathLike) -> nn.Modu
     return module.eval()
 
 
+def load_exported(cfg: CfgNode) -> nn.Module:
+    """The network of an exported folder, student, teacher or other detector, ready to run.
+
+    Args:
+        cfg: from :func:`exported_cfg`.
+    """
+    module = build_model(cfg)
+    load_weights(module, load_file(cfg.MODEL.WEIGHTS)["model"], cfg.MODEL.WEIGHTS)
+    return module.eval()
+
+
 def export_checkpoint(path: str | os.PathLike, folder: str | os.PathLike, network: str) -> Path:
     """Take ``network`` ("teacher" or "student") out of a training checkpoint, which has its config.
 

@@ -13,6 +13,7 @@ from ..data.mapper import VIEWS
 from ..data.registrar import check_split_disjoint, ensure_registered
 from ..errors import InputError
 from ..evaluation.coco import CocoEvaluator
+from ..schedule import get_schedule
 from .checkpoint import load_network
 
 logger = logging.getLogger(__name__)
@@ -80,8 +81,15 @@ def dataset_lr_mpp(cfg: CfgNode) -> float:
     return mpp * cfg.INPUT.LR_FACTOR if mpp else 0.0
 
 
-def score_trained(cfg: CfgNode) -> dict[str, float]:
-    """Score what was trained, as MHKD.EVAL says, building that one network only.
+def views_to_score(cfg: CfgNode) -> tuple[str, ...]:
+    """What --eval-only scores: MHKD.EVAL, or HR and LR where the schedule has no student."""
+    if cfg.MHKD.EVAL == "student" and not get_schedule(cfg.MHKD.SCHEDULE).steps:
+        return ("teacher", "direct")
+    return (cfg.MHKD.EVAL,)
+
+
+def score_trained(cfg: CfgNode, which: str = "") -> dict[str, float]:
+    """Score what was trained as ``which`` or, if empty, MHKD.EVAL says, building that one network only.
 
     The weights are MODEL.WEIGHTS, or OUTPUT_DIR/student/ for "student" and MODEL.TEACHER.WEIGHTS or
     OUTPUT_DIR/0_teacher/teacher/ for "teacher" and "direct".
@@ -89,7 +97,7 @@ def score_trained(cfg: CfgNode) -> dict[str, float]:
     Raises:
         InputError: no such weights, or of another architecture.
     """
-    which = cfg.MHKD.EVAL
+    which = which or cfg.MHKD.EVAL
     if which not in VIEWS:
         raise InputError(f"MHKD.EVAL {which!r}: choose one of {', '.join(VIEWS)}")
     network = "student" if which == "student" else "teacher"

@@ -44,7 +44,7 @@ class StageTransition(HookBase):
         """Export and evaluate what ``step`` trained; say that it is finished."""
         trainer, cfg = self.trainer, self.trainer.cfg
         folder = trainer.output_dir / step.folder
-        trainer.distilled.student.backbone.bfa_enabled = step.stage.bfa
+        trainer.distilled.apply_stage(step.stage)  # a resumed run may not have entered it
         network = "student" if step.stage.student else "teacher"
         if comm.is_main_process():
             out = export_cfg(cfg, network, step.stage.bfa)

@@ -16,7 +16,7 @@ from ..data.registrar import ensure_registered
 from ..data.views import read_view
 from ..errors import InputError
 from ..visualization import plot_curves, write_overlays
-from .checkpoint import exported_cfg, load_network
+from .checkpoint import exported_cfg, load_exported
 
 
 def test_sets(config_file: Path) -> list[str]:
@@ -59,7 +59,7 @@ def overlay_dataset(
         raise InputError(
             f"{student}: was trained for classes {list(cfg.MHKD.CLASSES)}, {dataset} has {classes}"
         )
-    network = load_network(cfg, "student", cfg.MODEL.WEIGHTS)
+    network = load_exported(cfg)
     return write_overlays(
         predictor(cfg, network),
         entries,

@@ -120,7 +120,11 @@ class DistillationTrainer(TrainerBase):
             if state is None or latest["iteration"] > state["iteration"]:
                 path, state = self.checkpoint_file, latest
         self._check_plan(state, path)
-        load_weights(self.distilled, state["model"], path)
+        if state["stage"] == 0 and state["iteration"] == self.all_steps[0].end:
+            # The student is still as the seed made it: a teacher can be taken over from any schedule.
+            load_weights(self.distilled.teacher, network_weights(state, "teacher"), path)
+        else:
+            load_weights(self.distilled, state["model"], path)
         logger.info(f"Resuming at iteration {state['iteration']} from {path}")
         for step in final:  # killed between its last iteration and its export and evaluation
             if step not in done and state["iteration"] == step.end:
@@ -141,11 +145,11 @@ class DistillationTrainer(TrainerBase):
         trained = state["plan"][: len(reached)]
         for asked, found in zip(reached, trained):
             if asked != found:
-                changed = [k for k in asked if asked[k] != found.get(k)]
+                changed = [k for k in asked | found if asked.get(k) != found.get(k)]
                 raise InputError(
                     f"{path}: was trained with other settings: {found['step']} had "
                     f"{', '.join(f'{k} {found.get(k)}' for k in changed)}, this config asks for "
-                    f"{', '.join(f'{k} {asked[k]}' for k in changed)}; use another OUTPUT_DIR"
+                    f"{', '.join(f'{k} {asked.get(k)}' for k in changed)}; use another OUTPUT_DIR"
                 )
         if len(trained) != len(reached):
             raise InputError(f"{path}: was trained with another schedule; use another OUTPUT_DIR")
@@ -153,7 +157,7 @@ class DistillationTrainer(TrainerBase):
     # --- Steps ---------------------------------------------------------------------------------
     def enter_step(self, step: Step, state: dict | None = None) -> None:
         """Apply ``step``; ``state`` is a checkpoint from within it."""
-        if step.position == 1 and self.schedule.student_start == "teacher" and state is None:
+        if step.student_start == "teacher" and state is None:
             start_student_from_teacher(self.distilled)
         self.step = step
         self.seconds = state["seconds"] if state else 0.0

@@ -10,6 +10,7 @@ from detectron2.modeling.meta_arch import GeneralizedRCNN
 from detectron2.structures import ImageList, Instances
 from torch import nn
 
+from ..errors import InputError
 from ..schedule import TEACHER, Stage, get_schedule
 from .losses import global_feature_loss, local_feature_loss
 from .student import StudentBackbone
@@ -51,6 +52,12 @@ class DistilledRCNN(nn.Module):
 
     @classmethod
     def from_config(cls, cfg: CfgNode):
+        if cfg.MODEL.TEACHER.META_ARCHITECTURE != "GeneralizedRCNN":
+            raise InputError(
+                f"MODEL.TEACHER.META_ARCHITECTURE {cfg.MODEL.TEACHER.META_ARCHITECTURE} cannot teach: its "
+                "regions have no features of their own. Set MODEL.META_ARCHITECTURE DirectDetector and "
+                "MHKD.SCHEDULE direct to train it alone"
+            )
         return {
             "teacher": build_model(teacher_cfg(cfg)),
             "student": build_model(student_cfg(cfg, bfa=get_schedule(cfg.MHKD.SCHEDULE).uses_bfa)),
@@ -181,16 +188,17 @@ def pool(network: GeneralizedRCNN, features: dict, boxes) -> torch.Tensor:
 
 
 def teacher_cfg(cfg: CfgNode) -> CfgNode:
-    """The config of the teacher alone, a plain ``GeneralizedRCNN``."""
+    """The config of the teacher alone: a plain ``GeneralizedRCNN`` unless it trains without a student."""
     cfg = cfg.clone()
     cfg.defrost()
-    cfg.MODEL.META_ARCHITECTURE = "GeneralizedRCNN"
+    cfg.MODEL.META_ARCHITECTURE = cfg.MODEL.TEACHER.META_ARCHITECTURE
     return cfg
 
 
 def student_cfg(cfg: CfgNode, bfa: bool = False) -> CfgNode:
     """The config of the student alone: ``GeneralizedRCNN`` with a ``StudentBackbone``."""
     cfg = teacher_cfg(cfg)
+    cfg.MODEL.META_ARCHITECTURE = "GeneralizedRCNN"
     if cfg.MODEL.BACKBONE.NAME != "StudentBackbone":  # else: the config of an exported student
         cfg.MODEL.STUDENT.BACKBONE = cfg.MODEL.BACKBONE.NAME
         cfg.MODEL.BACKBONE.NAME = "StudentBackbone"

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import mhkd  # first: prepares Detectron2
-from mhkd.engine import DistillationTrainer, launch, prepare_datasets, score_trained
+from mhkd.engine import DistillationTrainer, launch, prepare_datasets, score_trained, views_to_score
 from mhkd.errors import InputError
 
 from detectron2.config import get_cfg
@@ -59,9 +59,9 @@ def main(args):
         cfg = setup(args)
         if not args.eval_only:
             return DistillationTrainer(cfg).train(resume=args.resume)
-        scores = score_trained(cfg)
+        scores = {which: score_trained(cfg, which) for which in views_to_score(cfg)}
         if comm.is_main_process():
-            print(json.dumps({cfg.MHKD.EVAL: scores}, indent=2))
+            print(json.dumps(scores, indent=2))
     except InputError as e:
         sys.exit(f"train_net.py: error: {e}" if comm.is_main_process() else 1)
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,14 @@ import mhkd
 from mhkd.cli import main
 from mhkd.data.mapper import PairedResolutionMapper
 from mhkd.data.registrar import ensure_registered
-from mhkd.engine import DistillationTrainer, exported_cfg, load_network, prepare_datasets, score_trained
+from mhkd.engine import (
+    DistillationTrainer,
+    exported_cfg,
+    load_network,
+    prepare_datasets,
+    score_trained,
+    views_to_score,
+)
 from mhkd.errors import InputError
 
 import cv2
@@ -220,6 +228,59 @@ def test_a_given_teacher_skips_step_0(trained, disks_cfg):
     assert not Path(disks_cfg.OUTPUT_DIR, "0_teacher").exists()
     mine, theirs = final_weights(disks_cfg, "1_basic"), final_weights(trained, "0_teacher")
     assert all(torch.equal(mine[k], theirs[k]) for k in theirs if k.startswith("teacher."))
+
+
+@pytest.mark.parametrize("kind", ["upsampled", "native"])
+def test_a_student_can_start_from_the_teachers_weights(disks_cfg, kind):
+    """With a learning rate of 0 it stays the teacher: on the teacher's own input it finds the same."""
+    disks_cfg.MODEL.STUDENT.INPUT = kind
+    disks_cfg.MHKD.SCHEDULE = "none_from_teacher"
+    disks_cfg.MHKD.STUDENT_ITERS = 1
+    disks_cfg.MHKD.STAGE = 0
+    train(disks_cfg)
+    disks_cfg.MHKD.STAGE, disks_cfg.SOLVER.BASE_LR = 1, 0.0
+    trainer = train(disks_cfg, resume=True)
+    weights = final_weights(disks_cfg, "1_none_from_teacher")
+    for name in ("backbone.fpn.bottom_up.res3.0.conv1.weight", "roi_heads.box_predictor.cls_score.weight"):
+        of_teacher = name.replace("backbone.fpn.", "backbone.")
+        assert torch.equal(weights["student." + name], weights["teacher." + of_teacher])
+    image = torch.rand(1, 3, 128, 128) * 4 - 2
+    student, teacher = trainer.distilled.student, trainer.distilled.teacher
+    with torch.no_grad():
+        features = student.backbone.extract(image)
+        seen = image if kind == "upsampled" else torch.nn.functional.avg_pool2d(image, 4)
+        expected = teacher.backbone(seen)
+    for level in expected:
+        assert torch.equal(features[level], expected[level])
+
+
+def test_a_trained_teacher_serves_any_schedule(trained, disks_cfg):
+    """Its folder taken over: the steps equal those of a training that made the teacher itself."""
+    disks_cfg.MHKD.SCHEDULE, disks_cfg.MHKD.STUDENT_ITERS = "none_from_teacher", 1
+    other = disks_cfg.clone()
+    other.OUTPUT_DIR += "_other"
+    train(other)
+    shutil.copytree(Path(trained.OUTPUT_DIR, "0_teacher"), Path(disks_cfg.OUTPUT_DIR, "0_teacher"))
+    train(disks_cfg, resume=True)  # the copied student has BFA, this schedule's has not
+    assert_equal_weights(*(final_weights(c, "1_none_from_teacher") for c in (disks_cfg, other)))
+
+
+def test_a_detector_trains_alone_and_is_scored_on_both_resolutions(trained, disks_cfg):
+    disks_cfg.MHKD.SCHEDULE = "direct"
+    disks_cfg.MODEL.META_ARCHITECTURE = "DirectDetector"
+    train(disks_cfg)
+    weights = final_weights(disks_cfg, "0_teacher")
+    assert {k.split(".")[0] for k in weights} == {"teacher"}
+    # A Faster R-CNN trained this way is the teacher of the distillation.
+    theirs = final_weights(trained, "0_teacher")
+    assert_equal_weights(weights, {k: v for k, v in theirs.items() if k.startswith("teacher.")})
+    assert views_to_score(disks_cfg) == ("teacher", "direct")
+    assert views_to_score(trained) == ("student",)
+    report = json.loads(Path(disks_cfg.OUTPUT_DIR, "0_teacher/stage.json").read_text())
+    assert set(report["results"]) == {"teacher", "direct"}
+    disks_cfg.MHKD.SCHEDULE = "mhkd"
+    with pytest.raises(InputError, match="trains a student"):
+        DistillationTrainer(disks_cfg)
 
 
 def test_accumulated_batches_equal_one_large_batch(disks_cfg, tmp_path):

@@ -1,0 +1,55 @@
+"""DirectDetector: any one detector, trained on HR by the same trainer, for comparison."""
+
+from detectron2.config import CfgNode, configurable
+from detectron2.modeling import META_ARCH_REGISTRY, build_model
+from torch import nn
+
+from ..errors import InputError
+from ..schedule import TEACHER, Stage, get_schedule
+from .distilled_rcnn import teacher_cfg
+
+
+@META_ARCH_REGISTRY.register()
+class DirectDetector(nn.Module):
+    """A teacher without a student: the paper's "direct detection" methods (section IV-C).
+
+    It stands where :class:`DistilledRCNN` does, so that mapper, trainer, checkpoints and scores are the
+    same for all. Schedule ``direct`` trains it; scored as "teacher" it sees HR, as "direct" upsampled LR.
+    """
+
+    student = None
+
+    @configurable
+    def __init__(self, *, teacher: nn.Module):
+        """
+        Args:
+            teacher: takes Detectron2's batched inputs; gives a dict of losses in training, ``instances``
+                in evaluation.
+        """
+        super().__init__()
+        self.teacher = teacher
+        self.apply_stage(TEACHER)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode):
+        if get_schedule(cfg.MHKD.SCHEDULE).steps:
+            raise InputError(
+                f"MHKD.SCHEDULE {cfg.MHKD.SCHEDULE} trains a student, which a DirectDetector has not: set "
+                "MHKD.SCHEDULE direct, or MODEL.META_ARCHITECTURE DistilledRCNN"
+            )
+        return {"teacher": build_model(teacher_cfg(cfg))}
+
+    @property
+    def device(self):
+        return self.teacher.device
+
+    def apply_stage(self, stage: Stage) -> None:
+        """There is one stage; the detector trains whole."""
+        self.stage = stage
+
+    def forward(self, batched_inputs: list[dict]):
+        """As :meth:`DistilledRCNN.forward`; ``image`` is what the detector sees."""
+        if not self.training:
+            return self.teacher(batched_inputs)
+        weight = self.stage.weights["detect"]
+        return {f"teacher/{name}": weight * v for name, v in self.teacher(batched_inputs).items()}
