@@ -1,0 +1,45 @@
+"""``mhkd view``."""
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("out_dir", type=click.Path(path_type=Path))
+@click.option("--port", default=8765, show_default=True, help="0: any that is free.")
+@click.option("--no-browser", is_flag=True, help="Only print the address.")
+@click.option("--annotations", type=click.Path(exists=True),
+              help="Folder, or one file; default: beside each slide.")
+@click.option("--slides", type=click.Path(exists=True, file_okay=False),
+              help="Where the slides are now, if they have moved.")
+def view(out_dir, port, no_browser, annotations, slides):
+    """Look at what `mhkd detect` found: a web page with deep zoom, for this machine only.
+
+    OUT_DIR is the folder that `mhkd detect --out` wrote. Nothing in it is changed, nothing leaves the
+    machine. Ctrl-C ends it.
+    """
+    import webbrowser
+
+    from mhkd.viewer.content import ShownSlide
+    from mhkd.viewer.server import ADDRESS, make_server
+    from mhkd.wsi.detection.finished import find_finished
+
+    finished, unfinished = find_finished(out_dir)
+    shown = [ShownSlide(f, slides, annotations) for f in finished]
+    server = make_server(shown, out_dir.absolute().name, port)
+    for name in unfinished:
+        click.echo(f"not finished, so not shown: {name}", err=True)
+    for slide in shown:
+        if slide.missing:
+            click.echo(f"without its picture: {slide.missing}", err=True)
+    url = f"http://{ADDRESS}:{server.server_port}/"
+    click.echo(f"{len(shown)} slides at {url} (Ctrl-C ends it)")
+    if not no_browser:
+        webbrowser.open(url)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        click.echo()
+    finally:
+        server.server_close()

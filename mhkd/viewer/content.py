@@ -1,0 +1,130 @@
+"""What the page shows of a folder of results, as plain values for JSON."""
+
+import hashlib
+import logging
+import os
+from dataclasses import dataclass
+from functools import cached_property
+
+from mhkd.data.objects import OF_MANY_SLIDES, annotation_file
+from mhkd.data.splits import slide_name
+from mhkd.errors import InputError
+from mhkd.viewer.tiles import DeepZoom
+from mhkd.wsi.annotations import read_annotations
+from mhkd.wsi.detection.finished import FinishedSlide
+
+import shapely
+
+logger = logging.getLogger(__name__)
+
+# Of the classes in turn, on purple and pink tissue alike.
+CLASS_COLORS = ("#00a651", "#1f6fff", "#e66e14", "#00b3c4", "#b5179e", "#8a6d00", "#202020")
+OUTLINE_TOLERANCE_PX = 1.0  # an outline of thousands of points is drawn no better than one of dozens
+
+
+@dataclass
+class ShownSlide:
+    """One slide of the page.
+
+    Attributes:
+        finished (FinishedSlide): its results.
+        slides_dir (str or None): where slides are now.
+        annotations (str or None): folder or file; None: beside the slide, where there are any.
+    """
+
+    finished: FinishedSlide
+    slides_dir: str | None = None
+    annotations: str | None = None
+
+    @cached_property
+    def _opened(self):
+        try:
+            slide = self.finished.open_slide(self.slides_dir)
+            return slide, DeepZoom(slide), None
+        except InputError as e:
+            return None, None, str(e)
+
+    @property
+    def deep_zoom(self):
+        """DeepZoom or None: the slide's pixels; None where :attr:`problem` says why."""
+        return self._opened[1]
+
+    @property
+    def problem(self):
+        """str or None: why the slide cannot be shown."""
+        return self._opened[2]
+
+    @cached_property
+    def key(self):
+        """str: of the slide's pixels, for addresses that a browser may keep."""
+        slide = self._opened[0]
+        stat = os.stat(slide.path) if slide else None
+        known = (self.finished.run["slide_file"], stat and (slide.path, stat.st_mtime_ns, stat.st_size))
+        return hashlib.sha256(repr(known).encode()).hexdigest()[:16]
+
+    @property
+    def missing(self):
+        """str or None: that the file is not where it should be, found without opening it."""
+        try:
+            self.finished.slide_path(self.slides_dir)
+        except InputError as e:
+            return str(e)
+
+    def heading(self):
+        """dict: for the list of slides."""
+        return {"name": self.finished.name, "glomeruli": self.finished.summary.get("glomeruli")}
+
+    @cached_property
+    def content(self):
+        """dict: all about the slide but its pixels."""
+        found = self.finished.detections()
+        slide = self._opened[0]
+        outlines, remark = self._outlines() if slide else ([], None)
+        classes = list(found.class_names)
+        classes += sorted({name for name, _ in outlines if name and name not in classes})
+        return {
+            **self.heading(),
+            "problem": self.problem,
+            "key": self.key,
+            "size_px": slide and slide.size_px,
+            "mpp": slide and slide.mpp,
+            "score_threshold": self.finished.score_threshold,
+            "tissue_mm2": self.finished.summary.get("tissue_mm2"),
+            "classes": [
+                {"name": name, "color": CLASS_COLORS[k % len(CLASS_COLORS)]} for k, name in enumerate(classes)
+            ],
+            "boxes_px": found.boxes_px.round(2).tolist(),
+            "scores": [round(float(s), 4) for s in found.scores],
+            "class_of": found.classes.tolist(),
+            "outlines": [
+                {"class": classes.index(name) if name else None, "rings": rings} for name, rings in outlines
+            ],
+            "remark": remark,
+        }
+
+    def _outlines(self):
+        """(class, rings in base pixels) of the annotations, and why there are none."""
+        slide = self._opened[0]
+        try:
+            path = annotation_file(slide.path, self.annotations)
+        except InputError as e:
+            return [], str(e) if self.annotations else None
+        try:
+            read = read_annotations(path, slide)
+            own = slide_name(path) in (slide_name(slide.path), os.path.basename(slide.path))
+            if not (own or self.annotations == path or read.format in OF_MANY_SLIDES):
+                raise InputError(f"{path}: is named like another slide than {self.finished.name}")
+        except InputError as e:
+            logger.warning("%s", e)
+            return [], str(e)
+        return [(a.name, _rings(a.geometry)) for a in read if not a.iscrowd], None
+
+
+def _rings(geometry):
+    """Rings of a polygon or several, each [x, y, x, y, ...]."""
+    simple = shapely.simplify(geometry, OUTLINE_TOLERANCE_PX)
+    rings = []
+    for polygon in shapely.get_parts(simple):
+        for ring in (polygon.exterior, *polygon.interiors):
+            rings.append(shapely.get_coordinates(ring).round(1).ravel().tolist())
+    return rings

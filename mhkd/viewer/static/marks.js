@@ -1,0 +1,147 @@
+// What is drawn over the slide: boxes of what was found, outlines of what was annotated.
+
+const LEAST_IOU = 0.5;
+const LABEL_FROM_PX = 70; // smaller boxes carry no text
+const HALO_FROM_PX = 24; // nor a white rim
+const OUTLINE_COLOR = "#111";
+
+/** Box around an outline: its first ring, [x, y, x, y, ...]. */
+export function boxOf(outline) {
+  const box = [Infinity, Infinity, -Infinity, -Infinity];
+  for (const ring of outline.rings) {
+    for (let k = 0; k < ring.length; k += 2) {
+      box[0] = Math.min(box[0], ring[k]);
+      box[1] = Math.min(box[1], ring[k + 1]);
+      box[2] = Math.max(box[2], ring[k]);
+      box[3] = Math.max(box[3], ring[k + 1]);
+    }
+  }
+  return box;
+}
+
+function iou(a, b) {
+  const width = Math.min(a[2], b[2]) - Math.max(a[0], b[0]);
+  const height = Math.min(a[3], b[3]) - Math.max(a[1], b[1]);
+  if (width <= 0 || height <= 0) return 0;
+  const area = (box) => (box[2] - box[0]) * (box[3] - box[1]);
+  return (width * height) / (area(a) + area(b) - width * height);
+}
+
+/**
+ * Which annotations are found, whatever the class: the box with the highest score takes the annotation that
+ * it overlaps best and that is still free, as COCO does.
+ * `shown` are indices of boxes; returns the boxes that found nothing and the annotations that are missed.
+ */
+export function compare(content, shown, truthBoxes) {
+  const free = new Set(truthBoxes.keys());
+  const extra = new Set();
+  const order = [...shown].sort((a, b) => content.scores[b] - content.scores[a] || a - b);
+  for (const i of order) {
+    let best = -1;
+    let bestIou = LEAST_IOU;
+    for (const j of free) {
+      const overlap = iou(content.boxes_px[i], truthBoxes[j]);
+      if (overlap >= bestIou) [best, bestIou] = [j, overlap];
+    }
+    if (best < 0) extra.add(i);
+    else free.delete(best);
+  }
+  return { extra, missed: free };
+}
+
+/**
+ * Draws all marks. `toScreen` is {scale, x, y}: screen = image * scale + (x, y), in CSS pixels.
+ * Returns the number of boxes that belong to the drawing, on the screen or beside it.
+ */
+export function draw(canvas, toScreen, { content, shown, outlines, selected }) {
+  const ratio = window.devicePixelRatio || 1;
+  const [width, height] = [canvas.clientWidth, canvas.clientHeight];
+  if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
+    canvas.width = Math.round(width * ratio);
+    canvas.height = Math.round(height * ratio);
+  }
+  const pen = canvas.getContext("2d");
+  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+  pen.clearRect(0, 0, width, height);
+  const place = ([x0, y0, x1, y1]) => {
+    const x = x0 * toScreen.scale + toScreen.x;
+    const y = y0 * toScreen.scale + toScreen.y;
+    return [x, y, (x1 - x0) * toScreen.scale, (y1 - y0) * toScreen.scale];
+  };
+  const isOff = ([x, y, w, h]) => x > width || y > height || x + w < 0 || y + h < 0;
+
+  pen.lineJoin = "round";
+  for (const { outline, box } of outlines) {
+    const at = place(box);
+    if (!isOff(at)) drawOutline(pen, outline, toScreen, at[2] >= HALO_FROM_PX);
+  }
+  if (selected) drawSelection(pen, place(selected)); // below the boxes, whose labels are to be read
+  for (const i of shown) {
+    const at = place(content.boxes_px[i]);
+    if (!isOff(at)) drawBox(pen, at, content.classes[content.class_of[i]].color, content.scores[i]);
+  }
+  canvas.dataset.boxes = shown.length;
+  canvas.dataset.outlines = outlines.length;
+}
+
+function drawBox(pen, [x, y, w, h], color, score) {
+  if (w >= HALO_FROM_PX) {
+    pen.strokeStyle = "#ffffffb0";
+    pen.lineWidth = 4.5;
+    pen.strokeRect(x, y, w, h);
+  }
+  pen.strokeStyle = color;
+  pen.lineWidth = w >= HALO_FROM_PX ? 2.5 : 2;
+  pen.strokeRect(x, y, w, h);
+  if (w < LABEL_FROM_PX) return;
+  const text = score.toFixed(2);
+  pen.font = "600 12px system-ui, sans-serif";
+  const textWidth = pen.measureText(text).width + 10;
+  pen.fillStyle = color;
+  pen.fillRect(x - 1.25, y - 18, textWidth, 18);
+  pen.fillStyle = "#fff";
+  pen.fillText(text, x + 4, y - 5);
+}
+
+function drawOutline(pen, outline, toScreen, halo) {
+  pen.beginPath();
+  for (const ring of outline.rings) {
+    for (let k = 0; k < ring.length; k += 2) {
+      const x = ring[k] * toScreen.scale + toScreen.x;
+      const y = ring[k + 1] * toScreen.scale + toScreen.y;
+      if (k) pen.lineTo(x, y);
+      else pen.moveTo(x, y);
+    }
+    pen.closePath();
+  }
+  if (halo) {
+    pen.strokeStyle = "#ffffffb0";
+    pen.lineWidth = 4;
+    pen.stroke();
+  }
+  pen.setLineDash([6, 4]);
+  pen.strokeStyle = OUTLINE_COLOR;
+  pen.lineWidth = halo ? 2 : 1.25;
+  pen.stroke();
+  pen.setLineDash([]);
+}
+
+/** Corners around the selected one: they hide nothing of it. */
+function drawSelection(pen, [x, y, w, h]) {
+  const gap = 7;
+  const [left, top, right, bottom] = [x - gap, y - gap, x + w + gap, y + h + gap];
+  const arm = Math.max(8, Math.min(28, w / 4));
+  pen.beginPath();
+  for (const [cx, sx] of [[left, 1], [right, -1]]) {
+    for (const [cy, sy] of [[top, 1], [bottom, -1]]) {
+      pen.moveTo(cx + sx * arm, cy);
+      pen.lineTo(cx, cy);
+      pen.lineTo(cx, cy + sy * arm);
+    }
+  }
+  for (const [color, lineWidth] of [["#fff", 7], ["#5b3a8c", 3.5]]) {
+    pen.strokeStyle = color;
+    pen.lineWidth = lineWidth;
+    pen.stroke();
+  }
+}

@@ -1,0 +1,97 @@
+"""A slide as a Deep Zoom image (DZI): a pyramid of small JPEGs.
+
+Deep Zoom's levels halve the size down to one pixel, whatever levels the file has. Its highest level is the
+base level of the slide, so that the page's image pixels are base pixels.
+"""
+
+import io
+import math
+import threading
+from functools import cached_property
+
+from mhkd.errors import InputError
+from mhkd.wsi.slide import Slide
+
+import cv2
+from PIL import Image
+
+TILE_PX, OVERLAP_PX = 510, 1
+OVERVIEW_PX = 2048  # levels up to this size are made from one picture in memory
+JPEG_QUALITY = 85
+
+
+class DeepZoom:
+    """Tiles of one slide; may be called from many threads."""
+
+    def __init__(self, slide):
+        """
+        Args:
+            slide (Slide): pixels are all that counts: it need not have a resolution.
+        """
+        # Base pixels as the unit of length, so that levels are whole multiples whatever the resolution.
+        self._slide = Slide(slide.path, slide_mpp=1.0)
+        self.size_px = self._slide.size_px
+        self.max_level = math.ceil(math.log2(max(self.size_px)))
+        self._lock = threading.Lock()  # libvips and Pillow sources are not made for threads
+
+    @property
+    def dzi(self):
+        """str: the XML that describes the pyramid."""
+        return (
+            '<?xml version="1.0" encoding="UTF-8"?>\n'
+            '<Image xmlns="http://schemas.microsoft.com/deepzoom/2008" Format="jpeg" '
+            f'Overlap="{OVERLAP_PX}" TileSize="{TILE_PX}">'
+            f'<Size Width="{self.size_px[0]}" Height="{self.size_px[1]}"/></Image>\n'
+        )
+
+    def tile(self, level, column, row):
+        """One tile.
+
+        Args:
+            level (int): 0 is one pixel, ``max_level`` the base level.
+            column, row (int): from the top left.
+
+        Returns:
+            bytes: JPEG.
+
+        Raises:
+            LookupError: there is no such tile.
+            InputError: the slide is damaged there, or gone.
+        """
+        if not 0 <= level <= self.max_level:
+            raise LookupError
+        downsample = 2 ** (self.max_level - level)
+        width, height = (math.ceil(n / downsample) for n in self.size_px)
+        left, right = _span(column, width)
+        top, bottom = _span(row, height)
+        with self._lock:
+            if max(width, height) <= OVERVIEW_PX:
+                rgb = cv2.resize(self._overview, (width, height), interpolation=cv2.INTER_AREA)
+                rgb = rgb[top:bottom, left:right]
+            else:
+                rgb = self._read(left, top, right - left, bottom - top, downsample)
+        encoded = io.BytesIO()
+        Image.fromarray(rgb).save(encoded, "jpeg", quality=JPEG_QUALITY)
+        return encoded.getvalue()
+
+    @cached_property
+    def _overview(self):
+        """Read once: of a slide without coarse levels all of it is decoded for this."""
+        downsample = 2 ** max(0, math.ceil(math.log2(max(self.size_px) / OVERVIEW_PX)))
+        width, height = (math.ceil(n / downsample) for n in self.size_px)
+        return self._read(0, 0, width, height, downsample)
+
+    def _read(self, x, y, width, height, downsample):
+        try:
+            return self._slide.read_region(
+                x * downsample, y * downsample, width, height, float(downsample), from_base=False
+            )
+        except OSError as e:
+            raise InputError(f"{self._slide.path}: can no longer be read ({e})") from e
+
+
+def _span(index, length):
+    begin, end = index * TILE_PX - OVERLAP_PX, (index + 1) * TILE_PX + OVERLAP_PX
+    if index < 0 or index * TILE_PX >= length:
+        raise LookupError
+    return max(0, begin), min(length, end)

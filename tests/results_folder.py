@@ -1,0 +1,42 @@
+"""Folders as ``mhkd detect`` leaves them, with detections of one's own choice."""
+
+import json
+from pathlib import Path
+
+
+def write_result(
+    out, slide_file, boxes_px, scores, classes, class_names=("normal", "sclerotic"),
+    *, score_threshold=0.05, tissue_mm2=4.0, slide_mpp=None, size_px=None,
+):  # fmt: skip
+    """One finished slide.
+
+    Args:
+        out (Path): the folder of all slides.
+        slide_file (str or Path): slide; it need not exist.
+        boxes_px (list): XYXY in base pixels.
+        scores (list[float]): of each box.
+        classes (list[int]): of each box, index into ``class_names``.
+
+    Returns:
+        Path: its folder.
+    """
+    folder = Path(out) / Path(slide_file).name
+    folder.mkdir(parents=True)
+    results = [
+        {"image_id": 1, "category_id": c + 1, "bbox": [x0, y0, x1 - x0, y1 - y0], "score": s}
+        for (x0, y0, x1, y1), s, c in zip(boxes_px, scores, classes, strict=True)
+    ]
+    summary = {"slide_file": str(slide_file), "glomeruli": len(results), "tissue_mm2": tissue_mm2}
+    run = {
+        "slide_file": str(Path(slide_file).absolute()),
+        "classes": list(class_names),
+        "image_id": 1,
+        "parameters": {"score_threshold": score_threshold, "slide_mpp": slide_mpp},
+    }
+    if size_px:
+        run["size_px"] = list(size_px)
+    for name, content in (
+        ("coco_instances_results.json", results), ("summary.json", summary), ("run.json", run)
+    ):  # fmt: skip
+        (folder / name).write_text(json.dumps(content))
+    return folder

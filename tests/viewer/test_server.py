@@ -1,0 +1,168 @@
+import http.client
+import json
+import shutil
+import threading
+
+from mhkd.cli import main
+from mhkd.data.synthetic.slides import to_geojson, write_tiff
+from mhkd.viewer.content import ShownSlide
+from mhkd.viewer.server import STATIC, make_server
+from mhkd.wsi.detection.finished import find_finished
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from results_folder import write_result
+from shapely.geometry import box
+
+BOXES, SCORES, CLASSES = [[10, 20, 60, 70], [100, 100, 180, 200]], [0.9, 0.4], [0, 1]
+
+
+@pytest.fixture
+def out(tmp_path):
+    slide = tmp_path / "slides" / "a.tiff"
+    slide.parent.mkdir()
+    write_tiff(slide, np.full((300, 400, 3), 200, np.uint8), 2.0, "grey")
+    glomeruli = [(box(12, 20, 62, 70), "normal"), (box(300, 200, 350, 260), "normal")]
+    slide.with_suffix(".geojson").write_text(json.dumps(to_geojson(glomeruli, 0)))
+    write_result(tmp_path / "out", slide, BOXES, SCORES, CLASSES, size_px=(400, 300))
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def serve():
+    """A function: results folder -> function (path, headers) -> (status, body, headers)."""
+    running = []
+
+    def begin(out, **options):
+        server = make_server([ShownSlide(f, **options) for f in find_finished(out)[0]], "out", 0)
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        running.append(server)
+
+        def get(path, method="GET", **headers):
+            connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
+            connection.request(method, path, headers=headers)
+            response = connection.getresponse()
+            found = response.status, response.read(), dict(response.headers)
+            connection.close()
+            return found
+
+        get.port = server.server_port
+        return get
+
+    yield begin
+    for server in running:
+        server.shutdown()
+        server.server_close()
+
+
+def content(get, index=0):
+    status, body, _ = get(f"/slides/{index}")
+    assert status == 200
+    return json.loads(body)
+
+
+def test_content_has_boxes_annotations_and_units(out, serve):
+    found = content(serve(out))
+    assert found["name"] == "a.tiff" and found["problem"] is None and found["remark"] is None
+    assert found["boxes_px"] == BOXES and found["scores"] == SCORES and found["class_of"] == CLASSES
+    assert found["size_px"] == [400, 300] and found["mpp"] == pytest.approx(2.0)
+    assert [c["name"] for c in found["classes"]] == ["normal", "sclerotic"]
+    assert [o["class"] for o in found["outlines"]] == [0, 0]
+    ring = np.reshape(found["outlines"][0]["rings"][0], (-1, 2))
+    assert ring.min(axis=0).tolist() == [12, 20] and ring.max(axis=0).tolist() == [62, 70]
+
+
+def test_tiles_are_pictures_that_a_browser_may_keep(out, serve):
+    get = serve(out)
+    key = content(get)["key"]
+    status, body, headers = get(f"/tiles/0-{key}.dzi")
+    assert status == 200 and b'Width="400" Height="300"' in body
+    status, body, headers = get(f"/tiles/0-{key}_files/9/0_0.jpeg")
+    assert status == 200 and body.startswith(b"\xff\xd8\xff") and "max-age" in headers["Cache-Control"]
+    for wrong in (f"/tiles/0-{key}_files/9/7_0.jpeg", f"/tiles/0-{key}_files/44/0_0.jpeg",
+                  f"/tiles/0-{'0' * 16}_files/9/0_0.jpeg", f"/tiles/5-{key}.dzi"):  # fmt: skip
+        assert get(wrong)[0] == 404
+
+
+def test_everything_the_page_needs_is_here_and_nothing_else_is(out, serve):
+    get = serve(out)
+    for path in STATIC:
+        status, body, headers = get(path)
+        assert status == 200 and body
+        assert "default-src 'self'" in headers["Content-Security-Policy"]
+    for path in (
+        "/../pyproject.toml", "/static/../server.py", "/..%2f..%2fsetup.cfg", "//etc/passwd", "/etc/passwd",
+        "/openseadragon/LICENSE.txt", "/slides/-1", "/slides/1", "/slides/0/run.json", "/tiles/0-..",
+    ):  # fmt: skip
+        assert get(path)[0] == 404
+
+
+def test_page_loads_nothing_from_elsewhere():
+    from importlib.resources import files
+
+    for name, _ in STATIC.values():
+        if "openseadragon" not in name:
+            text = (files("mhkd.viewer") / "static" / name).read_text()
+            assert "http://" not in text and "https://" not in text
+
+
+def test_only_this_address_and_only_get(out, serve):
+    get = serve(out)
+    assert get("/slides", Host="evil.example")[0] == 403
+    assert get("/slides", Host=f"evil.example:{get.port}")[0] == 403
+    assert get("/slides", Host=f"localhost:{get.port}")[0] == 200
+    for method in ("POST", "PUT", "DELETE"):
+        assert get("/slides", method=method)[0] == 501
+
+
+def test_slide_that_has_moved_is_named_and_found_again(out, serve, tmp_path):
+    moved = tmp_path / "moved"
+    (tmp_path / "slides").rename(moved)
+    found = content(serve(out))
+    assert "a.tiff" in found["problem"] and "--slides DIR" in found["problem"]
+    assert len(found["boxes_px"]) == 2 and found["outlines"] == []
+    found = content(serve(out, slides_dir=str(moved)))
+    assert found["problem"] is None and len(found["outlines"]) == 2
+
+
+def test_another_slide_in_its_place_is_not_shown(out, serve, tmp_path):
+    write_tiff(tmp_path / "slides" / "a.tiff", np.full((310, 400, 3), 200, np.uint8), 2.0, "other")
+    found = content(serve(out))
+    assert "400x310" in found["problem"] and "400x300" in found["problem"]
+
+
+def test_annotations_that_are_asked_for_and_missing_are_a_remark(out, serve, tmp_path):
+    (tmp_path / "slides" / "a.geojson").unlink()
+    assert content(serve(out))["remark"] is None
+    (tmp_path / "none").mkdir()
+    assert "has no annotations of a.tiff" in content(serve(out, annotations=str(tmp_path / "none")))["remark"]
+    (tmp_path / "slides" / "a.geojson").write_text("{")
+    assert "a.geojson" in content(serve(out))["remark"]
+
+
+def test_damaged_results_are_one_clear_answer(out, serve):
+    get = serve(out)
+    (out / "a.tiff" / "coco_instances_results.json").write_text("[{}]")
+    status, body, _ = get("/slides/0")
+    assert status == 500 and b"coco_instances_results.json" in body and b"mhkd detect again" in body
+
+
+@pytest.mark.parametrize("options", [["--port", "{used}"], ["--port", "99999"]])
+def test_port_that_cannot_be_had(out, serve, options):
+    port = str(serve(out).port)
+    options = [o.format(used=port) for o in options]
+    result = CliRunner().invoke(main, ["view", str(out), "--no-browser", *options])
+    assert result.exit_code == 2
+    assert result.output.count("\n") == 1 and "--port" in result.output
+
+
+def test_nothing_to_show_is_one_line(out, tmp_path):
+    (tmp_path / "empty").mkdir()
+    shutil.rmtree(out / "a.tiff")
+    (out / "b.tiff" / ".work").mkdir(parents=True)
+    for folder, message in (
+        (tmp_path / "nowhere", "no such folder"), (tmp_path / "empty", "no finished slide"), (out, "1 begun")
+    ):  # fmt: skip
+        result = CliRunner().invoke(main, ["view", str(folder), "--no-browser"])
+        assert result.exit_code == 2 and message in result.output and result.output.count("\n") == 1

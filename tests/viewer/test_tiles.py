@@ -1,0 +1,82 @@
+import io
+import math
+
+from mhkd.data.synthetic.slides import write_tiff
+from mhkd.viewer.tiles import OVERVIEW_PX, TILE_PX, DeepZoom
+from mhkd.wsi.slide import Slide
+
+import numpy as np
+import pytest
+from PIL import Image
+
+WIDTH, HEIGHT = 3000, 1300  # level sizes are odd, and the last tiles are small
+
+
+def colours(x_px, y_px):
+    """What the slide has at base pixels: slow ramps, which JPEG and resampling keep."""
+    red, green = x_px * 255 / WIDTH, y_px * 255 / HEIGHT
+    return np.stack(np.broadcast_arrays(red, green, 128.0), axis=-1)
+
+
+@pytest.fixture(scope="module")
+def slide_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("slide") / "ramp.tiff"
+    pixels = colours(np.arange(WIDTH)[None] + 0.5, np.arange(HEIGHT)[:, None] + 0.5)
+    write_tiff(path, pixels.round().astype(np.uint8), 0.5, "ramp")
+    return path
+
+
+@pytest.fixture(scope="module")
+def deep_zoom(slide_file):
+    return DeepZoom(Slide(slide_file))
+
+
+def decoded(jpeg):
+    return np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB")).astype(float)
+
+
+def test_tiles_of_every_level_show_the_place_that_deep_zoom_says(deep_zoom):
+    assert deep_zoom.max_level == 12  # 2**11 < 3000 <= 2**12
+    for level in range(deep_zoom.max_level + 1):
+        downsample = 2 ** (12 - level)
+        width, height = math.ceil(WIDTH / downsample), math.ceil(HEIGHT / downsample)
+        columns, rows = math.ceil(width / TILE_PX), math.ceil(height / TILE_PX)
+        for column in range(columns):
+            for row in range(rows):
+                pixels = decoded(deep_zoom.tile(level, column, row))
+                x0, y0 = max(0, column * TILE_PX - 1), max(0, row * TILE_PX - 1)  # 1: overlap
+                x1, y1 = min(width, (column + 1) * TILE_PX + 1), min(height, (row + 1) * TILE_PX + 1)
+                assert pixels.shape == (y1 - y0, x1 - x0, 3)
+                if min(x1 - x0, y1 - y0) < 8:
+                    continue  # JPEG's own blur
+                x = (np.arange(x0, x1) + 0.5)[None] * downsample
+                y = (np.arange(y0, y1) + 0.5)[:, None] * downsample
+                inner = np.s_[2:-2, 2:-2]
+                assert np.abs(pixels - colours(x, y))[inner].max() < 6 + 0.2 * downsample
+        for column, row in ((columns, 0), (0, rows)):
+            with pytest.raises(LookupError):
+                deep_zoom.tile(level, column, row)
+
+
+def test_there_is_nothing_outside_the_pyramid(deep_zoom):
+    for place in ((-1, 0, 0), (13, 0, 0), (12, -1, 0), (12, 0, -1)):
+        with pytest.raises(LookupError):
+            deep_zoom.tile(*place)
+
+
+def test_the_description_is_deep_zoom_xml(deep_zoom):
+    assert f'TileSize="{TILE_PX}"' in deep_zoom.dzi and 'Overlap="1"' in deep_zoom.dzi
+    assert f'<Size Width="{WIDTH}" Height="{HEIGHT}"/>' in deep_zoom.dzi
+
+
+def test_coarse_levels_come_from_one_picture_and_not_from_the_file_again(slide_file, monkeypatch):
+    deep_zoom = DeepZoom(Slide(slide_file))
+    read = []
+    original = Slide.read_region
+    monkeypatch.setattr(Slide, "read_region", lambda self, *a, **k: read.append(a) or original(self, *a, **k))
+    for level in range(12):  # up to 1500 px
+        assert math.ceil(WIDTH / 2 ** (12 - level)) <= OVERVIEW_PX
+        deep_zoom.tile(level, 0, 0)
+    assert len(read) == 1
+    deep_zoom.tile(12, 0, 0)
+    assert len(read) == 2
