@@ -199,3 +199,8 @@ def inspect_command(datasets, out, strict, **options):
     click.echo(report)
     if strict and warnings:
         sys.exit(1)
+
+
+from .commands.view import view as view_command  # noqa: E402
+
+main.add_command(view_command)

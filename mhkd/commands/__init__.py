@@ -1,0 +1,1 @@
+"""The commands of `mhkd`, one a file; heavy imports inside, so that --help stays fast."""
