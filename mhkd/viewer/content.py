@@ -12,13 +12,12 @@ from mhkd.errors import InputError
 from mhkd.viewer.tiles import DeepZoom
 from mhkd.wsi.annotations import read_annotations
 from mhkd.wsi.detection.finished import FinishedSlide
+from mhkd.wsi.exports import class_colors
 
 import shapely
 
 logger = logging.getLogger(__name__)
 
-# Of the classes in turn, on purple and pink tissue alike.
-CLASS_COLORS = ("#00a651", "#1f6fff", "#e66e14", "#00b3c4", "#b5179e", "#8a6d00", "#202020")
 OUTLINE_TOLERANCE_PX = 1.0  # an outline of thousands of points is drawn no better than one of dozens
 
 
@@ -80,8 +79,9 @@ class ShownSlide:
         found = self.finished.detections()
         slide = self._opened[0]
         outlines, remark = self._outlines() if slide else ([], None)
-        classes = list(found.class_names)
-        classes += sorted({name for name, _ in outlines if name and name not in classes})
+        others = sorted({name for name, _ in outlines if name and name not in found.class_names})
+        colors = {**class_colors(others), **class_colors(found.class_names)}
+        classes = [*found.class_names, *others]
         return {
             **self.heading(),
             "problem": self.problem,
@@ -90,9 +90,7 @@ class ShownSlide:
             "mpp": slide and slide.mpp,
             "score_threshold": self.finished.score_threshold,
             "tissue_mm2": self.finished.summary.get("tissue_mm2"),
-            "classes": [
-                {"name": name, "color": CLASS_COLORS[k % len(CLASS_COLORS)]} for k, name in enumerate(classes)
-            ],
+            "classes": [{"name": c, "color": "#{:02x}{:02x}{:02x}".format(*colors[c])} for c in classes],
             "boxes_px": found.boxes_px.round(2).tolist(),
             "scores": [round(float(s), 4) for s in found.scores],
             "class_of": found.classes.tolist(),

@@ -99,8 +99,13 @@ function drawBox(pen, [x, y, w, h], color, score) {
   const textWidth = pen.measureText(text).width + 10;
   pen.fillStyle = color;
   pen.fillRect(x - 1.25, y - 18, textWidth, 18);
-  pen.fillStyle = "#fff";
+  pen.fillStyle = isLight(color) ? "#111" : "#fff";
   pen.fillText(text, x + 4, y - 5);
+}
+
+function isLight(color) {
+  const [red, green, blue] = [1, 3, 5].map((k) => parseInt(color.slice(k, k + 2), 16));
+  return 0.3 * red + 0.59 * green + 0.11 * blue > 140;
 }
 
 function drawOutline(pen, outline, toScreen, halo) {

@@ -132,7 +132,7 @@ function showNumbers(above, truth) {
   const { content, shown } = state;
   at("shown").textContent = shown.length;
   at("density").textContent = content.tissue_mm2 ? (shown.length / content.tissue_mm2).toFixed(2) : "–";
-  const sclerotic = content.classes.findIndex((c) => /^(globally )?sclerotic$|^sclerosed$/i.test(c.name));
+  const sclerotic = content.classes.findIndex((c) => c.name.toLowerCase() === "sclerotic");
   const share = shown.filter((i) => content.class_of[i] === sclerotic).length / shown.length;
   at("sclerotic-box").hidden = sclerotic < 0;
   at("sclerotic").textContent = shown.length ? `${Math.round(100 * share)} %` : "–";
