@@ -48,7 +48,7 @@ def write_outputs(folder, detections, info, image_id, slide):
     write_json(dsa_annotation(detections, "Glomeruli", f"{name}: {described}"), folder / DSA, indent=None)
     write_text(glomeruli_csv(detections, info.mpp_xy), folder / TABLE)
     with replacing(folder / OVERVIEW) as temporary:
-        overview.save(temporary, format="PNG")
+        overview.save(temporary, format="PNG", compress_level=1)  # 1: half the time, 5 % larger
     write_json(summary, folder / SUMMARY)
     return summary
 

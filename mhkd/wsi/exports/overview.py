@@ -28,7 +28,7 @@ def draw_overview(slide, detections, max_px=MAX_PX):
     width, height = slide.size_at(mpp)
     region = Image.fromarray(slide.read_region(0, 0, width, height, mpp, from_base=False))
 
-    line = max(2, round(max(width, height) / 700))
+    line = max(2, round(max(width, height) / 550))
     font_px = max(14, round(max(width, height) / 70))
     strip = 2 * font_px
     colors = class_colors(detections.class_names)

@@ -1,0 +1,47 @@
+import json
+
+from mhkd.wsi.detection import Detections
+from mhkd.wsi.exports.coco import coco_results
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+
+def ground_truth(found):
+    """The same objects as a COCO dataset."""
+    dataset = COCO()
+    annotations = [
+        {"id": k, "image_id": 1, "category_id": int(c) + 1, "bbox": [x0, y0, x1 - x0, y1 - y0],
+         "area": (x1 - x0) * (y1 - y0), "iscrowd": 0}
+        for k, ((x0, y0, x1, y1), c) in enumerate(zip(found.boxes_px.tolist(), found.classes), 1)
+    ]  # fmt: skip
+    categories = [{"id": k, "name": n} for k, n in enumerate(found.class_names, 1)]
+    dataset.dataset = {
+        "images": [{"id": 1, "file_name": "case.tiff", "width": 600, "height": 400}],
+        "annotations": annotations, "categories": categories,
+    }  # fmt: skip
+    dataset.createIndex()
+    return dataset
+
+
+def test_boxes_and_categories(found):
+    assert coco_results(found, 7)[1] == {
+        "image_id": 7, "category_id": 2, "bbox": [300.25, 200.5, 80.0, 80.0], "score": 0.8
+    }  # fmt: skip
+
+
+def test_pycocotools_loads_and_scores_it(found, tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(coco_results(found, 1)))
+    dataset = ground_truth(found)
+    evaluation = COCOeval(dataset, dataset.loadRes(str(path)), "bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    assert evaluation.stats[0] == 1.0
+
+
+def test_scores_are_written_short():
+    found = Detections([[0, 0, 10, 10]], np.float32([0.9]), [0], ("normal",))
+    assert json.dumps(coco_results(found, 1)[0]["score"]) == "0.9"

@@ -1,0 +1,52 @@
+from mhkd.wsi.detection import Detections
+from mhkd.wsi.exports import class_colors
+from mhkd.wsi.exports.overview import draw_overview
+
+import numpy as np
+import pytest
+
+PINK = (200, 120, 180)
+
+
+def near(pixel, color):
+    return np.abs(np.asarray(pixel, int) - color).max() <= 3
+
+
+def test_boxes_lie_where_the_objects_are(slide, found):
+    """Not enlarged, so base pixels are the picture's: on a box its colour, inside and outside tissue."""
+    picture = np.asarray(draw_overview(slide, found))
+    colors = class_colors(found.class_names)
+    assert picture.shape[1] == 600 and picture.shape[0] > 400
+    for (x0, y0, x1, y1), c in zip(found.boxes_px.round().astype(int), found.classes):
+        color = colors[found.class_names[c]]
+        x, y = (x0 + x1) // 2, (y0 + y1) // 2
+        for edge in (picture[y, x0], picture[y, x1], picture[y0, x], picture[y1, x]):
+            assert near(edge, color)
+        assert near(picture[y, x], PINK) and near(picture[y, x0 - 8], PINK)
+
+
+def test_large_slides_are_scaled_down(slide, found):
+    picture = np.asarray(draw_overview(slide, found, max_px=150))
+    assert picture.shape[1] == 150
+    color = class_colors(found.class_names)["normal"]
+    assert near(picture[25, 25], color)  # the left side of the first box, 100 px at a quarter
+    assert near(picture[25, 37], PINK)
+
+
+def test_legend_shows_each_class(slide, found):
+    strip = np.asarray(draw_overview(slide, found))[400:].reshape(-1, 3)
+    for color in class_colors(found.class_names).values():
+        assert (strip == color).all(axis=1).sum() > 50
+
+
+def test_scale_bar_is_as_long_as_it_says(slide, found):
+    """The slide is 300 um wide, a quarter is 75 um: the bar is 50 um, 100 px."""
+    strip = np.asarray(draw_overview(slide, found))[-14]
+    assert np.flatnonzero((strip == 0).all(axis=1))[:101].tolist() == list(range(7, 108))
+
+
+@pytest.mark.parametrize("box", [[0, 0, 600, 400], [-5, -5, 3, 3], [599, 399, 600, 400]])
+def test_boxes_at_the_border(slide, box):
+    found = Detections([box], [0.9], [0], ("a class with a long name " * 5,))
+    picture = np.asarray(draw_overview(slide, found))
+    assert (picture[:400] == class_colors(found.class_names)[found.class_names[0]]).all(axis=2).any()
