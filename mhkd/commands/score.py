@@ -1,0 +1,46 @@
+"""``mhkd score``."""
+
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("out_dir", type=click.Path(path_type=Path))
+@click.option("--annotations", type=click.Path(exists=True), required=True, help="Folder, or one file.")
+@click.option("--slides", type=click.Path(exists=True, file_okay=False),
+              help="Where the slides are now, if they have moved.")
+@click.option("--class", "pairs", multiple=True, metavar="FROM=TO",
+              help="Class of the annotations to one of the student; FROM= drops; '*' is the rest.")
+@click.option("--class-map", type=click.Path(), help="YAML file of FROM: TO.")
+@click.option("--one-class", is_flag=True, help="Score all classes of both sides as one.")
+@click.option("--patient-csv", type=click.Path(), help="Table with the columns slide and patient.")
+@click.option("--patient-pattern",
+              help="Regular expression with (?P<patient>...) for the slides' file names.")
+@click.option("--score-threshold", default=0.5, show_default=True,
+              help="For counts, sensitivity, precision and sheets; AP and FROC use all detections.")
+@click.option("--bootstrap", default=1000, show_default=True, help="Samples for the intervals; 0: none.")
+@click.option("--seed", default=0, show_default=True, help="Of the samples.")
+@click.option("--sheets", default=24, show_default=True,
+              help="At most so many false positives, and missed ones, on a slide's sheet; 0: no sheets.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path),
+              help="Folder for the scores.  [default: OUT_DIR/scores]")
+def score(out_dir, annotations, out, **options):
+    """Score what `mhkd detect` found against annotations.
+
+    AP, AP50, AP75 and AR after stitching, each slide one image; sensitivity, precision and FROC; how far the
+    counts are off; all by class, with 95 % intervals by patient (slide, where patients are not known). OUT
+    gets scores.json, scores.md, slides.csv and, for each slide, a sheet of its errors: false positives red,
+    missed glomeruli yellow.
+
+    A slide without an annotation file is reported and not scored; one whose file is there and empty has no
+    glomeruli. Slides that cannot be used are reported, and the exit status is 1.
+
+    For AP the results must hold low scores too: mhkd detect --score-threshold 0.05.
+    """
+    from mhkd.evaluation.score_command import run_score
+
+    report, text = run_score(out_dir, annotations, out or out_dir / "scores", **options)
+    click.echo(text)
+    sys.exit(1 if report["failed"] else 0)

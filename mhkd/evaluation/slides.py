@@ -1,0 +1,157 @@
+"""Slides that ``mhkd detect`` has finished, beside their annotations."""
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+
+from mhkd.data.objects import annotation_file, read_objects
+from mhkd.data.splits import slide_name
+from mhkd.errors import InputError
+from mhkd.wsi.annotations import ClassMap
+from mhkd.wsi.annotations.class_map import REST
+from mhkd.wsi.detection.detections import Detections
+from mhkd.wsi.slide import Slide
+
+import numpy as np
+import shapely
+
+ONE_CLASS = "glomerulus"
+NO_CLASS = "(no class)"
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredSlide:
+    """What was found on a slide and what is there.
+
+    Attributes:
+        name (str): the slide's file name.
+        slide (Slide): the slide.
+        tissue_mm2 (float or None): its tissue.
+        found (Detections): in base pixels.
+        boxes_px (ndarray): of the annotated objects, float64, shape (M, 4), XYXY in base pixels.
+        classes (ndarray): of the annotated objects, int64, shape (M,), index into ``found.class_names``.
+        ignored (ndarray): bool, shape (M,): regions (crowds) in which nothing is scored.
+        counts (Counter): what was left out of the annotations or is odd, in words.
+    """
+
+    name: str
+    slide: Slide
+    tissue_mm2: float | None
+    found: Detections
+    boxes_px: np.ndarray
+    classes: np.ndarray
+    ignored: np.ndarray
+    counts: Counter
+
+
+def load_slides(finished, annotations, class_map, slides_dir=None, one_class=False):
+    """Read detections and annotations.
+
+    Args:
+        finished (list[FinishedSlide]): from :func:`mhkd.wsi.detection.finished.find_finished`.
+        annotations (str): folder, or one file.
+        class_map (ClassMap): from the annotations' class names to the student's.
+        slides_dir (str, optional): where the slides are now.
+        one_class (bool): all classes of both sides are one, "glomerulus".
+
+    Returns:
+        tuple[list[ScoredSlide], dict[str, str], dict[str, str]]: slides to score; why others have no
+        annotations, by name; and why others cannot be used. A slide whose annotation file is there and
+        empty is one without glomeruli.
+
+    Raises:
+        InputError: nothing can be scored, students of different classes, or an annotated class that the
+            student does not know.
+    """
+    class_names = finished[0].class_names
+    for other in finished:
+        if other.class_names != class_names:
+            raise InputError(
+                f"{other.folder}: its student finds {', '.join(other.class_names)}, that of "
+                f"{finished[0].folder} {', '.join(class_names)}: score them apart"
+            )
+    known = (ONE_CLASS,) if one_class else class_names
+    class_map = _with_the_rest(class_map, one_class)
+    slides, unannotated, failed, unknown = [], {}, {}, Counter()
+    for one in finished:
+        try:
+            slide = one.open_slide(slides_dir)
+            found = one.detections()
+        except InputError as e:
+            failed[one.name] = str(e)
+            continue
+        try:
+            path = annotation_file(slide.path, annotations)
+        except InputError as e:
+            unannotated[one.name] = str(e)
+            continue
+        own = slide_name(path) in (slide_name(slide.path), one.name)
+        only = len(finished) == 1 and not os.path.isdir(annotations)
+        try:
+            objects, read, counts = read_objects(slide, path, class_map, only_slide=only)
+        except InputError as e:
+            (failed if own or only else unannotated)[one.name] = str(e)
+            continue
+        if one_class:
+            objects = [(geometry, ONE_CLASS, ignored) for geometry, _, ignored in objects]
+            found = Detections(found.boxes_px, found.scores, np.zeros_like(found.classes), known)
+        unknown.update(name for _, name, _ in objects if name not in known)
+        geometry = [o[0] for o in objects]
+        slides.append(
+            ScoredSlide(
+                name=one.name,
+                slide=slide,
+                tissue_mm2=one.summary.get("tissue_mm2"),
+                found=found,
+                boxes_px=np.array(shapely.bounds(geometry), np.float64).reshape(-1, 4),
+                classes=np.array([known.index(n) if n in known else -1 for _, n, _ in objects], np.int64),
+                ignored=np.array([i for _, _, i in objects], bool),
+                counts=counts + read.counts,
+            )
+        )
+    if unknown:
+        raise InputError(
+            f"the annotations have the classes {', '.join(sorted(unknown))}, which are not among those that "
+            f"the student finds, {', '.join(class_names)}: say with --class from=to which of the student's "
+            "each is ('' stands for objects without a class), drop it with --class from=, or score all "
+            "classes as one with --one-class"
+        )
+    if not slides:
+        reasons = "".join(f"\n  {r}" for r in (*failed.values(), *unannotated.values()))
+        raise InputError(f"{annotations}: no slide can be scored:{reasons}")
+    return slides, unannotated, failed
+
+
+def coco_of(slides):
+    """Slides as images of a COCO file, and their detections as COCO results.
+
+    Returns:
+        tuple[dict, list[dict]]: boxes in base pixels; image and category ids from 1.
+    """
+    images, annotations, results = [], [], []
+    for k, one in enumerate(slides, 1):
+        width, height = one.slide.size_px
+        images.append({"id": k, "file_name": one.name, "width": width, "height": height})
+        sizes = np.hstack([one.boxes_px[:, :2], one.boxes_px[:, 2:] - one.boxes_px[:, :2]])
+        for bbox, c, ignored in zip(sizes.tolist(), one.classes.tolist(), one.ignored):
+            annotations.append(
+                {"id": len(annotations) + 1, "image_id": k, "category_id": c + 1, "bbox": bbox,
+                 "area": bbox[2] * bbox[3], "iscrowd": int(ignored)}
+            )  # fmt: skip
+        boxes = one.found.boxes_px
+        sizes = np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]])
+        for bbox, c, score in zip(sizes.tolist(), one.found.classes.tolist(), one.found.scores.tolist()):
+            results.append({"image_id": k, "category_id": c + 1, "bbox": bbox, "score": score})
+    categories = [{"id": c + 1, "name": name} for c, name in enumerate(slides[0].found.class_names)]
+    return {"images": images, "annotations": annotations, "categories": categories}, results
+
+
+def _with_the_rest(class_map, one_class):
+    """Names that the map does not mention are kept, so that they can be told."""
+    mapping = dict(class_map.mapping)
+    if REST not in mapping:
+        if one_class:
+            mapping[REST] = ONE_CLASS
+        else:
+            mapping.setdefault("", NO_CLASS)
+    return ClassMap(mapping)
