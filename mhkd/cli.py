@@ -201,6 +201,8 @@ def inspect_command(datasets, out, strict, **options):
         sys.exit(1)
 
 
+from .commands.score import score as score_command  # noqa: E402
 from .commands.view import view as view_command  # noqa: E402
 
+main.add_command(score_command)
 main.add_command(view_command)
