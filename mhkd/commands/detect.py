@@ -1,0 +1,72 @@
+"""``mhkd detect``."""
+
+import logging
+import sys
+
+import click
+
+
+@click.command()
+@click.argument("slides", nargs=-1, required=True, type=click.Path())
+@click.option("--student", type=click.Path(exists=True, file_okay=False), required=True,
+              help="Folder of a trained student: OUTPUT_DIR/student.")
+@click.option("--out", type=click.Path(file_okay=False), required=True, help="Folder for the results.")
+@click.option("--device", default="", help="cpu, cuda, ...; default: CUDA if there is one.")
+@click.option("--batch-size", default=4, show_default=True, help="Tiles in one forward.")
+@click.option("--score-threshold", default=0.5, show_default=True,
+              help="Lowest score in the results. For average precision (mhkd score) use 0.05.")
+@click.option("--overlap-um", default=300.0, show_default=True,
+              help="Of neighbouring tiles: the largest glomerulus there may be.")
+@click.option("--tile-size-px", type=int,
+              help="Side of a tile in HR pixels.  [default: what the student was scored on]")
+@click.option("--workers", default=2, show_default=True,
+              help="Threads that read tiles; with --scheduler local: processes, a slide each.")
+@click.option("--slide-mpp", type=float, help="Micrometres per base pixel of slides that do not record it.")
+@click.option("--student-mpp", type=float,
+              help="Micrometres per LR pixel of a student whose data did not record it.")
+@click.option("--tissue-only/--glass-too", default=True, show_default=True, help="Leave out glass.")
+@click.option("--scheduler", help="Dask scheduler's address (tcp://host:8786), or local.")
+def detect(
+    slides, student, out, device, overlap_um, tile_size_px, student_mpp, score_threshold, workers, scheduler,
+    **options,
+):  # fmt: skip
+    """Find the glomeruli of SLIDES (files, folders) with a trained student.
+
+    Each slide is read at the student's low resolution, whatever its own is, and gets a folder in OUT: COCO
+    results, GeoJSON for QuPath, JSON for Digital Slide Archive, a table, an overview picture and a summary.
+    OUT/summary.csv has a row for each slide.
+
+    Stopped at any moment, the same command goes on inside the slide; finished slides are skipped. A slide
+    that cannot be used is reported, the others go on, and the exit status is 1.
+
+    Many machines: start "dask scheduler" on one and "dask worker ADDRESS --nthreads 1" on each (one worker
+    a GPU, or one a CPU core), with the same files in sight, and give --scheduler ADDRESS. "local" does the
+    same with --workers processes of this machine.
+    """
+    from ..wsi.detection.many import detect_slides
+    from ..wsi.detection.run import DetectOptions
+
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    results = detect_slides(
+        slides,
+        out,
+        {
+            "folder": student,
+            "device": device,
+            "student_mpp": student_mpp,
+            "overlap_um": overlap_um,
+            "tile_size_px": tile_size_px,
+            "min_score": score_threshold,
+        },
+        DetectOptions(overlap_um=overlap_um, score_threshold=score_threshold, **options),
+        scheduler=scheduler,
+        workers=workers,
+    )
+    failed = [r["error"] for r in results.values() if "error" in r]
+    found = sum(r["glomeruli"] for r in results.values() if "error" not in r)
+    click.echo(f"{len(results) - len(failed)} slides finished, {found} glomeruli: {out}/summary.csv")
+    if failed:
+        click.echo(f"{len(failed)} failed:", err=True)
+        for error in failed:
+            click.echo(f"  {error}", err=True)
+        sys.exit(1)

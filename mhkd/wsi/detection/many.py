@@ -1,0 +1,149 @@
+"""``mhkd detect``: many slides, one after the other or in the processes of a Dask cluster."""
+
+import contextlib
+import json
+import logging
+import os
+import threading
+from pathlib import Path
+
+from mhkd.data.tile import find_slides
+from mhkd.errors import InputError
+from mhkd.wsi.detection.run import RUN, SUMMARY, detect_slide
+from mhkd.wsi.detection.student import load_student
+from mhkd.wsi.exports import write_summary_csv
+
+import torch
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+logger = logging.getLogger(__name__)
+SUMMARY_CSV = "summary.csv"
+_one_slide_at_a_time = threading.Lock()  # in a process, whatever number of threads a Dask worker has
+
+
+def detect_slides(slides, out, student, options, *, scheduler=None, workers=2):
+    """Find the glomeruli of many slides. One that fails does not keep the others from being finished.
+
+    Args:
+        slides (list[str]): slide files, and folders of them.
+        out (str): folder of the results, see :func:`mhkd.wsi.detection.run.detect_slide`. ``summary.csv``
+            there gets a row for each slide that is finished in it, and for each that failed now.
+        student (dict): arguments of :func:`mhkd.wsi.detection.student.load_student`.
+        options (DetectOptions): how.
+        scheduler (str, optional): address of a Dask scheduler, whose workers see the same files; or "local"
+            for ``workers`` processes on this machine. Each worker loads the student once.
+        workers (int): see scheduler; without one, threads that read tiles.
+
+    Returns:
+        dict[str, dict]: of each slide its summary, or ``{"error": what is wrong}``.
+
+    Raises:
+        InputError: no slides, two of one name, a student that cannot be used, or ``out`` cannot be written.
+    """
+    if workers < 1:
+        raise InputError(f"--workers {workers}: must be at least 1")
+    slides = [os.path.abspath(s) for s in find_slides(slides)]
+    _check_names(slides)
+    out = Path(out).absolute()
+    student = {**student, "folder": os.path.abspath(student["folder"])}
+    load_student(**student)  # also where others do the work: what is wrong with it is said once, and first
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise InputError(f"{out}: cannot be made ({e.strerror}): choose another --out") from e
+    if scheduler is None:
+        results = _one_by_one(slides, out, student, options, workers)
+    else:
+        results = _on_cluster(slides, out, student, options, scheduler, workers)
+    found = {}
+    for path, result in results:
+        found[path] = result
+        if "error" in result:
+            tqdm.write(f"failed: {result['error']}")
+    write_summary_csv(out / SUMMARY_CSV, _rows(out, found))
+    return {path: found[path] for path in slides}
+
+
+def _one_by_one(slides, out, student, options, readers):
+    with logging_redirect_tqdm():
+        for path in slides:
+            yield path, _attempt(path, out, student, options, readers, progress=True)
+
+
+def _on_cluster(slides, out, student, options, scheduler, workers):
+    import distributed
+
+    with contextlib.ExitStack() as stack:
+        try:
+            if scheduler == "local":
+                workers = min(workers, len(slides))
+                threads = max(1, torch.get_num_threads() // workers)
+                cluster = distributed.LocalCluster(
+                    n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address=None
+                )
+                scheduler = stack.enter_context(cluster)
+            else:
+                threads = None  # OMP_NUM_THREADS of the workers
+            client = stack.enter_context(distributed.Client(scheduler, timeout=20))
+        except (OSError, ValueError, TimeoutError) as e:
+            raise InputError(
+                f"--scheduler {scheduler}: cannot be reached ({e}): give the address that dask scheduler "
+                "prints (tcp://host:8786), or local"
+            ) from e
+        futures = {}
+        for path in slides:
+            future = client.submit(
+                _attempt, path, out, student, options, readers=2, progress=False, threads=threads, pure=False
+            )
+            futures[future] = path
+        with tqdm(total=len(slides), unit="slide", desc="slides") as bar:
+            for future in distributed.as_completed(list(futures)):
+                path = futures[future]
+                error = future.exception()  # the task catches its own; this is a worker that died
+                if error is None:
+                    yield path, future.result()
+                else:
+                    yield path, {"error": f"{path}: its worker died ({error}): give the same command again"}
+                bar.update()
+
+
+def _attempt(path, out, student, options, readers, progress, threads=None):
+    """The summary of a slide, or what is wrong with it."""
+    with _one_slide_at_a_time:
+        if threads:
+            torch.set_num_threads(threads)
+        try:
+            network = load_student(**student)
+            return detect_slide(path, out, network, options, readers=readers, progress=progress)
+        except InputError as e:
+            return {"error": " ".join(str(e).split())}
+        except torch.OutOfMemoryError:
+            return {"error": f"{path}: the device's memory is too small: use a smaller --batch-size"}
+        except Exception as e:  # whatever is wrong with one slide, the others are not lost
+            logger.debug("%s", path, exc_info=True)
+            return {"error": f"{path}: {type(e).__name__}: {' '.join(str(e).split())}"}
+
+
+def _check_names(slides):
+    by_name = {}
+    for path in slides:
+        other = by_name.setdefault(os.path.basename(path), path)
+        if other != path:
+            raise InputError(
+                f"{path}: has the same name as {other}, and so would its results: give them another --out"
+            )
+
+
+def _rows(out, results):
+    """Of summary.csv: all slides that are finished in ``out``, and those that failed now."""
+    rows = {run.parent.name: (_read(run.parent / SUMMARY), "") for run in out.glob(f"*/{RUN}")}
+    rows.update({os.path.basename(p): (None, r["error"]) for p, r in results.items() if "error" in r})
+    return [(name, *row) for name, row in sorted(rows.items())]
+
+
+def _read(path):
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,329 @@
+"""One slide through a student: tissue, tiles, batches, merging, results; killed, it goes on where it was."""
+
+import collections
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import platform
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import mhkd
+from mhkd.errors import InputError
+from mhkd.files import write_json
+from mhkd.wsi.detection.detections import Detections, SlideInfo
+from mhkd.wsi.detection.grid import lay_grid
+from mhkd.wsi.detection.journal import Journal
+from mhkd.wsi.detection.merge import merge_tiles
+from mhkd.wsi.detection.student import SAME_MPP
+from mhkd.wsi.exports import write_outputs
+from mhkd.wsi.slide import Slide
+from mhkd.wsi.tissue import mask_mpp, tissue_mask
+
+import numpy as np
+from tqdm import tqdm
+
+logger = logging.getLogger(__name__)
+RUN, SUMMARY, WORK = "run.json", "summary.json", ".work"
+IMAGE_ID = 1  # of the slide in its COCO results
+MASK_PX_PER_TILE = 64  # resolution of the tissue mask
+MIN_TISSUE_UM2 = 10_000.0  # smaller pieces are dust; a glomerulus has 30 000
+MAX_HOLE_UM2 = 100_000.0  # a pale glomerulus is no hole in the tissue
+COARSE = 1.1  # a slide coarser than the student's resolution by more than this gets a warning
+CUT_LR_PX = 1.0  # a box that ends so near to a tile's side is cut by it
+AHEAD = 2  # batches that are read while one is in the network
+
+
+@dataclass(frozen=True)
+class DetectOptions:
+    """What decides about the result of a slide, besides the student.
+
+    Attributes:
+        score_threshold (float): the results have detections from this score on.
+        overlap_um (float): the largest glomerulus: each lies whole in some tile.
+        batch_size (int): tiles in one forward.
+        tissue_only (bool): leave out glass.
+        slide_mpp (float, optional): micrometres per base pixel, instead of what the slide says.
+        grid_shift_um (float): moves all tiles, to see that the result does not hang on where they lie.
+    """
+
+    score_threshold: float = 0.5
+    overlap_um: float = 300.0
+    batch_size: int = 4
+    tissue_only: bool = True
+    slide_mpp: float | None = None
+    grid_shift_um: float = 0.0
+
+    def __post_init__(self):
+        if not 0 <= self.score_threshold <= 1:
+            raise InputError(f"--score-threshold {self.score_threshold}: must be between 0 and 1")
+        if self.batch_size < 1:
+            raise InputError(f"--batch-size {self.batch_size}: must be at least 1")
+
+
+def detect_slide(path, out, student, options, *, readers=2, progress=True):
+    """Find the glomeruli of one slide and write the results into ``out / <slide's file name>``.
+
+    Args:
+        path (str): slide.
+        out (Path): folder of all results.
+        student (Student): see :func:`mhkd.wsi.detection.student.load_student`.
+        options (DetectOptions): how.
+        readers (int): threads that read tiles while the network is at work.
+        progress (bool): show a bar.
+
+    Returns:
+        dict: the content of summary.json. A slide that is finished with the same student and options is
+        left as it is.
+
+    Raises:
+        InputError: the slide cannot be used, or the results cannot be written. Finished tiles are kept.
+    """
+    clock = Clock()
+    folder = Path(out) / os.path.basename(path)
+    slide = Slide(path, options.slide_mpp)
+    warnings = _check_resolution(slide, student)
+    state = _state(path)
+    key = _key(path, state, student, options)
+    done = _finished(folder, key)
+    if done is not None:
+        return done
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / RUN).unlink(missing_ok=True)  # of other options: no longer what the other files say
+        journal = Journal(folder / WORK / "tiles.jsonl", key)
+    with journal:
+        with clock("tissue"), _reading(path, state):
+            mask, mpp = _tissue(slide, student, options)
+        if not mask.any():
+            raise InputError(
+                f"{path}: there is no tissue on it: is it the right slide? To search all of it all the same: "
+                "--glass-too"
+            )
+        grid = _grid(slide, mask, mpp, student, options)
+        before = len(journal.records)
+        with _reading(path, state):
+            _run_batches(slide, grid, student, options, journal, clock, readers, progress)
+        with clock("merge"):
+            detections = _merge(slide, grid, journal.records, student, options)
+        info = SlideInfo(os.path.abspath(path), slide.size_px, slide.mpp_xy, float(mask.sum() * mpp**2))
+        with clock("write"), _reading(path, state), _writing(folder):
+            summary = write_outputs(folder, detections, info, IMAGE_ID, slide)
+        timings = {**clock.seconds(), "batches": len(journal.records), "batches_of_earlier_runs": before}
+        write_json(_run(key, info, student, options, grid, warnings, timings), folder / RUN)
+    _remove_work(folder)
+    return summary
+
+
+class Clock:
+    """Seconds by name, of any thread."""
+
+    def __init__(self):
+        self._began = time.perf_counter()
+        self._seconds = collections.Counter()
+
+    @contextlib.contextmanager
+    def __call__(self, name):
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._seconds[name] += time.perf_counter() - began
+
+    def seconds(self):
+        """dict: ``<name>_s``; ``read_s`` is the sum over threads, of which ``wait_s`` was waited for."""
+        found = {**self._seconds, "total": time.perf_counter() - self._began}
+        return {f"{name}_s": round(s, 3) for name, s in sorted(found.items())}
+
+
+def _check_resolution(slide, student):
+    """Warnings, which are logged too."""
+    warnings = []
+    recorded = slide.pixels.mpp
+    if slide.slide_mpp and recorded and abs(recorded[0] / slide.slide_mpp - 1) > SAME_MPP:
+        warnings.append(f"records {recorded[0]:.4g} um per pixel; --slide-mpp {slide.slide_mpp:g} is used")
+    if slide.mpp > COARSE * student.lr_mpp:
+        warnings.append(
+            f"has {slide.mpp:.4g} um per pixel, coarser than the {student.lr_mpp:g} that the student was "
+            "trained at: it will miss glomeruli and confuse classes"
+        )
+    for warning in warnings:
+        logger.warning(f"{slide.path}: {warning}")
+    return warnings
+
+
+def _tissue(slide, student, options):
+    """Mask and its resolution."""
+    mpp = mask_mpp(slide, student.tile_px * student.lr_mpp / MASK_PX_PER_TILE)
+    if options.tissue_only:
+        return tissue_mask(slide, mpp, MIN_TISSUE_UM2, MAX_HOLE_UM2), mpp
+    width, height = (max(1, round(n * m / mpp)) for n, m in zip(slide.size_px, slide.mpp_xy))
+    return np.ones((height, width), bool), mpp
+
+
+def _grid(slide, mask, mpp, student, options):
+    size = tuple(max(1, int(np.ceil(n - 1e-6))) for n in _lr_size(slide, student))
+    overlap, shift = (um / student.lr_mpp for um in (options.overlap_um, options.grid_shift_um))
+    return lay_grid(mask, mpp / student.lr_mpp, size, student.tile_px, overlap, round(shift))
+
+
+def _lr_size(slide, student):
+    return [n * m / student.lr_mpp for n, m in zip(slide.size_px, slide.mpp_xy)]
+
+
+def _base_px(slide, student):
+    """Base pixels per LR pixel along x and y."""
+    return [student.lr_mpp / m for m in slide.mpp_xy]
+
+
+def _run_batches(slide, grid, student, options, journal, clock, readers, progress):
+    """Fill the journal. Which tiles share a forward is fixed by the grid, since it may show in last bits."""
+    scale = _base_px(slide, student)
+
+    def read(index):
+        x, y = grid.corners[index]
+        with clock("read"):
+            tile = slide.read_region(
+                x * scale[0], y * scale[1], *grid.tile_px, student.lr_mpp, from_base=False
+            )
+            return student.prepare(tile)
+
+    n, size = len(grid.corners), options.batch_size
+    batches = [(k, range(k * size, min((k + 1) * size, n))) for k in range(-(-n // size))]
+    waiting = collections.deque((k, tiles) for k, tiles in batches if k not in journal.records)
+    finished = n - sum(len(tiles) for _, tiles in waiting)
+    name = os.path.basename(slide.path)
+    bar = tqdm(total=n, initial=finished, unit="tile", disable=not progress, desc=name)
+    with bar, ThreadPoolExecutor(readers, thread_name_prefix="read") as pool:
+        coming = collections.deque()
+        try:
+            while waiting or coming:
+                while waiting and len(coming) <= AHEAD:
+                    k, tiles = waiting.popleft()
+                    coming.append((k, [pool.submit(read, i) for i in tiles]))
+                k, futures = coming.popleft()
+                with clock("wait"):
+                    inputs = [f.result() for f in futures]
+                with clock("forward"):
+                    found = student.detect(inputs)
+                with clock("journal"), _writing(journal.path.parent):
+                    journal.append(k, [[column.tolist() for column in tile] for tile in found])
+                bar.update(len(futures))
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _merge(slide, grid, records, student, options):
+    """Detections in base pixels, one for each object."""
+    scale = np.array(_base_px(slide, student) * 2)
+    parts, cuts = [Detections.empty(student.class_names)], [np.empty((0, 4), bool)]
+    for k in sorted(records):
+        for i, (boxes, scores, classes) in enumerate(records[k], k * options.batch_size):
+            boxes = np.array(boxes, np.float32).astype(np.float64).reshape(-1, 4)
+            near = np.hstack([boxes[:, :2], np.array(grid.tile_px) - boxes[:, 2:]]) <= CUT_LR_PX
+            cuts.append(near & grid.inner_sides(i))
+            boxes = (boxes + grid.corners[i] * 2) * scale
+            parts.append(Detections(boxes, scores, classes, student.class_names))
+    merged = merge_tiles(
+        Detections.concatenate(parts), np.concatenate(cuts), margin_px=CUT_LR_PX * scale.max()
+    )
+    return merged.select(merged.scores >= np.float32(options.score_threshold))
+
+
+def _state(path):
+    """Size and time of change of a file, which tell whether it is still the same; None if it is gone."""
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _key(path, state, student, options):
+    """Stands for all that the detections depend on."""
+    content = {
+        "mhkd": mhkd.__version__,
+        "torch": importlib.metadata.version("torch"),
+        "slide": [os.path.abspath(path), *state],
+        "student": [student.checksum, student.lr_mpp, student.tile_px, student.device],
+        "options": asdict(options),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _finished(folder, key):
+    """The summary, if the folder has the results that belong to the key."""
+    try:
+        if json.loads((folder / RUN).read_text())["key"] != key:
+            return None
+        summary = json.loads((folder / SUMMARY).read_text())
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    _remove_work(folder)  # of a run that was killed right at the end
+    return summary
+
+
+def _remove_work(folder):
+    with contextlib.suppress(OSError):
+        (folder / WORK / "tiles.jsonl").unlink()
+        (folder / WORK).rmdir()
+
+
+@contextlib.contextmanager
+def _writing(folder):
+    """What the system says of a disk, in words that help."""
+    try:
+        yield
+    except OSError as e:
+        raise InputError(
+            f"{folder}: cannot be written ({e.strerror or e}): make space or choose another --out; finished "
+            "tiles are kept, and the same command goes on from them"
+        ) from e
+
+
+@contextlib.contextmanager
+def _reading(path, state):
+    """A slide that is taken away or replaced while it is read is told from one that is damaged."""
+    gone = InputError(
+        f"{path}: was taken away or changed while it was read: restore it and give the same command again"
+    )
+    try:
+        yield
+    except Exception as e:
+        if _state(path) != state:
+            raise gone from e
+        raise
+    if _state(path) != state:
+        raise gone
+
+
+def _run(key, info, student, options, grid, warnings, timings):
+    """Content of run.json."""
+    packages = ("torch", "torchvision", "numpy", "shapely", "large-image")
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    return {
+        "slide_file": info.slide_file,
+        "size_px": list(info.size_px),
+        "mpp_xy": list(info.mpp_xy),
+        "image_id": IMAGE_ID,
+        "classes": list(student.class_names),
+        "student": {
+            "folder": student.folder,
+            "sha256": student.sha256,
+            "lr_mpp": student.lr_mpp,
+            "lr_factor": student.lr_factor,
+        },
+        "parameters": {**asdict(options), "tile_px": list(grid.tile_px), "device": student.device},
+        "tiles": len(grid.corners),
+        "warnings": warnings,
+        "versions": {"mhkd": mhkd.__version__, "python": platform.python_version(), **versions},
+        "key": key,
+        "command": sys.argv,
+        "timings": timings,
+    }

@@ -1,0 +1,164 @@
+"""A trained student as slides need it: LR tiles in, boxes in LR pixels out."""
+
+import functools
+import hashlib
+import logging
+import math
+import os
+from dataclasses import dataclass
+
+from mhkd.data.mapper import to_tensor, upsample
+from mhkd.data.slide_task import sha256
+from mhkd.engine.checkpoint import exported_cfg, load_network
+from mhkd.errors import InputError
+
+import torch
+from torch import nn
+
+logger = logging.getLogger(__name__)
+SAME_MPP = 0.02  # relative: scanners differ by this from what they record
+OVERLAPS_PER_TILE = 4  # a default tile is at least so many overlaps wide: (4 / 3)² times the work
+
+
+@dataclass(frozen=True, eq=False)
+class Student:
+    """A student and what it must know of slides.
+
+    Attributes:
+        network (nn.Module): a stock ``GeneralizedRCNN`` in evaluation mode, or whatever takes its inputs and
+            gives its outputs.
+        class_names (tuple[str, ...]): classes.
+        lr_mpp (float): micrometres per LR pixel, the resolution it was trained at.
+        lr_factor (int): the network's input is the LR tile brought to this many times its size.
+        tile_px (int): side of a tile in LR pixels.
+        image_format (str): "RGB" or "BGR", the network's channel order.
+        folder (str): absolute path of where it came from.
+        sha256 (str): of its weights.
+        checksum (str): of its weights and of all that was set for it.
+        device (str): where it runs.
+    """
+
+    network: nn.Module
+    class_names: tuple[str, ...]
+    lr_mpp: float
+    lr_factor: int
+    tile_px: int
+    image_format: str = "RGB"
+    folder: str = ""
+    sha256: str = ""
+    checksum: str = ""
+    device: str = "cpu"
+
+    def prepare(self, tile):
+        """uint8 RGB (h, w, 3) to the network's input, (3, h * factor, w * factor), as in its evaluation."""
+        image = upsample(tile, self.lr_factor)
+        return to_tensor(image if self.image_format == "RGB" else image[:, :, ::-1])
+
+    @torch.inference_mode()
+    def detect(self, inputs):
+        """One forward.
+
+        Args:
+            inputs (list[Tensor]): of :meth:`prepare`, of one size.
+
+        Returns:
+            list[tuple]: for each input float32 boxes (n, 4) XYXY in LR pixels of the tile, float32 scores
+            (n,) and int64 classes (n,).
+        """
+        batch = [{"image": x, "height": x.shape[1], "width": x.shape[2]} for x in inputs]
+        found = []
+        for output in self.network(batch):
+            instances = output["instances"].to("cpu")
+            boxes = instances.pred_boxes.tensor / self.lr_factor
+            found.append((boxes.numpy(), instances.scores.numpy(), instances.pred_classes.numpy()))
+        return found
+
+
+@functools.lru_cache(maxsize=1)
+def load_student(folder, device="", student_mpp=None, overlap_um=300.0, tile_size_px=None, min_score=None):
+    """Load an exported student, once in a process.
+
+    Args:
+        folder (str): of ``model_final.pth`` and ``config.yaml``.
+        device (str): "cpu", "cuda", ...; empty: CUDA if there is one.
+        student_mpp (float, optional): micrometres per LR pixel, for a student that does not record it.
+        overlap_um (float): overlap that tiles will have.
+        tile_size_px (int, optional): side of a tile in HR pixels; by default that of the images which the
+            student was scored on, or more where the overlap would take too much of it.
+        min_score (float, optional): detections below it are not of interest.
+
+    Returns:
+        Student: ready to use.
+
+    Raises:
+        InputError: it is missing, damaged, has no resolution, or a parameter makes no sense.
+    """
+    cfg = exported_cfg(folder, device)
+    factor = cfg.INPUT.LR_FACTOR
+    lr_mpp = _lr_mpp(folder, cfg.MHKD.LR_MPP, student_mpp)
+    if not (math.isfinite(overlap_um) and overlap_um >= 0):
+        raise InputError(f"--overlap-um {overlap_um}: must be 0 or more")
+    overlap_px = overlap_um / lr_mpp
+    if tile_size_px is None:
+        tile_px = max(cfg.INPUT.MIN_SIZE_TEST // factor, math.ceil(OVERLAPS_PER_TILE * overlap_px), 1)
+    elif tile_size_px < factor or tile_size_px % factor:
+        raise InputError(f"--tile-size-px {tile_size_px}: must be a multiple of the LR factor {factor}")
+    else:
+        tile_px = tile_size_px // factor
+    if overlap_px > tile_px / 2:
+        raise InputError(
+            f"--overlap-um {overlap_um:g}: is more than half of a tile ({tile_px * lr_mpp:g} um): choose "
+            "larger tiles with --tile-size-px, or less overlap"
+        )
+    # What limits an image to so many objects must grow with it.
+    growth = max(1.0, (tile_px * factor / cfg.INPUT.MIN_SIZE_TEST) ** 2)
+    for node, key in (
+        (cfg.TEST, "DETECTIONS_PER_IMAGE"),
+        (cfg.MODEL.RPN, "PRE_NMS_TOPK_TEST"),
+        (cfg.MODEL.RPN, "POST_NMS_TOPK_TEST"),
+    ):
+        node[key] = math.ceil(node[key] * growth)
+    if min_score is not None:
+        cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = min(cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST, min_score)
+    try:
+        network = load_network(cfg, "student", cfg.MODEL.WEIGHTS)
+    except (RuntimeError, AssertionError) as e:  # of torch, for a device that is not there
+        raise InputError(f"--device {cfg.MODEL.DEVICE}: cannot be used ({_first_line(e)})") from e
+    classes = tuple(cfg.MHKD.CLASSES) or tuple(
+        f"class {k + 1}" for k in range(cfg.MODEL.ROI_HEADS.NUM_CLASSES)
+    )
+    weights = sha256(cfg.MODEL.WEIGHTS)
+    path, cfg.MODEL.WEIGHTS, cfg.OUTPUT_DIR = cfg.MODEL.WEIGHTS, "", ""
+    return Student(
+        network=network,
+        class_names=classes,
+        lr_mpp=lr_mpp,
+        lr_factor=factor,
+        tile_px=tile_px,
+        image_format=cfg.INPUT.FORMAT,
+        folder=os.path.dirname(os.path.abspath(path)),
+        sha256=weights,
+        checksum=hashlib.sha256((weights + cfg.dump()).encode()).hexdigest(),
+        device=cfg.MODEL.DEVICE,
+    )
+
+
+def _lr_mpp(folder, recorded, given):
+    if given is None:
+        if recorded:
+            return recorded
+        raise InputError(
+            f"{folder}: does not record the resolution that the student was trained at, since its data had "
+            "none: give it in micrometres per LR pixel with --student-mpp"
+        )
+    if not (math.isfinite(given) and given > 0):
+        raise InputError(f"--student-mpp {given}: must be a positive number")
+    if recorded and abs(given / recorded - 1) > SAME_MPP:
+        logger.warning(
+            f"{folder}: was trained at {recorded:g} um per LR pixel, but --student-mpp {given:g} is used"
+        )
+    return given
+
+
+def _first_line(e):
+    return str(e).splitlines()[0] if str(e) else type(e).__name__
