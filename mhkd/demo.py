@@ -19,10 +19,10 @@ from .files import write_json, write_text
 from .visualization import plot_stage_ap
 
 CONFIG = Path(__file__).parents[1] / "projects/MHKD/configs/Demo/mhkd_R18_FPN_cpu.yaml"
-SLIDES = {"train": 8, "val": 3}
-SLIDE_SIZE_PX, NUM_GLOMERULI = 3072, (36, 48)
+SLIDES = {"train": 6, "val": 3}
+SLIDE_SIZE_PX, NUM_GLOMERULI = 3456, (70, 82)
 CLASSES = ["normal", "sclerotic"]
-HR_MPP, LR_FACTOR, TILE_SIZE_PX = 2.0, 4, 512
+HR_MPP, LR_FACTOR, TILE_SIZE_PX = 3.0, 8, 384
 
 
 def run_demo(out: Path, seed: int = 0, options: tuple = ()) -> dict:
@@ -67,6 +67,7 @@ def make_dataset(out: Path, seed: int) -> None:
         seed=seed,
         size_px=SLIDE_SIZE_PX,
         num_glomeruli=NUM_GLOMERULI,
+        workers=os.cpu_count() or 1,
     )
     for split, slides in split_by_slide([str(p) for p in paths], SLIDES, seed).items():
         content = slides_to_coco(

@@ -14,6 +14,7 @@ def test_demo_end_to_end_small_and_again(tmp_path, monkeypatch):
     monkeypatch.setattr(mhkd.demo, "SLIDES", {"train": 1, "val": 1})
     monkeypatch.setattr(mhkd.demo, "SLIDE_SIZE_PX", 1024)
     monkeypatch.setattr(mhkd.demo, "NUM_GLOMERULI", (4, 4))
+    monkeypatch.setattr(mhkd.demo, "HR_MPP", 2.0)
     monkeypatch.setattr(mhkd.demo, "TILE_SIZE_PX", 256)
     options = [
         *(x for pair in zip(TINY[::2], TINY[1::2]) if not pair[0].startswith("DATASETS") for x in pair),
