@@ -12,11 +12,15 @@ OUTPUT_DIR ?= output/$(basename $(notdir $(CONFIG)))
 OPTS ?=
 ARGS ?=
 GPUS ?= 1
+TABLE ?= I
+DATASET ?= kidney_roi
+SIZE ?= cpu
+SEEDS ?= 0
 TRAIN = $(PY) projects/MHKD/train_net.py --config-file $(CONFIG) --num-gpus $(GPUS)
 MHKD = $(PY) -m mhkd
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train eval overlay curves test lint benchmark clean
+.PHONY: help setup demo train eval overlay curves table test lint benchmark clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +55,9 @@ overlay: $(READY) ## pictures of what the student finds: false positives red, fa
 
 curves: $(READY) ## losses and scores over the iterations as OUTPUT_DIR/curves.png
 	$(MHKD) curves $(OUTPUT_DIR) $(ARGS)
+
+table: $(READY) ## the paper's TABLE (I to VI, all) on DATASET: SIZE=cpu|full SEEDS=0,1 ARGS=--dry-run
+	$(MHKD) table $(TABLE) --dataset $(DATASET) --size $(SIZE) --seeds $(SEEDS) --num-gpus $(GPUS) --opts "$(OPTS)" $(ARGS)
 
 test: $(READY) ## run the tests
 	$(PY) -m pytest -q $(ARGS)

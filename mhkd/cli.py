@@ -203,8 +203,10 @@ def inspect_command(datasets, out, strict, **options):
 
 from .commands.detect import detect as detect_command  # noqa: E402
 from .commands.score import score as score_command  # noqa: E402
+from .commands.table import table as table_command  # noqa: E402
 from .commands.view import view as view_command  # noqa: E402
 
 main.add_command(detect_command)
 main.add_command(score_command)
+main.add_command(table_command)
 main.add_command(view_command)

@@ -41,7 +41,7 @@ def draw_overlay(image_rgb, detections, annotations, class_names, score_threshol
     Returns:
         ndarray: uint8 RGB, brought to a readable size (the longer side 768 to 1600 px).
     """
-    found = _Comparison(detections, annotations, class_names, score_threshold)
+    found = Comparison(detections, annotations, class_names, score_threshold)
     scale = _panel_scale(image_rgb)
     return draw_panel(image_rgb, _panel_size(image_rgb, scale), found.detection_marks(), scale)
 
@@ -72,7 +72,7 @@ def draw_pair(
     Returns:
         ndarray: uint8 RGB.
     """
-    found = _Comparison(detections, annotations, class_names, score_threshold)
+    found = Comparison(detections, annotations, class_names, score_threshold)
     scale = _panel_scale(hr_image)
     size = _panel_size(hr_image, scale)
     hr_panel = draw_panel(hr_image, size, found.annotation_marks(), scale)
@@ -130,7 +130,7 @@ def write_overlays(
     return paths
 
 
-class _Comparison:
+class Comparison:
     """Detections above the threshold against the ground truth, and what to draw for either side.
 
     A mark is (box XYXY, colour, label).
@@ -215,11 +215,15 @@ def draw_panel(image_rgb, size, marks, scale):
     return visualizer.get_output().get_image()
 
 
+def strip_font(size_px):
+    """The font that matplotlib brings."""
+    path = os.path.join(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+    return ImageFont.truetype(path, size_px)
+
+
 def compose_pair(panels, title, captions, legend):
     """Panels side by side under a white strip: title and legend, then a caption for each panel."""
-    font = ImageFont.truetype(
-        os.path.join(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"), STRIP_FONT_PX
-    )
+    font = strip_font(STRIP_FONT_PX)
     line = int(1.6 * STRIP_FONT_PX)
     height, width = panels[0].shape[:2]
     legend_width = sum(int(font.getlength(text)) + 3 * STRIP_FONT_PX for _, text in legend)

@@ -1,0 +1,58 @@
+"""``mhkd table``."""
+
+import shlex
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("table")
+@click.option("--dataset", default="kidney_roi", show_default=True,
+              help="One with configs of its own, or any NAME with NAME_train, NAME_val.")
+@click.option("--size", default="cpu", show_default=True, help="cpu or full.")
+@click.option("--seeds", default="0", show_default=True, metavar="0,1,...",
+              help="Each row is trained with each.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default="output/tables",
+              show_default=True, help="Trainings: OUT/DATASET_SIZE/seed<k>/<row>/, tables beside them.")
+@click.option("--rows", default="", metavar="A,B,...", help="Only these, e.g. faster_rcnn,none,mhkd.")
+@click.option("--dry-run", is_flag=True, help="Print the plan, a line a row, with an estimate of time.")
+@click.option("--num-gpus", default=1, show_default=True, help="Processes (without a GPU: on the CPU).")
+@click.option("--samples", default=1000, show_default=True, help="Of the bootstrap over test images.")
+@click.option("--opts", default="", metavar="'KEY VALUE ...'", help="Config overrides, for all rows.")
+def table(table, dataset, size, seeds, out, rows, dry_run, num_gpus, samples, opts):
+    """Fill a TABLE of the paper, I to VI or all: train what is missing, score, compare, write.
+
+    What rows share (the teacher, equal first steps) is trained once. Stopped, it goes on where it was.
+    Rows trained with other settings than asked for are refused, never mixed.
+    """
+    from mhkd.comparison.run import run_tables
+    from mhkd.errors import InputError
+
+    try:
+        chosen = [int(s) for s in seeds.split(",")]
+    except ValueError as e:
+        raise InputError(f"--seeds {seeds!r}: give whole numbers, 0,1,2") from e
+    words = [f"make table TABLE={table} DATASET={dataset} SIZE={size} SEEDS={seeds}"]
+    words += [f'OPTS="{opts}"'] if opts else []
+    words += [f"GPUS={num_gpus}"] if num_gpus > 1 else []
+    words += [f'ARGS="--rows {rows}"'] if rows else []
+    paths = run_tables(
+        table,
+        dataset,
+        size,
+        chosen,
+        out,
+        shlex.split(opts),
+        tuple(filter(None, rows.split(","))),
+        num_gpus,
+        dry_run,
+        samples,
+        " ".join(words),
+        click.echo,
+    )
+    for path in paths:
+        if path.suffix == ".md":
+            click.echo("\n" + path.read_text())
+    for path in paths:
+        click.echo(path)

@@ -1,0 +1,66 @@
+"""What a network costs: parameters, FLOPs, and the time of an image beside that of others."""
+
+import time
+
+import numpy as np
+import torch
+from fvcore.nn import FlopCountAnalysis
+from torch import nn
+
+
+def count_parameters(network: nn.Module) -> int:
+    """Of the network that is deployed, whatever trains."""
+    return sum(p.numel() for p in network.parameters())
+
+
+def count_flops(network: nn.Module, image: dict) -> int:
+    """Multiply-adds of one image, as fvcore counts them; what it does not know costs nothing.
+
+    Args:
+        image: one of Detectron2's batched inputs.
+    """
+    with torch.no_grad():
+        analysis = FlopCountAnalysis(_Tensors(network.eval(), image), (image["image"],))
+        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+        return int(analysis.total())
+
+
+@torch.no_grad()
+def time_images(networks: dict[str, nn.Module], images: list[dict]) -> dict[str, list[float]]:
+    """Seconds of each image, the networks taking turns, so that a busy machine slows all alike.
+
+    Args:
+        images: Detectron2's batched inputs, one at a time; the first one also warms up.
+    """
+    seconds = {name: [] for name in networks}
+    for k, image in enumerate([images[0], *images]):
+        for name, network in networks.items():
+            start = _now(network)
+            network([image])
+            if k:
+                seconds[name].append(_now(network) - start)
+    return seconds
+
+
+def time_ratio(seconds: list[float], reference: list[float]) -> float:
+    """Median over images of one network's time relative to another's."""
+    return float(np.median(np.divide(seconds, reference)))
+
+
+class _Tensors(nn.Module):
+    """A detector with tensors in and out, which is what can be traced."""
+
+    def __init__(self, network: nn.Module, image: dict):
+        super().__init__()
+        self.network = network
+        self.size = {k: image[k] for k in ("height", "width")}
+
+    def forward(self, image: torch.Tensor):
+        found = self.network([{"image": image, **self.size}])[0]["instances"]
+        return found.pred_boxes.tensor, found.scores
+
+
+def _now(network: nn.Module) -> float:
+    if next(network.parameters()).is_cuda:
+        torch.cuda.synchronize()
+    return time.perf_counter()

@@ -1,0 +1,207 @@
+"""What a table needs trained: what is finished, what resumes, what rows share, and how long it takes."""
+
+import json
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from detectron2.config import CfgNode, get_cfg
+
+from ..config import add_mhkd_config
+from ..engine.checkpoint import export_cfg, load_file
+from ..errors import InputError
+from ..schedule import Step, get_schedule, plan_steps
+from .configs import differences
+from .rows import Method
+
+# Seconds an iteration where nothing was measured: two CPU cores at CPU size, a GPU at full size.
+DEFAULT_SECONDS = {"cpu": 0.9, "cuda": 0.25}
+
+
+@dataclass
+class Training:
+    """One method with one seed, and where it stands.
+
+    Attributes:
+        steps: of its schedule, in order.
+        finished: how many of them are.
+        reached: iterations done, those of a step in progress included.
+        shared: folders of finished steps of other trainings that equal the next ones here.
+    """
+
+    method: Method
+    seed: int
+    cfg: CfgNode = field(repr=False)
+    steps: list[Step] = field(repr=False)
+    finished: int = 0
+    reached: int = 0
+    shared: list[Path] = field(default_factory=list)
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.cfg.OUTPUT_DIR)
+
+    @property
+    def name(self) -> str:
+        return f"{self.method.key}, seed {self.seed}"
+
+    @property
+    def network_folder(self) -> Path:
+        """The exported network that is scored."""
+        network = "student" if self.steps[-1].stage.student else "teacher"
+        return self.folder / self.steps[-1].folder / network
+
+    def reports(self) -> list[dict]:
+        """``stage.json`` of every step."""
+        return [json.loads((self.folder / s.folder / "stage.json").read_text()) for s in self.steps]
+
+
+def plan_training(method: Method, seed: int, cfg: CfgNode) -> Training:
+    """Look at what there is of a row.
+
+    Raises:
+        InputError: it was trained with other settings than ``cfg``.
+    """
+    steps = plan_steps(get_schedule(cfg.MHKD.SCHEDULE), cfg.MHKD.TEACHER_ITERS, cfg.MHKD.STUDENT_ITERS)
+    training = Training(method, seed, cfg, steps)
+    for step in steps:
+        if not (training.folder / step.folder / "stage.json").is_file():
+            break
+        different = step_differences(step, cfg, training.folder / step.folder)
+        if different:
+            raise _other_settings(training.folder / step.folder, different)
+        training.finished += 1
+        training.reached = step.end
+    left_over = {p.parent.name for p in training.folder.glob("*_*/stage.json")} - {s.folder for s in steps}
+    if left_over:
+        raise _other_settings(training.folder, [f"it has {', '.join(sorted(left_over))}"])
+    checkpoint = training.folder / "checkpoint.pth"
+    if checkpoint.is_file() and training.finished < len(steps):
+        state = load_file(checkpoint)
+        trained = get_cfg()
+        add_mhkd_config(trained)
+        trained.merge_from_other_cfg(CfgNode.load_cfg(state["cfg"]))
+        planned = [s.describe() for s in steps if s.start < state["iteration"]]
+        different = differences(cfg, trained)
+        if planned != state["plan"][: len(planned)]:
+            different.append("its steps have other iterations or losses")
+        if different:
+            raise _other_settings(checkpoint, different)
+        training.reached = max(training.reached, state["iteration"])
+    return training
+
+
+def step_differences(step: Step, cfg: CfgNode, folder: Path) -> list[str]:
+    """In what the finished step in ``folder`` differs from ``step`` trained with ``cfg``."""
+    report = json.loads((folder / "stage.json").read_text())
+    asked = step.describe() | {"student_start": step.student_start}
+    found = {k: report.get(k) for k in asked} | {"student_start": report.get("student_start", "scratch")}
+    different = [f"{k} was {found[k]}, asked for {asked[k]}" for k in asked if asked[k] != found[k]]
+    network = "student" if step.stage.student else "teacher"
+    path = folder / network / "config.yaml"
+    if not path.is_file():
+        return [*different, f"{path} is missing"]
+    trained = get_cfg()
+    add_mhkd_config(trained)
+    trained.merge_from_file(str(path))
+    return different + differences(export_cfg(cfg, network, step.stage.bfa), trained, network == "teacher")
+
+
+def find_shared(training: Training, seed_folder: Path) -> list[Path]:
+    """Folders of finished steps elsewhere under ``seed_folder`` that equal those ``training`` lacks.
+
+    Only a training that has not begun takes any over; the longest equal beginning wins.
+    """
+    if training.reached:
+        return []
+    best = []
+    for other in sorted(p for p in seed_folder.glob("*") if p != training.folder):
+        equal = []
+        for step in training.steps:
+            folder = other / step.folder
+            needed = (folder / "stage.json", folder / "model_final.pth")
+            if not all(p.is_file() for p in needed) or step_differences(step, training.cfg, folder):
+                break
+            equal.append(folder)
+        best = max(best, equal, key=len)
+    return best
+
+
+def find_planned(training: Training, earlier: Iterable[Training]) -> list[str]:
+    """Names of the first steps that a training of ``earlier`` will have finished before this one."""
+    if training.reached:
+        return []
+    best = []
+    for other in earlier:
+        equal = []
+        for mine, theirs in zip(training.steps, other.steps):
+            same = mine.describe() == theirs.describe() and mine.student_start == theirs.student_start
+            network = "student" if mine.stage.student else "teacher"
+            exported = (export_cfg(c, network, mine.stage.bfa) for c in (training.cfg, other.cfg))
+            if not same or other.seed != training.seed or differences(*exported, network == "teacher"):
+                break
+            equal.append(mine.folder)
+        best = max(best, equal, key=len)
+    return best
+
+
+def take_over(training: Training) -> None:
+    """Put the shared steps into the training's own folder, as hard links where the disk can."""
+    for source in training.shared:
+        target = training.folder / source.name
+        temporary = target.with_name(target.name + ".tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(target, ignore_errors=True)  # cut short before it was finished
+        shutil.copytree(source, temporary, copy_function=_link)
+        temporary.rename(target)
+
+
+def seconds_per_iteration(root: Path) -> dict[tuple, float]:
+    """Measured means of the finished steps under ``root``, by :func:`_cost_key`."""
+    measured = defaultdict(list)
+    for path in root.glob("seed*/*/*_*/stage.json"):
+        report = json.loads(path.read_text())
+        iterations = report["end_iter"] - report["start_iter"]
+        measured[_cost_key(path.parents[1].name, report)].append(report["seconds"] / iterations)
+    return {k: sum(v) / len(v) for k, v in measured.items()}
+
+
+def estimate_seconds(training: Training, measured: dict[tuple, float], shared: Iterable[str] = ()) -> float:
+    """Of what is left to train, without the steps (folders' names) in ``shared``.
+
+    A kind of step that was not measured costs the mean of those that were, or a default.
+    """
+    default = DEFAULT_SECONDS["cpu" if training.cfg.MODEL.DEVICE == "cpu" else "cuda"]
+    default = sum(measured.values()) / len(measured) if measured else default
+    shared = set(shared)
+    return sum(
+        (s.end - max(s.start, training.reached))
+        * measured.get(_cost_key(training.method.key, s.describe()), default)
+        for s in training.steps
+        if s.end > training.reached and s.folder not in shared
+    )
+
+
+def _cost_key(method: str, step: dict) -> tuple:
+    """What an iteration's cost depends on: for a teacher its architecture, for a student the losses."""
+    if not step["student_trains"]:
+        return (method if method in ("cascade_rcnn", "fcos", "atss", "dab_detr", "dino") else "teacher",)
+    return (*sorted(step["losses"]), "/", *step["teacher_trains"], step["bfa"])
+
+
+def _other_settings(path: Path, different: list[str]) -> InputError:
+    shown = "; ".join(different[:4]) + (f" and {len(different) - 4} more" if len(different) > 4 else "")
+    return InputError(
+        f"{path}: was trained with other settings: {shown}. Give the table another --out, or ask for the "
+        "settings it was trained with"
+    )
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another disk, or one without hard links
+        shutil.copy2(source, target)

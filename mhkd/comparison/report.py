@@ -1,0 +1,240 @@
+"""A table as Markdown, CSV and JSON: ours beside the paper's, with what may and may not be concluded."""
+
+import csv
+import io
+import itertools
+import platform
+import statistics
+import subprocess
+import time
+from pathlib import Path
+
+import torch
+
+from ..files import write_json, write_text
+from ..visualization.comparison import draw_regions, plot_table
+from .measure import time_ratio
+from .rows import Row, Table
+from .scores import METRICS, lr_detections, views_of
+from .statistics import LEVEL, interval, verdict
+
+
+def write_table(table: Table, results: dict, facts: dict, root: Path) -> list[Path]:
+    """Write ``table_<number>`` .md, .csv, .json, .png and ``_regions.png`` to ``root``.
+
+    Args:
+        results: of :func:`mhkd.comparison.run.compare`.
+        facts: what was asked for: dataset, size, seeds, command, samples.
+    """
+    content = collect(table, results, facts)
+    stem = root / f"table_{table.number}"
+    write_json(content, stem.with_suffix(".json"))
+    write_text(to_csv(content), stem.with_suffix(".csv"))
+    write_text(to_markdown(content), stem.with_suffix(".md"))
+    plot_table(content, stem.with_suffix(".png"))
+    first = {r.title: results["trainings"][r.method.key][0] for r in table.rows}
+    regions = stem.with_name(stem.name + "_regions.png")
+    (test_set,) = next(iter(first.values())).cfg.DATASETS.TEST
+    cfg = next(iter(first.values())).cfg
+    found = {title: lr_detections(training) for title, training in first.items()}
+    draw_regions(test_set, found, regions, cfg.INPUT.LR_FACTOR, cfg.INPUT.LR_FILTER)
+    return [stem.with_suffix(s) for s in (".md", ".csv", ".json", ".png")] + [regions]
+
+
+def collect(table: Table, results: dict, facts: dict) -> dict:
+    """The content of the JSON file, of which the others are views."""
+    samples = results["samples"]
+    reference = table.reference
+    rows = [_row_content(r, results) for r in table.rows]
+    for row in rows:
+        row["AP_interval"] = interval(samples[row["key"]])
+        if row["key"] != reference:
+            difference = interval(samples[row["key"]] - samples[reference])
+            row["difference"] = {
+                "to": reference,
+                "AP": row["scores"]["AP"]["mean"] - _find(rows, reference)["scores"]["AP"]["mean"],
+                "interval": difference,
+                "verdict": verdict(difference),
+            }
+    pairs = []
+    for a, b in itertools.combinations(rows, 2):
+        difference = interval(samples[a["key"]] - samples[b["key"]])
+        pair = {"rows": [a["key"], b["key"]], "interval": difference, "verdict": verdict(difference)}
+        if a["paper"] and b["paper"]:
+            gap = a["paper"]["AP"] - b["paper"]["AP"]
+            pair["paper"] = "higher" if gap > 0 else "lower" if gap < 0 else "equal"
+        pairs.append(pair)
+    return {
+        "table": table.number,
+        "title": table.title,
+        "paper_dataset": table.paper_dataset,
+        "reference": reference,
+        **facts,
+        "test_images": results["images"],
+        "interval_percent": LEVEL,
+        "date": time.strftime("%Y-%m-%d %H:%M"),
+        "commit": _commit(),
+        "hardware": _hardware(),
+        "torch": torch.__version__,
+        "rows": rows,
+        "pairs": pairs,
+    }
+
+
+def to_markdown(content: dict) -> str:
+    rows, several = content["rows"], len(content["seeds"]) > 1
+    classes = [k for k in rows[0]["scores"] if k.startswith("AP-")]
+    scored = [*METRICS, *(classes if len(classes) > 1 else ())]
+    with_hr = any(r["hr_scores"] for r in rows)
+    reference = _find(rows, content["reference"])["title"]
+    paper = [m for m in METRICS if any(m in r["paper"] for r in rows)]
+    head = ["", *scored, *(["AP on HR"] if with_hr else []), f"AP − {reference}", "verdict", "M parameters"]
+    head += ["GFLOPs", "time", "training min", *(f"paper: {m}" for m in paper)]
+    lines = [
+        f"## Table {content['table']}: {content['title']}",
+        "",
+        _introduction(content, several),
+        "",
+        f"| {' | '.join(head)} |",
+        f"|---|{'---:|' * (len(head) - 1)}",
+    ]
+    for r in rows:
+        cells = [r["title"], *(_mean(r["scores"][m]) for m in scored)]
+        if with_hr:
+            cells.append(_mean(r["hr_scores"]["AP"]) if r["hr_scores"] else "")
+        if "difference" in r:
+            low, high = r["difference"]["interval"]
+            cells += [f"{r['difference']['AP']:+.1f} [{low:+.1f}, {high:+.1f}]", r["difference"]["verdict"]]
+        else:
+            cells += ["", ""]
+        cells += [f"{r['parameters'] / 1e6:.1f}", f"{r['flops'] / 1e9:.0f}", f"{r['time_ratio']:.2f}"]
+        cells.append(f"{r['training_seconds'] / 60:.0f}")
+        cells += [f"{r['paper'][m]:.1f}" if m in r["paper"] else "" for m in paper]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, "", *_order(content), *_how(content)]) + "\n"
+
+
+def to_csv(content: dict) -> str:
+    out = io.StringIO()
+    lines = []
+    for r in content["rows"]:
+        line = {"row": r["key"], "title": r["title"]}
+        for prefix, scores in (("", r["scores"]), ("HR_", r["hr_scores"])):
+            for metric, found in scores.items():
+                line |= {f"{prefix}{metric}": found["mean"], f"{prefix}{metric}_std": found["std"]}
+        line |= dict(zip(("AP_low", "AP_high"), r["AP_interval"]))
+        if "difference" in r:
+            line |= dict(zip(("difference_low", "difference_high"), r["difference"]["interval"]))
+            line |= {"difference": r["difference"]["AP"], "verdict": r["difference"]["verdict"]}
+        costs = ("parameters", "flops", "seconds_per_image", "time_ratio", "training_seconds")
+        line |= {k: r[k] for k in costs}
+        line |= {f"paper_{k}": v for k, v in r["paper"].items()}
+        lines.append(line)
+    columns = list(dict.fromkeys(k for line in lines for k in line))
+    writer = csv.DictWriter(out, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return out.getvalue()
+
+
+def _row_content(row: Row, results: dict) -> dict:
+    key = row.method.key
+    trainings, scores, cost = (results[k][key] for k in ("trainings", "scores", "costs"))
+    lr, *hr = views_of(trainings[0])
+    return {
+        "key": key,
+        "title": row.title,
+        "schedule": row.method.schedule,
+        "scores": _over_seeds([s[lr] for s in scores]),
+        "hr_scores": _over_seeds([s[hr[0]] for s in scores]) if hr else {},
+        "parameters": cost["parameters"],
+        "flops": cost["flops"],
+        "seconds_per_image": statistics.median(cost["seconds"]),
+        "time_ratio": time_ratio(cost["seconds"], cost["reference_seconds"]),
+        # A shared step counts for every row: what training this row alone costs.
+        "training_seconds": sum(r["seconds"] for t in trainings for r in t.reports()) / len(trainings),
+        "folders": [str(t.folder) for t in trainings],
+        "paper": row.paper,
+    }
+
+
+def _over_seeds(scores: list[dict]) -> dict[str, dict]:
+    """Metric -> mean, sample standard deviation (None of one seed) and the values themselves."""
+    found = {}
+    for metric in scores[0]:
+        values = [s[metric] for s in scores]
+        known = [v for v in values if v is not None]
+        found[metric] = {
+            "mean": statistics.fmean(known) if known else None,
+            "std": statistics.stdev(known) if len(known) > 1 else None,
+            "values": values,
+        }
+    return found
+
+
+def _introduction(content: dict, several: bool) -> str:
+    spread = "mean ± standard deviation over seeds" if several else "one seed, so no spread between trainings"
+    seeds = ", ".join(map(str, content["seeds"]))
+    return (
+        f"`{content['dataset']}`, size `{content['size']}`, seed{'s' * several} {seeds} ({spread}), "
+        f"{content['test_images']} test images, scored on LR in percent. Differences in AP with their "
+        f"{content['interval_percent']} % interval over resampled images, the same images for both rows; "
+        "undecided where it includes 0. Time: of one image, relative to Faster R-CNN in the same run. The "
+        f"paper's figures are of its {content['paper_dataset']} dataset."
+    )
+
+
+def _order(content: dict) -> list[str]:
+    """Where our order of two rows is not the paper's."""
+    titles = {r["key"]: r["title"] for r in content["rows"]}
+    known = [p for p in content["pairs"] if "paper" in p and p["paper"] != "equal"]
+    if not known:
+        return []
+    reversed_ = [p for p in known if p["verdict"] not in ("undecided", p["paper"])]
+    undecided = sum(p["verdict"] == "undecided" for p in known)
+    lines = [
+        f"Of {len(known)} pairs of rows that the paper ranks, {len(known) - undecided - len(reversed_)} have "
+        f"the same order here, {undecided} are undecided, {len(reversed_)} are reversed"
+        + (":" if reversed_ else ".")
+    ]
+    for p in reversed_:
+        first, second = (titles[k] for k in (p["rows"] if p["verdict"] == "higher" else p["rows"][::-1]))
+        low, high = sorted(abs(v) for v in p["interval"])
+        lines.append(f"- {first} is above {second} here, by {low:.1f} to {high:.1f} AP")
+    return [*lines, ""]
+
+
+def _how(content: dict) -> list[str]:
+    return [
+        f"`{content['command']}`; commit {content['commit']}, {content['hardware']}, torch "
+        f"{content['torch']}, {content['date']}, {content['samples']} bootstrap samples."
+    ]
+
+
+def _mean(found: dict) -> str:
+    if found["mean"] is None:
+        return "–"
+    return f"{found['mean']:.1f}" + (f" ± {found['std']:.1f}" if found["std"] is not None else "")
+
+
+def _find(rows: list[dict], key: str) -> dict:
+    return next(r for r in rows if r["key"] == key)
+
+
+def _commit() -> str:
+    try:
+        command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _hardware() -> str:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        named = [x for x in cpuinfo.read_text().splitlines() if x.startswith("model name")]
+        name = named[0].partition(":")[2].strip() if named else name
+    return f"{torch.get_num_threads()} threads of {name}"

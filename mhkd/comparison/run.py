@@ -1,0 +1,192 @@
+"""``mhkd table``: plan, train what is missing, score, compare, write."""
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+from ..data.mapper import PairedResolutionMapper
+from ..engine.checkpoint import load_exported
+from ..engine.evaluation import prepare_datasets
+from ..engine.run import run_training
+from ..errors import InputError
+from ..evaluation.coco import coco_dict
+from .configs import row_cfg
+from .measure import count_flops, count_parameters, time_images
+from .plan import (
+    Training,
+    estimate_seconds,
+    find_planned,
+    find_shared,
+    plan_training,
+    seconds_per_iteration,
+    take_over,
+)
+from .rows import FASTER_RCNN, Method, Table, get_tables, methods_of
+from .scores import lr_detections, lr_view, network_cfg, score
+from .statistics import bootstrap, match
+
+MAX_TIMED_IMAGES = 20
+
+
+def run_tables(
+    table: str,
+    dataset: str,
+    size: str,
+    seeds: Sequence[int],
+    out: Path,
+    options: Sequence[str] = (),
+    only: tuple[str, ...] = (),
+    num_gpus: int = 1,
+    dry_run: bool = False,
+    samples: int = 1000,
+    command: str = "",
+    echo: Callable[[str], None] = print,
+) -> list[Path]:
+    """Fill the tables.
+
+    Args:
+        table: "I" to "VI" or "all".
+        dataset, size, options: see :func:`mhkd.comparison.configs.row_cfg`.
+        seeds: every row is trained once with each.
+        out: ``out/<dataset>_<size>/seed<k>/<method>/`` are the trainings, beside them the tables.
+        only: keys of the methods to keep.
+        dry_run: print the plan and stop.
+        samples: of the bootstrap over the test set's images.
+        command: to be recorded.
+
+    Returns:
+        The files written.
+
+    Raises:
+        InputError: unknown table or row, dataset without the needed splits, a missing package, a row
+            that was trained with other settings.
+    """
+    tables = get_tables(table)
+    methods = methods_of(tables, only)
+    root = Path(out) / f"{dataset}_{size}"
+    check_packages(methods)
+    trainings = plan(methods, dataset, size, seeds, root, options)
+    print_plan(trainings, root, echo)
+    if dry_run:
+        return []
+    for training in trainings:
+        train(training, num_gpus, echo)
+    from .report import write_table  # draws, which planning need not wait for
+
+    results = compare(trainings, samples, echo)
+    facts = {"dataset": dataset, "size": size, "seeds": list(seeds), "command": command, "samples": samples}
+    chosen = [chosen_rows(t, only) for t in tables]
+    return [path for t in chosen if t.rows for path in write_table(t, results, facts, root)]
+
+
+def check_packages(methods: list[Method]) -> None:
+    """Raises InputError, with pip's command, where a method lacks a package."""
+    missing = {p for m in methods for p in m.packages if importlib.util.find_spec(p) is None}
+    if missing:
+        rows = [m.key for m in methods if missing & set(m.packages)]
+        raise InputError(
+            f"rows {', '.join(rows)} need {', '.join(sorted(missing))}: pip install 'mhkd[detr]' (from a "
+            "clone: python -m pip install -e '.[detr]'), or choose other rows with --rows"
+        )
+
+
+def plan(
+    methods: list[Method], dataset: str, size: str, seeds: Sequence[int], root: Path, options: Sequence[str]
+) -> list[Training]:
+    """Every training of the tables, seed by seed, and where it stands."""
+    trainings = []
+    for seed in seeds:
+        for method in methods:
+            folder = root / f"seed{seed}" / method.key
+            cfg = row_cfg(method, dataset, size, seed, folder, options)
+            if not trainings:
+                prepare_datasets(cfg)
+            trainings.append(plan_training(method, seed, cfg))
+    return trainings
+
+
+def print_plan(trainings: list[Training], root: Path, echo: Callable[[str], None]) -> None:
+    """A line a row, with what is left to train and about how long it takes."""
+    measured, total = seconds_per_iteration(root), 0.0
+    for k, training in enumerate(trainings):
+        training.shared = find_shared(training, training.folder.parent)
+        waits_for = find_planned(training, trainings[:k])
+        shared = max(([p.name for p in training.shared], waits_for), key=len)
+        seconds = estimate_seconds(training, measured, shared)
+        left = sum(
+            s.end - max(s.start, training.reached)
+            for s in training.steps
+            if s.end > training.reached and s.folder not in shared
+        )
+        if training.finished == len(training.steps):
+            state = "finished"
+        else:
+            state = f"{left} iterations, about {seconds / 60:.0f} min"
+            state += f", resumes at {training.reached}" if training.reached else ""
+            state += f", shares {', '.join(shared)}" if shared else ""
+        total += seconds
+        echo(f"{training.name:<28} {state}")
+    echo(f"In all about {total / 3600:.1f} h of training.")
+
+
+def train(training: Training, num_gpus: int, echo: Callable[[str], None]) -> None:
+    """Train what is missing of one row, after taking over what other rows have finished."""
+    if training.finished == len(training.steps):
+        return
+    training.shared = find_shared(training, training.folder.parent)
+    take_over(training)
+    echo(f"Training {training.name} in {training.folder}")
+    run_training(training.cfg, num_gpus)
+
+
+def compare(trainings: list[Training], samples: int, echo: Callable[[str], None]) -> dict:
+    """Everything that the tables need of the trained rows.
+
+    Returns:
+        "trainings": key -> list of Training; "scores": key -> list (a seed each) of view -> scores;
+        "samples": key -> bootstrapped AP; "costs": key -> parameters, flops, seconds of the images;
+        "images": number of test images.
+    """
+    results = {"trainings": {}, "scores": {}, "costs": {}}
+    matches = {}
+    (test_set,) = trainings[0].cfg.DATASETS.TEST
+    truth = coco_dict(DatasetCatalog.get(test_set), MetadataCatalog.get(test_set))
+    for training in trainings:
+        key = training.method.key
+        echo(f"Scoring {training.name}")
+        results["trainings"].setdefault(key, []).append(training)
+        results["scores"].setdefault(key, []).append(score(training))
+        matches.setdefault(key, []).append(match(truth, lr_detections(training)))
+    results["images"] = len(truth["images"])
+    results["samples"] = bootstrap(matches, results["images"], samples)
+    echo("Timing")
+    results["costs"] = measure_costs([found[0] for found in results["trainings"].values()])
+    return results
+
+
+def measure_costs(trainings: list[Training]) -> dict[str, dict]:
+    """Parameters, FLOPs of the first test image, seconds of some; on LR, all rows in turns."""
+    (test_set,) = trainings[0].cfg.DATASETS.TEST
+    networks = {t.method.key: load_exported(network_cfg(t)) for t in trainings}
+    mapper = PairedResolutionMapper(trainings[0].cfg, False, view=lr_view(trainings[0]))
+    images = [mapper(entry) for entry in DatasetCatalog.get(test_set)[:MAX_TIMED_IMAGES]]
+    seconds = time_images(networks, images)
+    return {
+        key: {
+            "parameters": count_parameters(network),
+            "flops": count_flops(network, images[0]),
+            "seconds": seconds[key],
+            "reference_seconds": seconds[FASTER_RCNN.key],
+        }
+        for key, network in networks.items()
+    }
+
+
+def chosen_rows(table: Table, only: tuple[str, ...]) -> Table:
+    """The table with the chosen rows; compared with its first one where its reference is left out."""
+    rows = tuple(r for r in table.rows if not only or r.method.key in only)
+    keys = [r.method.key for r in rows]
+    reference = table.reference if table.reference in keys else next(iter(keys), "")
+    return Table(table.number, table.title, table.paper_dataset, reference, rows)

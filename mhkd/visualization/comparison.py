@@ -1,0 +1,133 @@
+"""Figures of a comparison: the rows' scores, and what each of them finds in one region."""
+
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.structures import Boxes, Instances
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw
+
+from ..data.views import read_view
+from ..files import replacing
+from .overlay import GREEN, RED, YELLOW, Comparison, draw_panel, strip_font
+
+PANEL_PX = 560  # width of a method's panel
+OURS, PAPERS = "#3b6fb6", "#b0b0b0"
+
+
+def plot_table(content: dict, path: Path) -> Path:
+    """A bar a row: our AP with its interval over images, each seed as a dot, the paper's AP beside it.
+
+    Args:
+        content: of :func:`mhkd.comparison.report.collect`.
+    """
+    rows = content["rows"]
+    figure = Figure((7.5, 1.4 + 0.5 * len(rows)), layout="constrained", dpi=130)
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    y = np.arange(len(rows))[::-1]
+    means = np.array([r["scores"]["AP"]["mean"] or 0.0 for r in rows])
+    low, high = np.array([r["AP_interval"] for r in rows]).T
+    errors = np.clip([means - low, high - means], 0, None)
+    label = f"here ({content['dataset']}), {content['interval_percent']} % over images"
+    axes.barh(y + 0.19, means, 0.36, color=OURS, xerr=errors, ecolor="#1c1c1c", capsize=3, label=label)
+    for k, r in enumerate(rows):
+        values = [v for v in r["scores"]["AP"]["values"] if v is not None]
+        if len(values) > 1:
+            axes.plot(values, [y[k] + 0.19] * len(values), "o", color="white", mec="black", ms=4)
+    papers = [r["paper"].get("AP", np.nan) for r in rows]
+    axes.barh(y - 0.19, papers, 0.36, color=PAPERS, label=f"the paper ({content['paper_dataset']})")
+    axes.set_yticks(y, [r["title"] for r in rows])
+    axes.set_xlabel("AP on low resolution, %")
+    axes.set_xlim(left=0)
+    axes.set_title(f"Table {content['table']}: {content['title']}", loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.16 - 0.25 / len(rows)), ncols=2, frameon=False)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png")
+    return path
+
+
+def draw_regions(
+    dataset: str,
+    methods: dict[str, list[dict]],
+    path: Path,
+    lr_factor: int,
+    lr_filter: str = "area",
+    score_threshold: float = 0.5,
+) -> Path:
+    """One region, all methods, as the paper's Fig. 3: red false positives, yellow false negatives.
+
+    The region is that of the test set with most annotated objects; the first panel has them on HR.
+
+    Args:
+        methods: title -> detections on LR, in COCO's result format.
+    """
+    entries = DatasetCatalog.get(dataset)
+    metadata = MetadataCatalog.get(dataset)
+    entry = max(entries, key=lambda e: len(e.get("annotations", ())))
+    annotations = entry.get("annotations", [])
+    to_contiguous = metadata.get("thing_dataset_id_to_contiguous_id")
+    hr, lr = (read_view(entry, view, lr_factor, lr_filter) for view in ("hr", "lr"))
+    scale = PANEL_PX / hr.shape[1]
+    size = PANEL_PX, round(hr.shape[0] * scale)
+    panels = []
+    for title, detections in {"annotated (HR)": None, **methods}.items():
+        found = [d for d in detections or () if d["image_id"] == entry["image_id"]]
+        found = _instances(found, to_contiguous, hr.shape[:2])
+        compared = Comparison(found, annotations, metadata.thing_classes, score_threshold)
+        if detections is None:
+            marks = [(box, GREEN, "") for box in compared.gt_boxes]
+            caption = [("black", title), (GREEN, f"{len(annotations)} objects")]
+        else:
+            marks = [(box, color, "") for box, color, _ in compared.detection_marks()]
+            counts = (compared.hit.sum(), compared.false.sum(), compared.missed.sum())
+            colors = zip((GREEN, RED, YELLOW), counts, ("found", "false", "missed"))
+            caption = [("black", title)] + [(c, f"{n} {what}") for c, n, what in colors]
+        panels.append((draw_panel(hr if detections is None else lr, size, marks, scale), caption))
+    picture = _grid(panels, f"{Path(entry['file_name']).stem}, score ≥ {score_threshold:g}")
+    with replacing(path) as temporary:
+        Image.fromarray(picture).save(temporary, format="PNG")
+    return path
+
+
+def _instances(detections: list[dict], to_contiguous: dict | None, size: tuple[int, int]) -> Instances:
+    boxes = torch.tensor([d["bbox"] for d in detections], dtype=torch.float32).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    classes = [d["category_id"] for d in detections]
+    classes = [to_contiguous[c] if to_contiguous else c for c in classes]
+    return Instances(
+        size,
+        pred_boxes=Boxes(boxes),
+        scores=torch.tensor([d["score"] for d in detections], dtype=torch.float32),
+        pred_classes=torch.tensor(classes, dtype=torch.int64),
+    )
+
+
+def _grid(panels: list[tuple[np.ndarray, list]], title: str) -> np.ndarray:
+    """Panels three in a row, each under its caption: (colour, text) pieces, squares for the colours."""
+    font, gap = strip_font(15), 8
+    height, width = panels[0][0].shape[:2]
+    line, columns = 24, min(3, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    size = columns * (width + gap) + gap, line + rows * (height + line + gap)
+    canvas = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(canvas)
+    draw.text((gap, line // 2), title, "black", font, anchor="lm")
+    for k, (panel, caption) in enumerate(panels):
+        x, y = gap + k % columns * (width + gap), line + k // columns * (height + line + gap)
+        canvas.paste(Image.fromarray(cv2.resize(panel, (width, height))), (x, y + line))
+        for color, text in caption:
+            if color != "black":
+                draw.rectangle((x, y + 6, x + 12, y + 18), fill=color, outline="black")
+                x += 17
+            draw.text((x, y + line // 2), text, "black", font, anchor="lm")
+            x += int(font.getlength(text)) + 14
+    return np.asarray(canvas)
+
+

@@ -1,0 +1,76 @@
+from mhkd.comparison.configs import SIZES, differences, row_cfg
+from mhkd.comparison.rows import METHODS, TABLES, get_tables, methods_of
+from mhkd.errors import InputError
+from mhkd.schedule import SCHEDULES
+
+import pytest
+
+
+def test_every_row_of_the_papers_tables_is_there():
+    papers = {n: [r.method.key for r in t.rows if r.paper] for n, t in TABLES.items()}
+    detectors = ["fcos", "atss", "dab_detr", "dino", "faster_rcnn", "cascade_rcnn", "baseline_kd", "mhkd"]
+    assert papers == {
+        "I": detectors,
+        "II": detectors,
+        "III": ["three_step", "mhkd"],
+        "IV": ["online", "offline", "mhkd"],
+        "V": ["none", "global_only", "local_only", "output_only"],
+        "VI": ["single_step", "double_step", "mhkd"],
+    }
+    assert all(m.schedule in SCHEDULES for m in METHODS.values())
+    mhkd = {n: r.paper["AP"] for n, t in TABLES.items() for r in t.rows if r.method.key == "mhkd"}
+    assert mhkd == {"I": 55.8, "II": 39.3, "III": 55.8, "IV": 55.8, "VI": 55.8}
+    assert {"none", "none_bfa", "none_from_teacher"} <= {r.method.key for r in TABLES["I"].rows}
+
+
+def test_each_training_is_listed_once_and_faster_rcnn_is_always_there():
+    keys = [m.key for m in methods_of(get_tables("all"))]
+    assert len(keys) == len(set(keys)) == len(METHODS)
+    assert [m.key for m in methods_of(get_tables("iii"))] == ["faster_rcnn", "three_step", "mhkd"]
+    assert [m.key for m in methods_of(get_tables("III"), ("mhkd",))] == ["faster_rcnn", "mhkd"]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_ablations_have_one_config_but_for_the_schedule(size, tmp_path):
+    mhkd = row_cfg(METHODS["mhkd"], "kidney_roi", size, 0, tmp_path)
+    for method in METHODS.values():
+        if not method.is_direct:
+            cfg = row_cfg(method, "kidney_roi", size, 0, tmp_path)
+            assert cfg.MHKD.SCHEDULE == method.schedule and not differences(cfg, mhkd)
+
+
+@pytest.mark.parametrize("method", [m for m in METHODS.values() if m.is_direct], ids=lambda m: m.key)
+def test_direct_detectors_train_alone_on_the_same_data(method, tmp_path):
+    for size, depth in (("cpu", 18), ("full", 101)):
+        for dataset in ("kidney_roi", "ln"):
+            cfg = row_cfg(method, dataset, size, 3, tmp_path)
+            mhkd = row_cfg(METHODS["mhkd"], dataset, size, 3, tmp_path)
+            assert (cfg.MODEL.META_ARCHITECTURE, cfg.MHKD.SCHEDULE) == ("DirectDetector", "direct")
+            assert cfg.MODEL.RESNETS.DEPTH == depth
+            assert cfg.DATASETS == mhkd.DATASETS and cfg.INPUT == mhkd.INPUT
+            assert cfg.MODEL.ROI_HEADS.NUM_CLASSES == mhkd.MODEL.ROI_HEADS.NUM_CLASSES
+            assert cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST == mhkd.MODEL.ROI_HEADS.SCORE_THRESH_TEST
+            assert cfg.MHKD.TEACHER_ITERS == mhkd.MHKD.TEACHER_ITERS
+
+
+def test_the_cpu_sized_faster_rcnn_is_the_teacher(tmp_path):
+    """So that it is trained once."""
+    configs = (row_cfg(METHODS[k], "kidney_roi", "cpu", 0, tmp_path) for k in ("faster_rcnn", "mhkd"))
+    different = differences(*configs, of_teacher=True)
+    assert [d.split()[0] for d in different] == ["MODEL.META_ARCHITECTURE"]  # equal once exported
+
+
+def test_bad_names_and_options(tmp_path):
+    with pytest.raises(InputError, match="unknown table 'VII'.*I, II"):
+        get_tables("VII")
+    with pytest.raises(InputError, match="no row fcos.*three_step"):
+        methods_of(get_tables("III"), ("fcos",))
+    mhkd = METHODS["mhkd"]
+    with pytest.raises(InputError, match="size 'huge'.*cpu, full"):
+        row_cfg(mhkd, "kidney_roi", "huge", 0, tmp_path)
+    with pytest.raises(InputError, match="MHKD.SCHEDULE is set by the table"):
+        row_cfg(mhkd, "kidney_roi", "cpu", 0, tmp_path, ["MHKD.SCHEDULE", "none"])
+    with pytest.raises(InputError, match="SOLVER.BASE_LRR"):
+        row_cfg(mhkd, "kidney_roi", "cpu", 0, tmp_path, ["SOLVER.BASE_LRR", "1"])
+    with pytest.raises(InputError, match="nothing_here_train"):
+        row_cfg(mhkd, "nothing_here", "cpu", 0, tmp_path)

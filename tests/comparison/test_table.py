@@ -1,0 +1,166 @@
+"""Tables for real: tiny networks, a drawn dataset, trainings that share their steps."""
+
+import csv
+import json
+import shutil
+
+from mhkd.cli import main
+from mhkd.comparison.plan import find_planned, find_shared
+from mhkd.comparison.rows import METHODS, Method, get_tables, methods_of
+from mhkd.comparison.run import check_packages, plan, run_tables
+from mhkd.engine import DistillationTrainer
+from mhkd.errors import InputError
+
+import cv2
+import pytest
+from click.testing import CliRunner
+from detectron2.engine import HookBase
+from support import DISKS, TINY
+
+PAIRS = dict(zip(TINY[::2], TINY[1::2])) | dict(zip(DISKS[::2], DISKS[1::2]))
+OPTIONS = [x for k, v in PAIRS.items() if not k.startswith("DATASETS.") for x in (k, v)]
+
+
+class Filled:
+    def __init__(self, out):
+        self.out = out
+        self.root = out / "disks_cpu"
+        self.said = []
+
+    def fill(self, table, seeds=(0,), options=(), **more):
+        self.said = []
+        options = [*OPTIONS, *options]
+        return run_tables(
+            table, "disks", "cpu", seeds, self.out, options, samples=30, echo=self.said.append, **more
+        )
+
+    def plan(self, table, options=()):
+        return plan(methods_of(get_tables(table)), "disks", "cpu", [0], self.root, [*OPTIONS, *options])
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory, disks_root):
+    """Table III of one seed."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("DETECTRON2_DATASETS", str(disks_root))
+    filled = Filled(tmp_path_factory.mktemp("tables"))
+    filled.fill("III", command="make table TABLE=III")
+    yield filled
+    patch.undo()
+
+
+def test_the_teacher_is_trained_once(filled):
+    seed = filled.root / "seed0"
+    assert sorted(p.name for p in seed.iterdir()) == ["faster_rcnn", "mhkd", "three_step"]
+    teachers = seed.glob("*/0_teacher/model_final.pth")
+    assert len({p.stat().st_ino for p in teachers}) == 1  # hard links
+    assert not list(filled.root.rglob("*.tmp"))
+
+
+def test_what_a_table_says(filled):
+    content = json.loads((filled.root / "table_III.json").read_text())
+    assert [r["key"] for r in content["rows"]] == ["three_step", "mhkd"]
+    three, mhkd = content["rows"]
+    assert three["paper"] == {"AP": 49.0, "AP50": 70.5, "AP75": 60.6, "AR": 59.3}
+    assert set(mhkd["scores"]) == {"AP", "AP50", "AP75", "AR", "AP-disk"}
+    stage = json.loads((filled.root / "seed0/mhkd/4_semantic/stage.json").read_text())
+    assert mhkd["scores"]["AP"]["mean"] == pytest.approx(stage["results"]["student"]["AP"])
+    assert mhkd["scores"]["AP"]["std"] is None  # one seed
+    assert mhkd["parameters"] > three["parameters"] and mhkd["flops"] > three["flops"] > 1e6  # BFA
+    assert mhkd["time_ratio"] > 0 and mhkd["training_seconds"] > 0
+    assert three["difference"]["to"] == "mhkd" and "difference" not in mhkd
+    assert content["command"] == "make table TABLE=III" and content["test_images"] == 2
+    (pair,) = content["pairs"]
+    assert pair["rows"] == ["three_step", "mhkd"] and pair["paper"] == "lower"
+
+    text = (filled.root / "table_III.md").read_text()
+    assert "| without BFA (three steps) |" in text and "| 49.0 | 70.5 | 60.6 | 59.3 |" in text
+    with open(filled.root / "table_III.csv") as f:
+        rows = list(csv.DictReader(f))
+    assert [r["row"] for r in rows] == ["three_step", "mhkd"] and float(rows[1]["paper_AP"]) == 55.8
+    for name in ("table_III.png", "table_III_regions.png"):
+        assert min(cv2.imread(str(filled.root / name)).shape[:2]) > 150
+
+
+def test_the_plan_tells_what_is_shared_and_what_is_left(filled):
+    faster, online, offline, mhkd = filled.plan("IV")
+    assert faster.finished == 1 and mhkd.finished == 5
+    names = {t.method.key: [p.name for p in find_shared(t, filled.root / "seed0")] for t in (online, offline)}
+    assert names == {"online": ["0_teacher"], "offline": ["0_teacher", "1_basic", "2_adaptive"]}
+    filled.fill("IV", dry_run=True)
+    assert filled.said[1].startswith("online, seed 0") and "8 iterations" in filled.said[1]
+    assert "4 iterations" in filled.said[2] and "shares 0_teacher, 1_basic, 2_adaptive" in filled.said[2]
+    # Where nothing is trained yet, the plan knows what will be.
+    nowhere = plan(methods_of(get_tables("IV")), "disks", "cpu", [5], filled.root, OPTIONS)
+    assert [find_planned(t, nowhere[:k]) for k, t in enumerate(nowhere)] == [
+        [], ["0_teacher"], ["0_teacher"], ["0_teacher", "1_basic", "2_adaptive"]
+    ]  # fmt: skip
+
+
+def test_a_start_from_the_teacher_shares_the_teacher_alone(filled):
+    (training,) = plan([METHODS["mhkd_from_teacher"]], "disks", "cpu", [0], filled.root, OPTIONS)
+    assert [p.name for p in find_shared(training, filled.root / "seed0")] == ["0_teacher"]
+
+
+def test_a_row_that_lost_its_last_step_trains_that_step(filled):
+    folder = filled.root / "seed0/mhkd"
+    before = json.loads((folder / "4_semantic/stage.json").read_text())["results"]
+    untouched = filled.root / "seed0/three_step/3_semantic/model_final.pth"
+    written = untouched.stat().st_mtime_ns
+    shutil.rmtree(folder / "4_semantic")
+    filled.fill("III", dry_run=True)
+    (line,) = [x for x in filled.said if x.startswith("mhkd")]
+    assert "2 iterations" in line and "resumes at 8" in line
+    filled.fill("III", command="after a loss")
+    assert json.loads((folder / "4_semantic/stage.json").read_text())["results"] == before
+    assert untouched.stat().st_mtime_ns == written
+    assert filled.fill("III", dry_run=True) == []
+    assert [line.split()[-1] for line in filled.said[:3]] == ["finished"] * 3
+
+
+def test_rows_of_other_settings_are_refused(filled):
+    for options, said in (
+        (["SOLVER.BASE_LR", 0.5], "SOLVER.BASE_LR was 0.01, asked for 0.5"),
+        (["MHKD.STUDENT_ITERS", 16], "end_iter was 5, asked for 7"),
+        (["MODEL.BFA.CHANNELS", 4], "MODEL.BFA.CHANNELS was 8, asked for 4"),
+    ):
+        with pytest.raises(InputError, match=f"other settings.*{said}.*another --out"):
+            filled.fill("III", options=options, dry_run=True)
+    filled.fill("III", options=["DATALOADER.NUM_WORKERS", 1, "SOLVER.CHECKPOINT_PERIOD", 7], dry_run=True)
+
+
+def test_a_half_trained_row_of_other_settings_is_refused(filled, tmp_path):
+    other = Filled(tmp_path)
+    folder = other.root / "seed0/none"
+    options = [*OPTIONS, "SOLVER.CHECKPOINT_PERIOD", 3]
+    (training,) = plan([METHODS["none"]], "disks", "cpu", [0], other.root, options)
+
+    class Stop(HookBase):
+        def after_step(self):
+            if self.trainer.iter == 4:
+                raise KeyboardInterrupt
+
+    trainer = DistillationTrainer(training.cfg)
+    trainer.register_hooks([Stop()])
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    assert (folder / "checkpoint.pth").is_file()
+    (again,) = plan([METHODS["none"]], "disks", "cpu", [0], other.root, OPTIONS)
+    assert (again.finished, again.reached) == (0, 3)
+    with pytest.raises(InputError, match="checkpoint.pth: was trained with other.*BASE_LR was 0.01"):
+        plan([METHODS["none"]], "disks", "cpu", [0], other.root, [*OPTIONS, "SOLVER.BASE_LR", 0.5])
+
+
+def test_bad_input_is_one_clear_error(filled, tmp_path):
+    with pytest.raises(InputError, match="rows x need no_such_package.*pip install 'mhkd.detr.'"):
+        check_packages([Method("x", "X", "direct", "x", ("no_such_package",))])
+    runner = CliRunner()
+    for arguments, said in (
+        (["VII"], "unknown table 'VII'"),
+        (["III", "--dataset", "disks_of_nobody"], "disks_of_nobody_train"),
+        (["III", "--dataset", "disks", "--seeds", "a"], "--seeds 'a'"),
+        (["III", "--dataset", "disks", "--rows", "fcos"], "no row fcos"),
+    ):
+        result = runner.invoke(main, ["table", *arguments, "--out", str(tmp_path), "--dry-run"])
+        assert result.exit_code == 2 and said in result.output, result.output
+        assert "Traceback" not in result.output
