@@ -44,7 +44,7 @@ def lay_grid(mask, mask_px, size_px, tile_px, overlap_px, shift_px=0):
         size_px (tuple[int, int]): width and height of the slide in LR pixels.
         tile_px (int): side of a tile; where the slide is smaller, tiles are as large as it is.
         overlap_px (float): the least overlap of neighbours, at most half a tile.
-        shift_px (int): tiles begin so much before the tissue. What is found should not depend on it.
+        shift_px (int): tiles lie so much before where they would. What is found should not depend on it.
 
     Returns:
         Grid: without tiles where there is no tissue.
@@ -64,7 +64,8 @@ class _Axis:
     """One axis: a slide of ``n`` pixels, tiles of ``tile``."""
 
     def __init__(self, mask_px, n, tile, overlap, shift):
-        self.mask_px, self.n, self.tile, self.half, self.shift = mask_px, n, tile, overlap // 2, shift
+        self.mask_px, self.n, self.tile, self.half = mask_px, n, tile, overlap // 2
+        self.shift = shift % max(1, tile - overlap)
         self.last = n - tile
 
     def core(self, start):
@@ -79,8 +80,10 @@ class _Axis:
         for k in np.flatnonzero(needed):
             begin, end = k * self.mask_px, min((k + 1) * self.mask_px, self.n)
             while covered < end:
-                gap = self.shift if begin > covered or not found else 0
-                start = math.floor(max(begin, covered) - self.half - gap)
+                start = max(math.floor(max(begin, covered) - self.half), 0)
+                if begin > covered or not found:  # a new row of tiles
+                    start -= self.shift
                 found.append(min(max(start, 0), self.last))
-                covered = self.core(found[-1])[1]
+                # Not from where the tile lies: at the slide's edge the shift shows in the next one.
+                covered = self.n if start >= self.last else start + self.tile - self.half
         return found
