@@ -1,0 +1,251 @@
+"""The page in a real browser: Debian's chromium and chromium-driver, or any pair of the kind."""
+
+import json
+import os
+import shutil
+import threading
+
+from mhkd.data.synthetic.slides import to_geojson, write_tiff
+from mhkd.viewer.content import ShownSlide
+from mhkd.viewer.server import make_server
+from mhkd.wsi.detection.finished import find_finished
+
+import cv2
+import numpy as np
+import pytest
+from results_folder import write_result
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select, WebDriverWait
+from shapely.geometry import box
+
+SIZE_PX = 2400
+# In the order of the list: corner, side, score, class.
+FOUND = [
+    (300, 300, 120, 0.95, 0), (1500, 400, 160, 0.80, 0), (900, 1800, 140, 0.60, 1), (2100, 2100, 90, 0.30, 1)
+]  # fmt: skip
+BOXES = [[x, y, x + s, y + s] for x, y, s, _, _ in FOUND]
+SCORES, CLASSES = [f[3] for f in FOUND], [f[4] for f in FOUND]
+MISSED = [1000, 900, 1100, 1000]
+OPAQUE = 200  # of 255: a line between two pixels is not drawn in full
+
+
+def browser_or_skip():
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    driver = shutil.which("chromedriver")
+    if found and driver:
+        return found, driver
+    message = "no browser: apt-get install chromium chromium-driver"
+    if os.environ.get("CI") == "true":
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    binary, driver = browser_or_skip()
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1300,900"):
+        options.add_argument(argument)
+    # Not even by accident: nothing but this machine can be reached.
+    options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
+    options.add_argument("--force-prefers-reduced-motion")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    with webdriver.Chrome(options=options, service=Service(driver)) as browser:
+        browser.set_page_load_timeout(120)
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page")
+    pixels = np.full((SIZE_PX, SIZE_PX, 3), (235, 200, 225), np.uint8)
+    for x0, y0, x1, _ in BOXES:
+        cv2.circle(pixels, ((x0 + x1) // 2, y0 + (x1 - x0) // 2), (x1 - x0) // 2, (110, 60, 140), -1)
+    slide = folder / "a.tiff"
+    write_tiff(slide, pixels, 1.0, "disks")
+    annotated = [(box(*b), "normal") for b in [*BOXES[:2], MISSED]]
+    slide.with_suffix(".geojson").write_text(json.dumps(to_geojson(annotated, 0)))
+    size = (SIZE_PX, SIZE_PX)
+    write_result(folder / "out", slide, BOXES, SCORES, CLASSES, size_px=size, tissue_mm2=2.0)
+    write_result(folder / "out", folder / "gone.tiff", BOXES[:1], [0.9], [0], size_px=size)
+    server = make_server([ShownSlide(f) for f in find_finished(folder / "out")[0]], "out", 0)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+
+
+class Page:
+    """What a user sees and does."""
+
+    def __init__(self, browser):
+        self.browser = browser
+
+    def __getitem__(self, element_id):
+        return self.browser.find_element(By.ID, element_id)
+
+    def text(self, element_id):
+        return self[element_id].text
+
+    def until(self, condition):
+        return WebDriverWait(self.browser, 60, poll_frequency=0.1).until(lambda _: condition())
+
+    def run(self, script, *arguments):
+        return self.browser.execute_script(f"return {script}", *arguments)
+
+    def keys(self, *keys):
+        ActionChains(self.browser).send_keys(*keys).perform()
+
+    def wait_for(self, slide):
+        self.until(lambda: self.run("document.body.dataset.slide") == slide)
+
+    @property
+    def items(self):
+        return self.browser.find_elements(By.CSS_SELECTOR, "#list button")
+
+    @property
+    def drawn(self):
+        return int(self["marks"].get_attribute("data-boxes"))
+
+    @property
+    def center(self):
+        return self.run("mhkd.view.center()")
+
+    @property
+    def scale(self):
+        return self.run("mhkd.view.toScreen.scale")
+
+    def colour_at(self, canvas, x_px, y_px):
+        """RGBA of a canvas at a pixel of the slide."""
+        script = """(() => {
+            const {scale, x, y} = mhkd.view.toScreen, canvas = document.querySelector(arguments[0]);
+            const ratio = canvas.width / canvas.clientWidth;
+            const at = [arguments[1] * scale + x, arguments[2] * scale + y].map((v) => Math.round(v * ratio));
+            return [...canvas.getContext("2d").getImageData(...at, 1, 1).data];
+        })()"""
+        return self.run(script, canvas, x_px, y_px)
+
+
+@pytest.fixture
+def page(browser, address):
+    browser.get("about:blank")
+    browser.get(address)
+    page = Page(browser)
+    page.wait_for("a.tiff")
+    return page
+
+
+def test_it_loads_with_tissue_boxes_and_numbers(page):
+    assert page.text("shown") == "3"  # 0.5 or more
+    assert page.text("density") == "1.50" and page.text("sclerotic") == "33 %"
+    assert page.text("outline-count") == "3"
+    assert page.text("agreement").startswith("2 found, 1 missed, 1 boxes not annotated")
+    assert [b.text.split() for b in page.items] == [
+        ["1", "normal", "120", "µm", "0.95"],
+        ["2", "normal", "160", "µm", "0.80"],
+        ["3", "sclerotic", "140", "µm", "0.60"],
+    ]
+    tissue = ".openseadragon-canvas canvas"
+    page.until(lambda: np.abs(np.subtract(page.colour_at(tissue, 1580, 480)[:3], (110, 60, 140))).max() < 12)
+    assert np.abs(np.subtract(page.colour_at(tissue, 1300, 480)[:3], (235, 200, 225))).max() < 12
+    edge = [page.colour_at("#marks", 1500, y)[3] for y in (430, 480, 530)]
+    assert min(edge) > OPAQUE and page.colour_at("#marks", 1300, 480)[3] == 0
+    assert page.browser.find_element(By.CLASS_NAME, "navigator").is_displayed()
+    assert [e for e in page.browser.get_log("browser") if e["level"] == "SEVERE"] == []
+
+
+def test_buttons_wheel_and_keys_zoom_and_the_scale_bar_says_how_far(page):
+    def bar_um():
+        value, unit = page.text("scale-text").split()
+        return float(value) * (1000 if unit == "mm" else 1)
+
+    def bar_px():
+        return page["scale-line"].size["width"]
+
+    start = page.scale
+    assert bar_px() == pytest.approx(bar_um() * start, abs=2)  # 1 um per pixel of the slide
+    page["zoom-in"].click()
+    page.until(lambda: page.scale == pytest.approx(1.6 * start, rel=0.01))
+    ActionChains(page.browser).scroll_from_origin(
+        webdriver.common.actions.wheel_input.ScrollOrigin.from_element(page["view"]), 0, -300
+    ).perform()
+    page.until(lambda: page.scale > 1.7 * start)
+    page.keys("+", "+", "+", "+")
+    page.until(lambda: page.scale > 6 * start)
+    assert bar_px() == pytest.approx(bar_um() * page.scale, abs=2)
+    page.keys("0")
+    page.until(lambda: page.scale == pytest.approx(start, rel=0.01))
+
+
+def test_a_click_on_the_list_goes_there(page):
+    before = page.center
+    for k in (1, 2, 0):
+        page.items[k].click()
+        x, y, side = FOUND[k][:3]
+        page.until(lambda: page.center == pytest.approx([x + side / 2, y + side / 2], abs=1))  # noqa: B023
+        selected = page.browser.find_elements(By.CSS_SELECTOR, '#list [aria-current="true"]')
+        assert [e.text.split()[0] for e in selected] == [str(k + 1)]
+    assert page.center != pytest.approx(before, abs=100)
+    page.keys("n")
+    page.until(lambda: page.center == pytest.approx([1580, 480], abs=1))
+
+
+def test_the_threshold_decides_which_boxes_are_shown(page):
+    assert page.drawn == 3
+    page["threshold"].send_keys(*[Keys.ARROW_LEFT] * 20)  # 0.5 to 0.3
+    assert page.text("threshold-value") == "0.30"
+    assert page.drawn == 4 and len(page.items) == 4 and page.text("shown") == "4"
+    edge = (2100, 2145)  # left side of the fourth
+    page.until(lambda: page.colour_at("#marks", *edge)[3] > OPAQUE)
+    page.keys(Keys.TAB, *["]"] * 11)
+    assert page.text("threshold-value") == "0.85"
+    assert page.drawn == 1 and len(page.items) == 1 and page.text("shown") == "1"
+    assert page.colour_at("#marks", *edge)[3] == 0
+    assert "1 found, 2 missed" in page.text("agreement")
+
+
+def test_classes_and_annotations_are_switched(page):
+    page.keys("2")
+    assert page.drawn == 2 and page.text("shown") == "2"
+    page.keys("2", "b")
+    assert page.drawn == 0
+    page.keys("b", "g")
+    assert page.drawn == 3 and page["marks"].get_attribute("data-outlines") == "0"
+    page.keys("g")
+    assert page["marks"].get_attribute("data-outlines") == "3"
+
+
+def test_missed_and_unannotated_ones_can_be_listed(page):
+    Select(page["which"]).select_by_value("missed")
+    assert len(page.items) == 1
+    page.items[0].click()
+    page.until(lambda: page.center == pytest.approx([1050, 950], abs=1))
+    Select(page["which"]).select_by_value("extra")
+    assert [b.text.split()[0] for b in page.items] == ["3"]
+
+
+def test_a_click_on_a_box_finds_it_in_the_list(page):
+    page.items[0].click()
+    page.until(lambda: page.center == pytest.approx([360, 360], abs=1))
+    page.items[1].click()
+    page.until(lambda: page.center == pytest.approx([1580, 480], abs=1))
+    page.run("mhkd.state.selected = null")
+    ActionChains(page.browser).move_to_element(page["view"]).click().perform()
+    page.until(lambda: page.run("mhkd.state.selected && mhkd.state.selected.index") == 1)
+
+
+def test_a_slide_that_has_moved_says_so_and_the_other_is_back(page):
+    Select(page["slide"]).select_by_visible_text("gone.tiff (1)")
+    page.wait_for("gone.tiff")
+    assert "gone.tiff" in page.text("message") and "--slides DIR" in page.text("message")
+    assert page.text("shown") == "1" and len(page.items) == 1
+    page.items[0].click()  # nowhere to go, and no error
+    Select(page["slide"]).select_by_visible_text("a.tiff (4)")
+    page.wait_for("a.tiff")
+    assert not page["message"].is_displayed() and page.drawn == 3
+    assert [e for e in page.browser.get_log("browser") if e["level"] == "SEVERE"] == []
