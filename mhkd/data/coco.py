@@ -1,6 +1,5 @@
 """Reads and checks COCO files: every fault is one error that names the file and the remedy."""
 
-import functools
 import json
 import math
 import os
@@ -67,24 +66,6 @@ def load_coco(json_file):
                 f"{json_file}: its list {key!r} is empty: export the annotations again"
             )
     return content
-
-
-def categories_of(json_file):
-    """The categories of a COCO file, remembered until the file changes.
-
-    Args:
-        json_file (str): COCO file.
-
-    Returns:
-        tuple[tuple[int, str]]: (id, name), in the order of the ids.
-    """
-    stat = os.stat(json_file)
-    return _categories_of(json_file, stat.st_mtime_ns, stat.st_size)
-
-
-@functools.lru_cache(maxsize=256)
-def _categories_of(json_file, _mtime_ns, _size):
-    return sorted_categories(read_coco(json_file))
 
 
 def sorted_categories(content):

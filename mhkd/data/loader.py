@@ -3,12 +3,13 @@
 import numpy as np
 import torch.utils.data as torchdata
 from detectron2.config import CfgNode
-from detectron2.data import build_detection_test_loader, get_detection_dataset_dicts
-from detectron2.data.build import trivial_batch_collator
+from detectron2.data import DatasetCatalog, build_detection_test_loader, get_detection_dataset_dicts
+from detectron2.data.build import filter_images_with_only_crowd_annotations, trivial_batch_collator
 from detectron2.utils import comm
 
 from ..errors import InputError
 from .mapper import VIEWS, PairedResolutionMapper
+from .region_columns import RegionEntries
 
 
 class ShuffledStream(torchdata.Dataset):
@@ -33,15 +34,28 @@ class ShuffledStream(torchdata.Dataset):
         return self.mapper(self.dataset_dicts[self._shuffled[1][position]])
 
 
+def training_entries(cfg: CfgNode):
+    """A sequence of the dataset dicts of DATASETS.TRAIN, as Detectron2 filters them."""
+    datasets = [DatasetCatalog.get(name) for name in cfg.DATASETS.TRAIN]
+    filter_empty = cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
+    if not any(isinstance(d, RegionEntries) for d in datasets):
+        del datasets
+        return get_detection_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=filter_empty)
+    if filter_empty:
+        datasets = [
+            d.annotated() if isinstance(d, RegionEntries) else filter_images_with_only_crowd_annotations(d)
+            for d in datasets
+        ]
+    return torchdata.ConcatDataset([d for d in datasets if len(d)])
+
+
 def build_train_loader(cfg: CfgNode, start_iter: int, end_iter: int) -> torchdata.DataLoader:
     """Batches of iterations ``start_iter`` to ``end_iter`` for this process.
 
     One iteration draws SOLVER.ACCUMULATE_BATCHES batches of SOLVER.IMS_PER_BATCH images, each batch
     split over the processes.
     """
-    dataset_dicts = get_detection_dataset_dicts(
-        cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
-    )
+    dataset_dicts = training_entries(cfg)
     world, rank, batch = comm.get_world_size(), comm.get_rank(), cfg.SOLVER.IMS_PER_BATCH
     if batch % world:
         raise InputError(f"SOLVER.IMS_PER_BATCH {batch} must be a multiple of {world} processes")

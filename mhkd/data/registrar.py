@@ -6,11 +6,13 @@ class.
 Registering reads no file: checks run when a dataset is used, or through :func:`check_dataset`.
 """
 
+import functools
 import glob
 import logging
 import os
 
-from mhkd.data.coco import categories_of, coco_to_dicts, read_coco, sorted_categories
+from mhkd.data.coco import coco_to_dicts, read_coco, sorted_categories
+from mhkd.data.region_columns import RegionEntries, read_regions
 from mhkd.errors import InputError
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -138,20 +140,27 @@ def check_split_disjoint(
     """Make sure that no slide is on both sides of a split.
 
     Args:
-        train_dicts, val_dicts (list[dict]): dataset dicts; an image without the key ``slide``
+        train_dicts, val_dicts (Sequence[dict]): dataset dicts; an image without the key ``slide``
             counts as a slide of its own.
         names (tuple[str, str]): what to call the two in the message.
 
     Raises:
         InputError: a slide is in both.
     """
-    both = sorted({slide_of(d) for d in train_dicts} & {slide_of(d) for d in val_dicts})
+    both = sorted(values_of(train_dicts, "slide") & values_of(val_dicts, "slide"))
     if both:
         raise InputError(
             f"{both[0]}: this slide is in both {names[0]} and {names[1]} (as are {len(both) - 1} "
             "others): "
             "split by slide, or the scores mean nothing"
         )
+
+
+def values_of(dicts, key):
+    """set: of a dataset's entries; key is "slide" (see :func:`slide_of`) or "mpp" (None: unknown)."""
+    if isinstance(dicts, RegionEntries):
+        return dicts.values(key)
+    return {slide_of(d) if key == "slide" else d.get(key) for d in dicts}
 
 
 def slide_of(entry):
@@ -192,8 +201,9 @@ def _register(name, json_file):
 
 
 def _load(name, json_file):
-    content = read_coco(json_file)
-    categories = sorted_categories(content)
+    regions = read_regions(json_file)
+    content = None if regions else read_coco(json_file)
+    categories = regions.categories if regions else sorted_categories(content)
     _check_siblings(json_file, categories)
     merged = name.partition("@")[2]
     if merged:
@@ -201,13 +211,30 @@ def _load(name, json_file):
     else:
         classes = [c for _, c in categories]
         id_map = {i: k for k, (i, _) in enumerate(categories)}
-    dicts = coco_to_dicts(content, json_file, os.path.dirname(json_file), id_map)
+    if regions:
+        dicts, num_objects = regions, regions.num_annotations
+        regions.id_map = id_map
+    else:
+        dicts = coco_to_dicts(content, json_file, os.path.dirname(json_file), id_map)
+        num_objects = len(content["annotations"])
     meta = MetadataCatalog.get(name)
     meta.set(thing_classes=classes)
     # The merged class has an id of its own in the ground truth that Detectron2 makes of it.
     meta.set(thing_dataset_id_to_contiguous_id={1: 0} if merged else id_map)
-    logger.info("%s: %d images, %d objects", name, len(dicts), len(content["annotations"]))
+    logger.info("%s: %d images, %d objects", name, len(dicts), num_objects)
     return dicts
+
+
+def _categories_of(json_file):
+    """((id, name), ...), remembered until the file changes."""
+    stat = os.stat(json_file)
+    return _read_categories(json_file, stat.st_mtime_ns, stat.st_size)
+
+
+@functools.lru_cache(maxsize=256)
+def _read_categories(json_file, _mtime_ns, _size):
+    regions = read_regions(json_file)
+    return regions.categories if regions else sorted_categories(read_coco(json_file))
 
 
 def _check_siblings(json_file, categories):
@@ -216,7 +243,7 @@ def _check_siblings(json_file, categories):
     for other in sorted(glob.glob(pattern)):
         if os.path.samefile(other, json_file):
             continue
-        theirs = categories_of(other)
+        theirs = _categories_of(other)
         if theirs != categories:
             raise InputError(
                 f"{json_file}: its categories {dict(categories)} differ from those of {other} "

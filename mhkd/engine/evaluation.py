@@ -1,5 +1,6 @@
 """Scoring a network as student, teacher or "direct", and the checks of data before training."""
 
+import itertools
 import logging
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from torch import nn
 
 from ..data.loader import build_eval_loader
 from ..data.mapper import VIEWS
-from ..data.registrar import check_split_disjoint, ensure_registered
+from ..data.registrar import check_split_disjoint, ensure_registered, values_of
 from ..errors import InputError
 from ..evaluation.coco import CocoEvaluator
 from ..schedule import get_schedule
@@ -51,10 +52,8 @@ def prepare_datasets(cfg: CfgNode) -> None:
     """
     names = [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]
     ensure_registered(names)
-    classes = {}
-    for name in names:
-        DatasetCatalog.get(name)  # reads and checks the files
-        classes[name] = list(MetadataCatalog.get(name).thing_classes)
+    dicts = {name: DatasetCatalog.get(name) for name in names}  # reads and checks the files
+    classes = {name: list(MetadataCatalog.get(name).thing_classes) for name in names}
     first = names[0] if names else None
     for name in names:
         if classes[name] != classes[first]:
@@ -67,16 +66,13 @@ def prepare_datasets(cfg: CfgNode) -> None:
             f"{first} has {len(classes[first])} classes ({', '.join(classes[first])}): set "
             f"MODEL.ROI_HEADS.NUM_CLASSES to {len(classes[first])}, not {cfg.MODEL.ROI_HEADS.NUM_CLASSES}"
         )
-    if cfg.DATASETS.TRAIN and cfg.DATASETS.TEST:
-        check_split_disjoint(
-            [d for name in cfg.DATASETS.TRAIN for d in DatasetCatalog.get(name)],
-            [d for name in cfg.DATASETS.TEST for d in DatasetCatalog.get(name)],
-        )
+    for train, test in itertools.product(cfg.DATASETS.TRAIN, cfg.DATASETS.TEST):
+        check_split_disjoint(dicts[train], dicts[test], (train, test))
 
 
 def dataset_lr_mpp(cfg: CfgNode) -> float:
     """Micrometres per LR pixel of the training data, 0 where entries say nothing or differ."""
-    found = {d.get("mpp") for name in cfg.DATASETS.TRAIN for d in DatasetCatalog.get(name)}
+    found = set().union(*(values_of(DatasetCatalog.get(name), "mpp") for name in cfg.DATASETS.TRAIN))
     mpp = found.pop() if len(found) == 1 else None
     return mpp * cfg.INPUT.LR_FACTOR if mpp else 0.0
 

@@ -127,14 +127,14 @@ class OpenSlidePixels:
         return tile
 
     def _ask_openslide(self, downsample, x, y, width, height):
-        level = self._levels[downsample]
+        level, opened = self._levels[downsample], self._openslide  # a thread may open it anew meanwhile
         # OpenSlide divides base pixels by the mean of the levels' proportions, 4.0013 instead of 4
-        scale = self._openslide.level_downsamples[level]
+        scale = opened.level_downsamples[level]
         base = [round((v + o / downsample) * scale) for v, o in zip((x, y), self._origin_px)]
         argb = np.empty((height, width, 4), np.uint8)
         pointer = argb.ctypes.data_as(ctypes.POINTER(ctypes.c_uint32))
         try:  # into an array: OpenSlide's own read_region goes through Pillow, at twice the time
-            openslide.lowlevel._read_region(self._openslide._osr, pointer, *base, level, width, height)
+            openslide.lowlevel._read_region(opened._osr, pointer, *base, level, width, height)
         except openslide.OpenSlideError as e:
             self._open()
             raise InputError(

@@ -35,9 +35,9 @@ def open_pixels(path):
         path (str): whatever OpenSlide opens, a TIFF that libvips opens, PNG or JPEG.
 
     Returns:
-        OpenSlidePixels, VipsPixels or ImagePixels: with ``size_px`` (width, height), ``mpp`` ((x, y) micrometres
-        per pixel or None), ``downsamples`` (of its levels, whole numbers, ascending from 1) and
-        ``read(downsample, x, y, width, height)``.
+        OpenSlidePixels, VipsPixels or ImagePixels: with ``size_px`` (width, height), ``mpp`` ((x, y)
+        micrometres per pixel or None), ``downsamples`` (of its levels, whole numbers, ascending from 1)
+        and ``read(downsample, x, y, width, height)``.
 
     Raises:
         InputError: the file is missing, empty, damaged, or of a format that none of them takes.

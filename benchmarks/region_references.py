@@ -1,0 +1,120 @@
+#!/usr/bin/env python
+"""Time and memory until a dataset of very many tiles, read from slides, is ready to train on.
+
+The annotation files are written as `mhkd tile` writes them (the slides are empty: pixels are not looked at).
+Each figure is one new process, from its imports to a shuffled stream that has handed out entries: first
+from the COCO file alone, then with the columns that were kept beside it.
+"""
+
+import json
+import multiprocessing
+import os
+import random
+import tempfile
+import time
+from pathlib import Path
+
+import mhkd
+from mhkd.data.loader import ShuffledStream, training_entries
+from mhkd.data.registrar import ensure_registered
+from mhkd.data.slides import coco_records
+from mhkd.files import replacing
+
+import click
+import numpy as np
+from detectron2.config import get_cfg
+
+TILES_PER_SLIDE = 10_000
+TILE_PX = 1024
+
+
+def slide_parts(num_tiles, objects_per_tile, folder):
+    """Slides with tiles in rows of 100, as :func:`mhkd.data.layout.lay_tiles` lays them."""
+    rng = random.Random(0)
+    angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+    for slide in range(-(-num_tiles // TILES_PER_SLIDE)):
+        name = f"slide_{slide:05d}.svs"
+        (folder / name).touch()
+        tiles = []
+        for k in range(min(TILES_PER_SLIDE, num_tiles - slide * TILES_PER_SLIDE)):
+            place = {"x_px": 2.0 * TILE_PX * (k % 100), "y_px": 2.0 * TILE_PX * (k // 100), "mpp": 0.5}
+            objects = []
+            if rng.random() < objects_per_tile:
+                r, x, y = rng.uniform(100, 200), rng.uniform(200, 800), rng.uniform(200, 800)
+                ring = np.stack([x + r * np.cos(angle), y + r * np.sin(angle)], 1).round(1)
+                bbox = [round(v, 2) for v in (x - r, y - r, 2 * r, 2 * r)]
+                objects.append({"class": "glomerulus", "bbox": bbox, "area": round(3.14 * r * r, 1),
+                                "iscrowd": 0, "segmentation": [ring.ravel().tolist()]})  # fmt: skip
+            tiles.append({**place, "width": TILE_PX, "height": TILE_PX, "objects": objects})
+        yield {"slide_file": name, "tiles": tiles}
+
+
+def write(folder, num_tiles, objects_per_tile):
+    """``annotations_train.json``, never all of it in memory."""
+    annotations = folder / "annotations.part"
+    json_file = folder / "annotations_train.json"
+    with open(json_file, "w") as f, open(annotations, "w") as part:
+        f.write('{"images": [')
+        comma = {f: "", part: ""}
+        for image, found in coco_records(slide_parts(num_tiles, objects_per_tile, folder), {"glomerulus": 1}):
+            for file, record in ((f, image), *((part, a) for a in found)):
+                file.write(comma[file] + json.dumps(record))
+                comma[file] = ", "
+        f.write('], "annotations": [')
+        part.close()
+        with open(annotations) as written:
+            while text := written.read(2**20):
+                f.write(text)
+        f.write('], "categories": [{"id": 1, "name": "glomerulus"}]}')
+    annotations.unlink()
+    return json_file
+
+
+def memory_mib(what):
+    """Resident memory of this process, "VmRSS", or its peak, "VmHWM"; getrusage has the parent's peak too."""
+    with open("/proc/self/status") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith(what)) / 1024
+
+
+def get_ready(queue, root):
+    before = memory_mib("VmRSS")
+    start, cpu = time.perf_counter(), time.process_time()
+    cfg = get_cfg()
+    mhkd.add_mhkd_config(cfg)
+    cfg.DATASETS.TRAIN = ("many_train",)
+    cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = False
+    ensure_registered(cfg.DATASETS.TRAIN, root)
+    entries = training_entries(cfg)
+    stream = ShuffledStream(entries, lambda entry: entry["image_id"], 0)
+    assert len({stream[k] for k in range(1000)}) == 1000
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+    queue.put({"entries": len(entries), "seconds": round(seconds, 1), "cpu_seconds": round(cpu, 1),
+               "peak_mib": round(memory_mib("VmHWM")), "imports_mib": round(before)})  # fmt: skip
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default="output/benchmarks",
+              show_default=True, help="region_references.json.")
+@click.option("--num-tiles", default=1_000_000, show_default=True)
+@click.option("--objects-per-tile", default=0.5, show_default=True)
+def main(out, num_tiles, objects_per_tile):
+    """Measure how soon, and in how much memory, a dataset of NUM_TILES region references is ready."""
+    with tempfile.TemporaryDirectory() as root:
+        folder = Path(root) / "many"
+        folder.mkdir()
+        json_file = write(folder, num_tiles, objects_per_tile)
+        found = {"file_mib": round(os.path.getsize(json_file) / 2**20)}
+        for what in ("from_coco", "from_columns"):
+            context = multiprocessing.get_context("spawn")
+            queue = context.Queue()
+            process = context.Process(target=get_ready, args=(queue, root))
+            process.start()
+            found[what] = queue.get()
+            process.join()
+            click.echo(f"{what}: {found[what]}")
+    with replacing(out / "region_references.json") as temporary:
+        temporary.write_text(json.dumps(found, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

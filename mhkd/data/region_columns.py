@@ -1,0 +1,262 @@
+"""Datasets of a great many tiles that are read from slides: columns of numbers instead of dicts.
+
+A million dataset dicts take gigabytes, once more in every worker. Here the COCO file is packed while it
+is parsed, and kept as ``.<file>.npz`` beside it, which is read as long as it is of that COCO file. An
+entry becomes a dict when it is asked for.
+"""
+
+import json
+import os
+from array import array
+from collections.abc import Sequence
+
+from mhkd.data.coco import OUTSIDE_TOLERANCE_PX, REGION_KEYS, sorted_categories
+from mhkd.errors import InputError
+from mhkd.files import replacing
+
+import numpy as np
+from detectron2.structures import BoxMode
+from torch.utils.data import Dataset
+
+MIN_BYTES = 2**26  # of a COCO file; smaller ones become dicts, outlines included
+
+# The columns of images and of annotations; float64, which holds ids exactly too.
+_IMAGE = ("id", "width", "height", "mpp", "slide", "patient", "file", "region_file", "x_px", "y_px",
+          "region_mpp", "slide_mpp")  # fmt: skip
+_ANNOTATION = ("id", "image_id", "category_id", "iscrowd", "x", "y", "width", "height")
+_WHOLE = 2**53
+
+
+class RegionEntries(Dataset, Sequence):
+    """A sequence of Detectron2 dataset dicts without outlines, in the order of the image ids."""
+
+    def __init__(self, columns, texts, categories, image_root="", id_map=None):
+        """
+        Args:
+            columns (dict[str, ndarray]): "images" (n, 12) and "annotations" (m, 8), both float64, sorted
+                by image id, and "first" (n + 1,), each image's annotations.
+            texts (list[str]): slides, patients and files, which columns have the numbers of.
+            categories (tuple[tuple[int, str]]): id and name, in the order of the ids.
+            image_root (str): folder that files are relative to.
+            id_map (dict[int, int], optional): category id -> contiguous class id.
+        """
+        self.columns, self.texts, self.categories = columns, texts, categories
+        self.image_root = image_root
+        self.id_map = {i: i for i, _ in categories} if id_map is None else id_map
+        self.num_annotations = len(columns["annotations"])
+        self._index = np.arange(len(columns["images"]))
+
+    def __len__(self):
+        return len(self._index)
+
+    def __getitem__(self, key):
+        if isinstance(key, slice):
+            return [self[k] for k in range(*key.indices(len(self)))]
+        image = self._index[key]
+        row = dict(zip(_IMAGE, self.columns["images"][image].tolist()))
+        first, last = self.columns["first"][image : image + 2]
+        entry = {
+            "file_name": self._path(row["file"]),
+            "image_id": int(row["id"]),
+            "width": int(row["width"]),
+            "height": int(row["height"]),
+            "annotations": [
+                self._annotation(*values) for values in self.columns["annotations"][first:last].tolist()
+            ],
+            "region": {
+                "slide_file": self._path(row["region_file"]),
+                "x_px": row["x_px"],
+                "y_px": row["y_px"],
+                "mpp": row["region_mpp"],
+            },
+        }
+        if row["slide_mpp"] == row["slide_mpp"]:  # not NaN
+            entry["region"]["slide_mpp"] = row["slide_mpp"]
+        if row["mpp"] == row["mpp"]:
+            entry["mpp"] = row["mpp"]
+        entry.update({k: self.texts[int(row[k])] for k in ("slide", "patient") if row[k] >= 0})
+        return entry
+
+    def annotated(self):
+        """RegionEntries: those with an object that is not to be ignored."""
+        annotations = self.columns["annotations"]
+        ids = annotations[annotations[:, 3] == 0, 1]
+        kept = np.isin(self.columns["images"][self._index, 0], ids)
+        chosen = RegionEntries(self.columns, self.texts, self.categories, self.image_root, self.id_map)
+        chosen._index = self._index[kept]
+        return chosen
+
+    def values(self, key):
+        """set: of ``slide`` (file names where it is not known) or ``mpp``, without making entries."""
+        images = self.columns["images"][self._index]
+        if key == "mpp":
+            found = np.unique(images[:, _IMAGE.index("mpp")]).tolist()
+            return {None if v != v else v for v in found}
+        slides = images[:, _IMAGE.index("slide")]
+        files = np.unique(images[slides < 0, _IMAGE.index("file")])
+        return {self.texts[int(k)] for k in np.unique(slides[slides >= 0])} | {
+            os.path.realpath(self._path(k)) for k in files
+        }
+
+    def _path(self, number):
+        return os.path.join(self.image_root, self.texts[int(number)])
+
+    def _annotation(self, _id, _image_id, category, iscrowd, *bbox):
+        return {
+            "bbox": list(bbox),
+            "bbox_mode": BoxMode.XYWH_ABS,
+            "category_id": self.id_map[int(category)],
+            "iscrowd": int(iscrowd),
+        }
+
+
+def read_regions(json_file):
+    """The entries of a large COCO file whose images are all parts of slides.
+
+    Args:
+        json_file (str): COCO file.
+
+    Returns:
+        RegionEntries or None: with paths relative to the file's folder; None if the file is small, or has
+        anything else in it, or a fault: then :func:`mhkd.data.coco.read_coco` is to read it, or to say so.
+    """
+    try:
+        stat = os.stat(json_file)
+        if stat.st_size < MIN_BYTES:
+            return None
+    except OSError:
+        return None
+    folder, name = os.path.split(json_file)
+    packed = os.path.join(folder, f".{name}.npz")
+    key = json.dumps([stat.st_size, stat.st_mtime_ns, 1])  # 1: the version of these columns
+    entries = _unpack(packed, key)
+    if entries is None:
+        entries = _parse(json_file)
+        if entries is None:
+            return None
+        _pack(entries, packed, key)
+    entries.image_root = folder
+    files = np.unique(entries.columns["images"][:, _IMAGE.index("region_file")])
+    return entries if all(os.path.exists(entries._path(k)) for k in files) else None
+
+
+class _Odd(Exception):
+    """Not the plain thing that columns are made for."""
+
+
+class _Packer:
+    """json's hook for objects: puts images and annotations away as they come."""
+
+    def __init__(self):
+        self.images, self.annotations = array("d"), array("d")
+        self.texts = {}
+
+    def __call__(self, obj):
+        if "image_id" in obj:
+            whole = (obj["id"], obj["image_id"], obj["category_id"])
+            crowd = bool(obj.get("iscrowd", 0) or obj.get("ignore", 0))
+            self._check_whole(*whole)
+            x, y, width, height = obj["bbox"]
+            self.annotations.extend((*whole, crowd, x, y, width, height))
+            return None
+        if "slide_file" in obj:
+            if not obj.keys() <= {*REGION_KEYS, "slide_mpp"}:
+                raise _Odd
+            return obj
+        if "file_name" in obj:
+            region = obj["region"]
+            if obj.get("lr_file_name"):
+                raise _Odd
+            self._check_whole(obj["id"], obj["width"], obj["height"])
+            self.images.extend((
+                obj["id"], obj["width"], obj["height"], _number(obj.get("mpp")),
+                self._text(obj.get("slide")), self._text(obj.get("patient")),
+                self._text(obj["file_name"]), self._text(region["slide_file"]),
+                region["x_px"], region["y_px"], region["mpp"], _number(region.get("slide_mpp")),
+            ))  # fmt: skip
+            return None
+        return obj
+
+    @staticmethod
+    def _check_whole(*values):
+        if any(type(v) is not int or abs(v) >= _WHOLE for v in values):
+            raise _Odd
+
+    def _text(self, text):
+        if text is None:
+            return -1
+        if type(text) is not str or not text:
+            raise _Odd
+        return self.texts.setdefault(text, len(self.texts))
+
+
+def _number(value):
+    return float("nan") if value is None else value
+
+
+def _parse(json_file):
+    packer = _Packer()
+    try:
+        with open(json_file, encoding="utf-8") as f:
+            content = json.load(f, object_hook=packer)
+        if not all(v is None for key in ("images", "annotations") for v in content[key]):
+            return None
+        categories = sorted_categories(content)
+        if not all(type(i) is int for i, _ in categories):
+            return None
+    except (_Odd, OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError):
+        return None
+    images = np.frombuffer(packer.images, np.float64).reshape(-1, len(_IMAGE))
+    annotations = np.frombuffer(packer.annotations, np.float64).reshape(-1, len(_ANNOTATION))
+    images = images[np.argsort(images[:, 0])]
+    annotations = annotations[np.argsort(annotations[:, 1], kind="stable")]
+    if not _is_sound(images, annotations, categories):
+        return None
+    first = np.searchsorted(annotations[:, 1], images[:, 0])
+    columns = {"images": images, "annotations": annotations, "first": np.append(first, len(annotations))}
+    return RegionEntries(columns, list(packer.texts), categories)
+
+
+def _is_sound(images, annotations, categories):
+    """Whether :func:`mhkd.data.coco.coco_to_dicts` would find nothing amiss."""
+    ids = images[:, 0]
+    sound = len(images) > 0 and len(np.unique(ids)) == len(ids) and (images[:, 1:3] > 0).all()
+    numbers = images[:, [_IMAGE.index(k) for k in ("x_px", "y_px", "region_mpp")]]
+    sound = sound and np.isfinite(numbers).all() and (numbers[:, 2] > 0).all()
+    sound = sound and len({i for i, _ in categories}) == len({n for _, n in categories}) == len(categories)
+    if not sound or len(annotations) == 0:
+        return bool(sound)
+    of = np.searchsorted(ids, annotations[:, 1])
+    if of.max() >= len(ids) or (ids[of] != annotations[:, 1]).any():
+        return False
+    x, y, width, height = annotations[:, 4:].T
+    t = OUTSIDE_TOLERANCE_PX
+    return bool(
+        len(np.unique(annotations[:, 0])) == len(annotations)
+        and np.isin(annotations[:, 2], [i for i, _ in categories]).all()
+        and np.isfinite(annotations[:, 4:]).all()
+        and (width > 0).all() and (height > 0).all() and (x >= -t).all() and (y >= -t).all()
+        and (x + width <= images[of, 1] + t).all() and (y + height <= images[of, 2] + t).all()
+    )  # fmt: skip
+
+
+def _pack(entries, path, key):
+    """Beside the COCO file, if that may be written to."""
+    try:
+        with replacing(path) as temporary, open(temporary, "wb") as f:
+            texts = json.dumps([entries.texts, entries.categories])
+            np.savez(f, key=key, texts=texts, **entries.columns)
+    except InputError:
+        pass
+
+
+def _unpack(path, key):
+    try:
+        with np.load(path) as found:
+            if str(found["key"]) != key:
+                return None
+            texts, categories = json.loads(str(found["texts"]))
+            columns = {k: found[k] for k in ("images", "annotations", "first")}
+    except Exception:  # not there, cut short, ...
+        return None
+    return RegionEntries(columns, texts, tuple((i, n) for i, n in categories))
