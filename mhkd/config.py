@@ -41,6 +41,17 @@ def add_mhkd_config(cfg: CN) -> None:
     cfg.MODEL.BFA.SCALE = 1
     cfg.MODEL.BFA.NORM = ""  # as in Detectron2: "", "BN", "GN", ...
 
+    # Detection transformers (DABDETR, DINO), trained alone for comparison. The papers' sizes.
+    cfg.MODEL.DETR = CN()
+    cfg.MODEL.DETR.HIDDEN_DIM = 256
+    cfg.MODEL.DETR.NUM_QUERIES = 300
+    cfg.MODEL.DETR.ENCODER_LAYERS = 6
+    cfg.MODEL.DETR.DECODER_LAYERS = 6
+    cfg.MODEL.DETR.FEEDFORWARD_DIM = 2048
+    cfg.MODEL.DETR.NUM_HEADS = 8
+    cfg.MODEL.DETR.DROPOUT = 0.1
+    cfg.MODEL.DETR.DENOISING_QUERIES = 100  # DINO's, of which half are contrastive
+
     # --- Schedule ------------------------------------------------------------------------------
     cfg.MHKD = CN()
     cfg.MHKD.SCHEDULE = "mhkd"  # a name in mhkd.schedule.SCHEDULES
@@ -61,6 +72,7 @@ def add_mhkd_config(cfg: CN) -> None:
 
     # --- Solver --------------------------------------------------------------------------------
     cfg.SOLVER.OPTIMIZER = "SGD"  # the paper's and Detectron2's | "AdamW", with its own BASE_LR
+    # CLIP_GRADIENTS.CLIP_TYPE may also be "full_model": the norm of all gradients together, as DETRs want.
     # Batches of IMS_PER_BATCH whose gradients are averaged in one iteration.
     cfg.SOLVER.ACCUMULATE_BATCHES = 1
     # With AMP.ENABLED: "bfloat16" (no loss scaling; Ampere or newer, and CPUs) | "float16".

@@ -1,5 +1,6 @@
 """What a network costs: parameters, FLOPs, and the time of an image beside that of others."""
 
+import logging
 import time
 
 import numpy as np
@@ -7,22 +8,31 @@ import torch
 from fvcore.nn import FlopCountAnalysis
 from torch import nn
 
+logger = logging.getLogger(__name__)
+
 
 def count_parameters(network: nn.Module) -> int:
     """Of the network that is deployed, whatever trains."""
     return sum(p.numel() for p in network.parameters())
 
 
-def count_flops(network: nn.Module, image: dict) -> int:
+def count_flops(network: nn.Module, image: dict) -> int | None:
     """Multiply-adds of one image, as fvcore counts them; what it does not know costs nothing.
 
     Args:
         image: one of Detectron2's batched inputs.
+
+    Returns:
+        None, with a warning, for a network that cannot be traced: no table of long trainings ends there.
     """
-    with torch.no_grad():
-        analysis = FlopCountAnalysis(_Tensors(network.eval(), image), (image["image"],))
-        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
-        return int(analysis.total())
+    analysis = FlopCountAnalysis(_Tensors(network.eval(), image), (image["image"],))
+    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+    try:
+        with torch.no_grad():
+            return int(analysis.total())
+    except Exception as e:  # whatever torch.jit.trace raises
+        logger.warning("FLOPs of %s cannot be counted: %s", type(network).__name__, e)
+        return None
 
 
 @torch.no_grad()

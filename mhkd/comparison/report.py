@@ -107,7 +107,8 @@ def to_markdown(content: dict) -> str:
             cells += [f"{r['difference']['AP']:+.1f} [{low:+.1f}, {high:+.1f}]", r["difference"]["verdict"]]
         else:
             cells += ["", ""]
-        cells += [f"{r['parameters'] / 1e6:.1f}", f"{r['flops'] / 1e9:.0f}", f"{r['time_ratio']:.2f}"]
+        flops = "–" if r["flops"] is None else f"{r['flops'] / 1e9:.0f}"
+        cells += [f"{r['parameters'] / 1e6:.1f}", flops, f"{r['time_ratio']:.2f}"]
         cells.append(f"{r['training_seconds'] / 60:.0f}")
         cells += [f"{r['paper'][m]:.1f}" if m in r["paper"] else "" for m in paper]
         lines.append(f"| {' | '.join(cells)} |")

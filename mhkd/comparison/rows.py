@@ -15,7 +15,7 @@ class Method:
         schedule: a name in :data:`mhkd.schedule.SCHEDULES`; ``direct`` is a detector trained on HR alone.
         config: of a direct detector, a file of ``configs/KidneyROI/direct/``; its architecture is merged
             into the dataset's config. Without one it is the teacher itself.
-        packages: what it needs beyond the project's own requirements.
+        packages: what it needs beyond the project's own requirements, as pip wants it.
     """
 
     key: str
@@ -29,6 +29,8 @@ class Method:
         return self.schedule == "direct"
 
 
+TRANSFORMERS = "transformers>=5.23,<6"  # the extra "detr" of setup.cfg
+
 METHODS = {
     m.key: m
     for m in (
@@ -36,8 +38,8 @@ METHODS = {
         Method("cascade_rcnn", "Cascade R-CNN", "direct", "cascade_rcnn"),
         Method("fcos", "FCOS", "direct", "fcos"),
         Method("atss", "ATSS", "direct", "atss"),
-        Method("dab_detr", "DAB-DETR", "direct", "dab_detr", ("transformers",)),
-        Method("dino", "DINO", "direct", "dino", ("transformers",)),
+        Method("dab_detr", "DAB-DETR", "direct", "dab_detr", (TRANSFORMERS,)),
+        Method("dino", "DINO", "direct", "dino", (TRANSFORMERS,)),
         Method("none", "student on LR alone", "none"),
         Method("none_bfa", "student on LR alone, with BFA", "none_bfa"),
         Method("none_from_teacher", "student on LR alone, from the teacher's weights", "none_from_teacher"),

@@ -1,6 +1,7 @@
 """``mhkd table``: plan, train what is missing, score, compare, write."""
 
 import importlib.util
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from .rows import FASTER_RCNN, Method, Table, get_tables, methods_of
 from .scores import lr_detections, lr_view, network_cfg, score
 from .statistics import bootstrap, match
 
-MAX_TIMED_IMAGES = 20
+MAX_TIMED_IMAGES = 10
 
 
 def run_tables(
@@ -83,13 +84,17 @@ def run_tables(
 
 def check_packages(methods: list[Method]) -> None:
     """Raises InputError, with pip's command, where a method lacks a package."""
-    missing = {p for m in methods for p in m.packages if importlib.util.find_spec(p) is None}
+    missing = {m.key: f"'{p}'" for m in methods for p in m.packages if not _is_installed(p)}
     if missing:
-        rows = [m.key for m in methods if missing & set(m.packages)]
+        rows = list(missing)
         raise InputError(
-            f"rows {', '.join(rows)} need {', '.join(sorted(missing))}: pip install 'mhkd[detr]' (from a "
-            "clone: python -m pip install -e '.[detr]'), or choose other rows with --rows"
+            f"rows {', '.join(rows)} need what is not installed: pip install "
+            f"{' '.join(sorted(set(missing.values())))}, or choose other rows with --rows"
         )
+
+
+def _is_installed(requirement: str) -> bool:
+    return importlib.util.find_spec(re.match(r"\w+", requirement).group()) is not None
 
 
 def plan(
@@ -171,7 +176,8 @@ def measure_costs(trainings: list[Training]) -> dict[str, dict]:
     (test_set,) = trainings[0].cfg.DATASETS.TEST
     networks = {t.method.key: load_exported(network_cfg(t)) for t in trainings}
     mapper = PairedResolutionMapper(trainings[0].cfg, False, view=lr_view(trainings[0]))
-    images = [mapper(entry) for entry in DatasetCatalog.get(test_set)[:MAX_TIMED_IMAGES]]
+    entries = DatasetCatalog.get(test_set)
+    images = [mapper(entries[k]) for k in range(min(len(entries), MAX_TIMED_IMAGES))]
     seconds = time_images(networks, images)
     return {
         key: {

@@ -15,6 +15,12 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     Raises:
         InputError: another name than "SGD" or "AdamW".
     """
+    clip = cfg.SOLVER.CLIP_GRADIENTS
+    if clip.ENABLED and clip.CLIP_TYPE == "full_model":  # Detectron2 clips each parameter on its own
+        cfg = cfg.clone()
+        cfg.defrost()
+        cfg.SOLVER.CLIP_GRADIENTS.ENABLED = False
+        return clip_full_model(build_optimizer(cfg, model), clip.CLIP_VALUE)
     if cfg.SOLVER.OPTIMIZER == "SGD":
         return build_sgd(cfg, model)
     if cfg.SOLVER.OPTIMIZER != "AdamW":
@@ -23,3 +29,16 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         model, cfg.SOLVER.BASE_LR, cfg.SOLVER.WEIGHT_DECAY, cfg.SOLVER.WEIGHT_DECAY_NORM
     )
     return maybe_add_gradient_clipping(cfg, torch.optim.AdamW)(params)
+
+
+def clip_full_model(optimizer: torch.optim.Optimizer, max_norm: float) -> torch.optim.Optimizer:
+    """``optimizer``, which from now on clips the norm of all gradients together before each step."""
+    plain = type(optimizer)
+
+    def step(self, closure=None):
+        parameters = [p for group in self.param_groups for p in group["params"]]
+        torch.nn.utils.clip_grad_norm_(parameters, max_norm)
+        return plain.step(self, closure)
+
+    optimizer.__class__ = type(f"{plain.__name__}WithFullModelClipping", (plain,), {"step": step})
+    return optimizer

@@ -2,6 +2,8 @@
 
 from .atss import ATSSDetector
 from .bfa import BFA
+from .dab_detr import DABDETR
+from .dino import DINO
 from .direct import DirectDetector
 from .distilled_rcnn import DistilledRCNN, student_cfg, teacher_cfg
 from .fcos import FCOSDetector
@@ -11,6 +13,8 @@ from .student import StudentBackbone
 __all__ = [
     "ATSSDetector",
     "BFA",
+    "DABDETR",
+    "DINO",
     "DirectDetector",
     "DistilledRCNN",
     "FCOSDetector",

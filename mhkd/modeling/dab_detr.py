@@ -1,0 +1,105 @@
+"""DAB-DETR (Liu et al. 2022), from `transformers`, on Detectron2's backbone."""
+
+import math
+
+import torch
+from detectron2.config import CfgNode, configurable
+from detectron2.modeling import META_ARCH_REGISTRY, Backbone
+from torch import nn
+
+from .detection_transformer import (
+    CLASS_PRIOR,
+    DetectionTransformer,
+    at_size_of,
+    import_transformers,
+    initialize,
+    weighted,
+)
+
+
+@META_ARCH_REGISTRY.register()
+class DABDETR(DetectionTransformer):
+    """``DabDetrForObjectDetection`` as a Detectron2 meta-architecture; config in MODEL.DETR."""
+
+    @configurable
+    def __init__(
+        self,
+        *,
+        hidden_dim: int = 256,
+        num_queries: int = 300,
+        encoder_layers: int = 6,
+        decoder_layers: int = 6,
+        feedforward_dim: int = 2048,
+        num_heads: int = 8,
+        dropout: float = 0.1,
+        **arguments,
+    ):
+        super().__init__(**arguments)
+        transformers = import_transformers()
+        backbone, self.backbone = self.backbone, None  # it lives in the network
+        channels = backbone.output_shape()["res5"].channels
+        # The package's own ResNet is only built to be replaced: Detectron2's has the normalisation that
+        # training from scratch needs.
+        resnet = transformers.ResNetConfig(
+            embedding_size=8, hidden_sizes=[8, 8, 8, channels], depths=[1] * 4, out_features=["stage4"]
+        )
+        self.network = transformers.DabDetrForObjectDetection(
+            transformers.DabDetrConfig(
+                backbone_config=resnet,
+                num_labels=self.num_classes,
+                hidden_size=hidden_dim,
+                num_queries=num_queries,
+                encoder_layers=encoder_layers,
+                decoder_layers=decoder_layers,
+                encoder_ffn_dim=feedforward_dim,
+                decoder_ffn_dim=feedforward_dim,
+                encoder_attention_heads=num_heads,
+                decoder_attention_heads=num_heads,
+                dropout=dropout,
+                auxiliary_loss=True,
+            )
+        )
+        self.network.model.backbone.conv_encoder = _Features(backbone)
+        self._initialize()
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode):
+        detr = cfg.MODEL.DETR
+        return {
+            **super().from_config(cfg),
+            "hidden_dim": detr.HIDDEN_DIM,
+            "num_queries": detr.NUM_QUERIES,
+            "encoder_layers": detr.ENCODER_LAYERS,
+            "decoder_layers": detr.DECODER_LAYERS,
+            "feedforward_dim": detr.FEEDFORWARD_DIM,
+            "num_heads": detr.NUM_HEADS,
+            "dropout": detr.DROPOUT,
+        }
+
+    def losses(self, images, mask, targets):
+        return weighted(self.network(images, pixel_mask=mask, labels=targets).loss_dict)
+
+    def predict(self, images, mask):
+        found = self.network(images, pixel_mask=mask)
+        return found.logits, found.pred_boxes
+
+    def _initialize(self) -> None:
+        """From its own initialisation all queries are nearly the same, which costs hundreds of steps."""
+        initialize(self.network, but=("model.backbone",))
+        nn.init.normal_(self.network.model.query_refpoint_embeddings.weight)
+        for mlp in (self.network.bbox_predictor, self.network.model.decoder.bbox_embed):
+            nn.init.zeros_(mlp.layers[-1].weight)
+            nn.init.zeros_(mlp.layers[-1].bias)
+        nn.init.constant_(self.network.class_embed.bias, -math.log((1 - CLASS_PRIOR) / CLASS_PRIOR))
+
+
+class _Features(nn.Module):
+    """Detectron2's backbone where the package expects its own."""
+
+    def __init__(self, backbone: Backbone):
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, images: torch.Tensor, mask: torch.Tensor):
+        features = self.backbone(images)["res5"]
+        return [(features, at_size_of(mask, features))]

@@ -1,0 +1,134 @@
+"""What DETR-like detectors share as Detectron2 meta-architectures; the networks come from `transformers`."""
+
+import torch
+import torch.nn.functional as F
+from detectron2.config import CfgNode
+from detectron2.modeling import Backbone, build_backbone, detector_postprocess
+from detectron2.structures import Boxes, ImageList, Instances
+from torch import nn
+
+from ..errors import InputError
+
+# The weights of all of them; `transformers` names the losses so.
+LOSS_WEIGHTS = {"loss_ce": 1.0, "loss_bbox": 5.0, "loss_giou": 2.0}
+CLASS_PRIOR = 0.01
+SIZE_DIVISIBILITY = 32
+
+
+class DetectionTransformer(nn.Module):
+    """Images to features, targets to theirs, predictions to ``Instances``.
+
+    A subclass has ``losses(images, mask, targets)`` -> dict of weighted losses and ``predict(images, mask)``
+    -> logits (N, Q, classes), boxes (N, Q, 4).
+
+    Shape shorthand: N images of H x W pixels with padding, Q queries. Boxes are (centre x, centre y, width,
+    height) as shares of an image's own size, without its padding. Masks are True for real pixels.
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: Backbone,
+        num_classes: int,
+        pixel_mean: list[float],
+        pixel_std: list[float],
+        score_thresh: float = 0.05,
+        max_detections: int = 100,
+    ):
+        super().__init__()
+        self.backbone = backbone
+        self.num_classes = num_classes
+        self.score_thresh = score_thresh
+        self.max_detections = max_detections
+        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(-1, 1, 1), False)
+        self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), False)
+
+    @classmethod
+    def from_config(cls, cfg: CfgNode):
+        return {
+            "backbone": build_backbone(cfg),
+            "num_classes": cfg.MODEL.ROI_HEADS.NUM_CLASSES,
+            "pixel_mean": cfg.MODEL.PIXEL_MEAN,
+            "pixel_std": cfg.MODEL.PIXEL_STD,
+            "score_thresh": cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST,
+            "max_detections": cfg.TEST.DETECTIONS_PER_IMAGE,
+        }
+
+    @property
+    def device(self) -> torch.device:
+        return self.pixel_mean.device
+
+    def forward(self, batched_inputs: list[dict]):
+        """Detectron2's batched inputs; a dict of losses in training, ``instances`` in evaluation."""
+        normalized = [(x["image"].to(self.device) - self.pixel_mean) / self.pixel_std for x in batched_inputs]
+        images = ImageList.from_tensors(normalized, SIZE_DIVISIBILITY)
+        mask = torch.zeros_like(images.tensor[:, 0], dtype=torch.bool)
+        for k, (h, w) in enumerate(images.image_sizes):
+            mask[k, :h, :w] = True
+        if self.training:
+            return self.losses(images.tensor, mask, [self._target(x["instances"]) for x in batched_inputs])
+        logits, boxes = self.predict(images.tensor, mask)
+        return [
+            {"instances": detector_postprocess(self._instances(*found), x.get("height", found[2][0]),
+                                               x.get("width", found[2][1]))}
+            for x, *found in zip(batched_inputs, logits, boxes, images.image_sizes)
+        ]  # fmt: skip
+
+    def _target(self, instances: Instances) -> dict[str, torch.Tensor]:
+        h, w = instances.image_size
+        x0, y0, x1, y1 = instances.gt_boxes.tensor.to(self.device).unbind(1)
+        boxes = torch.stack([(x0 + x1) / 2 / w, (y0 + y1) / 2 / h, (x1 - x0) / w, (y1 - y0) / h], 1)
+        return {"class_labels": instances.gt_classes.to(self.device), "boxes": boxes}
+
+    def _instances(self, logits: torch.Tensor, boxes: torch.Tensor, image_size: tuple[int, int]) -> Instances:
+        """The best pairs of query and class; no NMS."""
+        h, w = image_size
+        scores = logits.sigmoid().flatten()
+        scores, index = scores.topk(min(self.max_detections, len(scores)))
+        index = index[scores > self.score_thresh]
+        cx, cy, bw, bh = boxes[index // self.num_classes].unbind(1)
+        corners = [(cx - bw / 2) * w, (cy - bh / 2) * h, (cx + bw / 2) * w, (cy + bh / 2) * h]
+        return Instances(
+            image_size,
+            pred_boxes=Boxes(torch.stack(corners, 1)),
+            scores=scores[: len(index)],
+            pred_classes=index % self.num_classes,
+        )
+
+
+def at_size_of(mask: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+    """A mask (N, H, W) of pixels as one of ``features`` (N, C, h, w): (N, h, w)."""
+    return F.interpolate(mask[None].float(), size=features.shape[-2:])[0].bool()
+
+
+def weighted(losses: dict[str, torch.Tensor], prefix: str = "") -> dict[str, torch.Tensor]:
+    """Sum over the decoder's layers ("loss_ce_0", ...), weighted; what is only a figure is left out."""
+    sums = {}
+    for name, value in losses.items():
+        kind = next((k for k in LOSS_WEIGHTS if name.startswith(k)), None)
+        if kind:
+            sums[prefix + kind] = sums.get(prefix + kind, 0) + LOSS_WEIGHTS[kind] * value
+    return sums
+
+
+def initialize(module: nn.Module, *, but: tuple[str, ...]) -> None:
+    """Xavier for every matrix of ``module`` but those whose names start so."""
+    for name, parameter in module.named_parameters():
+        if parameter.dim() > 1 and not name.startswith(but):
+            nn.init.xavier_uniform_(parameter)
+
+
+def import_transformers():
+    """The optional package.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        import transformers
+    except ImportError as e:
+        raise InputError(
+            "DAB-DETR and DINO need the package transformers: pip install 'transformers>=5.23,<6' (the "
+            "project's extra detr)"
+        ) from e
+    return transformers
