@@ -1,0 +1,136 @@
+"""The command with a real, tiny student."""
+
+import csv
+import json
+
+import mhkd  # noqa: F401  (first)
+from mhkd.cli import main
+from mhkd.engine.checkpoint import export_cfg, export_network
+
+import numpy as np
+import pytest
+import torch
+from blob_student import write_disks, write_slide
+from click.testing import CliRunner
+from detectron2.modeling import build_model
+from support import tiny_config
+
+CLASSES = ["normal", "sclerotic"]
+
+
+def export_tiny(folder, lr_mpp):
+    torch.manual_seed(0)
+    options = ["MODEL.ROI_HEADS.NUM_CLASSES", 2, "MHKD.CLASSES", CLASSES, "MHKD.LR_MPP", lr_mpp]
+    options += ["INPUT.MIN_SIZE_TEST", 256, "INPUT.MAX_SIZE_TEST", 256, "TEST.DETECTIONS_PER_IMAGE", 10]
+    cfg = export_cfg(tiny_config(folder, options), "student")
+    export_network(build_model(cfg).state_dict(), cfg, folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def student(tmp_path_factory):
+    return export_tiny(tmp_path_factory.mktemp("student"), 8.0)
+
+
+@pytest.fixture(scope="module")
+def slides(tmp_path_factory):
+    """Three that are good, and what else lies in people's folders."""
+    folder = tmp_path_factory.mktemp("slides")
+    for k, extent in enumerate(((1500, 1200), (1200, 1500), (600, 500))):
+        write_disks(folder / f"good_{k}.tiff", extent, seed=k)
+    (folder / "empty.svs").write_bytes(b"")
+    (folder / "text.svs").write_text("not a slide")
+    write_disks(folder / "no_mpp.tiff", record_mpp=False, extent_um=(1000, 1000))
+    write_slide(folder / "glass.tiff", np.full((300, 300, 3), 245, np.uint8))
+    return folder
+
+
+def run(*arguments):
+    # Scores of a student that has learnt nothing lie around 1/3.
+    return CliRunner().invoke(main, ["detect", *map(str, arguments), "--score-threshold", "0.1",
+                                     "--overlap-um", "120"])  # fmt: skip
+
+
+def files(out):
+    return {
+        str(p.relative_to(out)): p.read_bytes()
+        for p in sorted(out.rglob("*")) if p.is_file() and p.name != "run.json"
+    }  # fmt: skip
+
+
+def test_one_bad_slide_does_not_stop_the_others(slides, student, tmp_path):
+    result = run(slides, slides / "missing.svs", "--student", student, "--out", tmp_path)
+    assert result.exit_code == 1, result.output
+    for name, what in (
+        ("empty.svs", "0 bytes"),
+        ("text.svs", "no slide"),
+        ("no_mpp.tiff", "--slide-mpp"),
+        ("glass.tiff", "no tissue"),
+        ("missing.svs", "there is no such slide"),
+    ):
+        lines = [line for line in result.stderr.splitlines() if name in line]
+        assert len(lines) == 1 and what in lines[0], (name, lines)
+    with open(tmp_path / "summary.csv") as f:
+        rows = {row["slide"]: row for row in csv.DictReader(f)}
+    assert len(rows) == 8
+    for k in range(3):
+        row = rows[f"good_{k}.tiff"]
+        assert int(row["glomeruli"]) > 0 and not row["error"]
+        record = json.loads((tmp_path / f"good_{k}.tiff" / "run.json").read_text())
+        assert record["classes"] == CLASSES and len(record["student"]["sha256"]) == 64
+    assert "--slide-mpp" in rows["no_mpp.tiff"]["error"]
+
+    # again: the finished ones are skipped, a remedy is taken
+    written = (tmp_path / "good_0.tiff" / "run.json").stat().st_mtime_ns
+    good = [slides / f"good_{k}.tiff" for k in range(3)]
+    result = run(*good, "--student", student, "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "good_0.tiff" / "run.json").stat().st_mtime_ns == written
+
+
+def test_processes_of_dask_find_the_same(slides, student, tmp_path):
+    good = [slides / f"good_{k}.tiff" for k in range(2)]
+    alone, cluster = tmp_path / "alone", tmp_path / "cluster"
+    assert run(*good, "--student", student, "--out", alone).exit_code == 0
+    result = run(
+        *good, slides / "empty.svs", "--student", student, "--out", cluster, "--scheduler", "local",
+        "--workers", 2,
+    )  # fmt: skip
+    assert result.exit_code == 1 and "empty.svs" in result.stderr
+    one, other = files(alone), files(cluster)
+    assert other.pop("summary.csv").startswith(b"slide,glomeruli,normal,sclerotic")
+    del one["summary.csv"]
+    assert one == other and len(one) >= 2 * 6
+
+
+def test_two_slides_of_one_name(slides, student, tmp_path):
+    (tmp_path / "other").mkdir()
+    write_disks(tmp_path / "other" / "good_0.tiff", (600, 500))
+    result = run(slides / "good_0.tiff", tmp_path / "other", "--student", student, "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "same name" in result.stderr and "another --out" in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_student_without_resolution(slides, tmp_path):
+    student = export_tiny(tmp_path / "student", 0.0)
+    slide = slides / "good_2.tiff"
+    result = run(slide, "--student", student, "--out", tmp_path / "out")
+    assert result.exit_code == 2 and "--student-mpp" in result.stderr
+    result = run(slide, "--student", student, "--out", tmp_path / "out", "--student-mpp", 8)
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        (("--batch-size", 0), "--batch-size 0"),
+        (("--workers", 0), "--workers 0"),
+        (("--tile-size-px", 30), "multiple of the LR factor 4"),
+        (("--tile-size-px", 64), "more than half of a tile"),
+        (("--device", "nonsense"), "--device nonsense"),
+    ],
+)
+def test_parameters_that_make_no_sense(slides, student, tmp_path, options, what):
+    result = run(slides / "good_2.tiff", "--student", student, "--out", tmp_path / "out", *options)
+    assert result.exit_code == 2 and what in result.stderr, result.output
