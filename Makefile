@@ -16,11 +16,12 @@ TABLE ?= I
 DATASET ?= kidney_roi
 SIZE ?= cpu
 SEEDS ?= 0
+OUT ?= $(OUTPUT_DIR)/slides
 TRAIN = $(PY) projects/MHKD/train_net.py --config-file $(CONFIG) --num-gpus $(GPUS)
 MHKD = $(PY) -m mhkd
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train eval overlay curves table test lint benchmark clean
+.PHONY: help setup demo train eval overlay curves table detect test soak lint benchmark clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,8 +60,15 @@ curves: $(READY) ## losses and scores over the iterations as OUTPUT_DIR/curves.p
 table: $(READY) ## the paper's TABLE (I to VI, all) on DATASET: SIZE=cpu|full SEEDS=0,1 ARGS=--dry-run
 	$(MHKD) table $(TABLE) --dataset $(DATASET) --size $(SIZE) --seeds $(SEEDS) --num-gpus $(GPUS) --opts "$(OPTS)" $(ARGS)
 
+# --student-mpp and --slide-mpp, where student or slides do not record them, go into ARGS.
+detect: $(READY) ## find glomeruli on SLIDE=<files, folders> with the student in OUTPUT_DIR; results in OUT
+	$(MHKD) detect $(SLIDE) --student $(OUTPUT_DIR)/student --out $(OUT) $(ARGS)
+
 test: $(READY) ## run the tests
 	$(PY) -m pytest -q $(ARGS)
+
+soak: $(READY) ## kill slide detection 20 times, wherever it is, and compare what it ends with
+	KILLS=20 $(PY) -m pytest -q tests/wsi/detection/test_resume.py $(ARGS)
 
 lint: $(READY) ## check the style
 	$(PY) -m ruff check .

@@ -77,7 +77,8 @@ def write_disks(path, extent_um=(4000, 4000), spacing_um=320, mpp=(2.0, 2.0), se
             radius = rng.uniform(50, 120)
             room = spacing_um / 2 - radius - 20
             x_um, y_um = x + rng.uniform(-room, room), y + rng.uniform(-room, room)
-            (x_px, y_px), (a, b) = ([round(v / m) for v, m in zip(p, mpp)] for p in ((x_um, y_um), (radius,) * 2))
+            x_px, y_px = round(x_um / mpp[0]), round(y_um / mpp[1])
+            a, b = (round(radius / m) for m in mpp)
             kind = int(rng.integers(2))
             cv2.ellipse(image, (x_px, y_px), (a, b), 0, 0, 360, (DISK, PALE_DISK)[kind], -1)
             boxes.append([x_px - a, y_px - b, x_px + a + 1, y_px + b + 1])
