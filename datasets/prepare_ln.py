@@ -5,13 +5,14 @@ import logging
 import sys
 from functools import partial
 
+from mhkd.commands.slide_options import CLASSES as CLASS_OPTIONS
+from mhkd.commands.slide_options import READING, RUNNING, SPLITS, with_options
 from mhkd.data.layout import Layout
 from mhkd.data.slide_task import TileOptions
 from mhkd.data.splits import assign_splits
-from mhkd.data.tile import find_slides, summary, tile_slides
+from mhkd.data.tile import summary, tile_slides
 from mhkd.errors import InputError
 from mhkd.wsi.annotations import ClassMap
-from mhkd.wsi.slide import open_slide
 
 import click
 
@@ -22,24 +23,11 @@ LR_FACTOR = 3
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("slides", nargs=-1, required=True, type=click.Path(exists=True))
-@click.option("--annotations", type=click.Path(exists=True), help="Folder or file; default: by the slides.")
 @click.option("--out", default="datasets/ln", show_default=True, help="ln_train, ln_val.")
-@click.option("--class", "pairs", multiple=True, metavar="FROM=TO",
-              help="Rename or merge; FROM= drops; '*' is the rest.")
-@click.option("--class-map", type=click.Path(), help="YAML file of FROM: TO.")
-@click.option("--split", help="Shares of the patients.  [default: train=0.8,val=0.2]")
-@click.option("--folds", type=int, help="Instead: fold0_train, fold0_val, fold1_train ...")
-@click.option("--split-csv", type=click.Path(),
-              help="Table with the columns slide, and patient or split or both.")
-@click.option("--patient-pattern",
-              help="Regular expression with (?P<patient>...) for the slides' file names.")
-@click.option("--seed", default=0, show_default=True, help="Of the split.")
-@click.option("--slide-mpp", type=float, help="Micrometres per base pixel of slides that do not record it.")
-@click.option("--point-diameter-um", type=float, help="Points become circles of this size.")
+@with_options(*CLASS_OPTIONS, *SPLITS, *READING)
 @click.option("--tiles", type=click.Choice(["png", "regions"]), default="png", show_default=True,
               help="HR and LR files, or regions that are read from the slides while training (very slow).")
-@click.option("--workers", default=1, show_default=True, help="Processes.")
-@click.option("--strict", is_flag=True, help="Stop at a slide that cannot be read.")
+@with_options(*RUNNING)
 def main(slides, out, **options):
     """Make a dataset of SLIDES (files, folders) of lupus nephritis with annotated glomeruli.
 
@@ -55,8 +43,8 @@ def main(slides, out, **options):
 
     Every slide becomes one image of 2304x768 px (HR) and 768x256 px (LR): as large as fits, in its
     own proportions, from the top left corner, the rest white. So each image has a resolution of its
-    own, which is recorded; some 8 um per HR pixel for a biopsy of 2 cm. Slides are not turned: upright
-    ones get down to a third of the resolution and are named; scan or export those lying.
+    own, which is recorded; some 8 um per HR pixel for a biopsy of 2 cm. Slides that are upright become
+    upright images, of 768x2304 px.
 
     Slides that cannot be read are left out, and the exit status is 1. Stopped, the same command goes on
     where it was.
@@ -82,8 +70,6 @@ def prepare(
     Raises:
         InputError: a parameter makes no sense, no slide can be read, or strict and one cannot.
     """
-    slides = find_slides(slides)
-    _name_upright(slides)
     return tile_slides(
         slides,
         out,
@@ -107,21 +93,6 @@ def prepare(
         strict=strict,
         command=sys.argv,
     )
-
-
-def _name_upright(slides):
-    for path in slides:
-        try:
-            width, height = open_slide(path).size_px
-        except InputError:  # said later
-            continue
-        if height > width:
-            click.echo(
-                f"warning: {path} is upright ({width}x{height} px): it gets "
-                f"{height / SIZE_PX[1]:.1f} base pixels per HR pixel where lying it would get "
-                f"{max(height / SIZE_PX[0], width / SIZE_PX[1]):.1f}",
-                err=True,
-            )
 
 
 if __name__ == "__main__":

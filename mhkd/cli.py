@@ -63,63 +63,6 @@ def make_slides_command(out, num_slides, seed, **options):
 
 
 @main.command()
-@click.argument("slides", nargs=-1, required=True, type=click.Path())
-@click.option("--annotations", type=click.Path(exists=True),
-              help="Folder, or one file; default: beside each slide.")
-@click.option("--out", type=click.Path(file_okay=False), required=True,
-              help="datasets/NAME: NAME_train, NAME_val ...")
-@click.option("--mode", type=click.Choice(["grid", "centred", "whole"]), default="grid", show_default=True,
-              help="Tiles on a grid, one around each glomerulus, or each slide as one image.")
-@click.option("--mpp", type=float, help="Micrometres per HR pixel.")
-@click.option("--fit-px", type=int, nargs=2,
-              help="Instead, for whole slides: width and height they are fitted into.")
-@click.option("--lr-factor", default=4, show_default=True, help="HR pixels per LR pixel.")
-@click.option("--tile-size-px", default=1024, show_default=True, help="Side of a tile in HR pixels.")
-@click.option("--overlap-um", default=0.0, show_default=True,
-              help="Of the grid's tiles; a glomerulus is 200.")
-@click.option("--min-visible", default=0.5, show_default=True,
-              help="A glomerulus cut to less than this is ignored.")
-@click.option("--keep-empty", type=float, help="Share of empty tiles kept.  [default: 1; centred: 0]")
-@click.option("--tissue-only/--glass-too", default=True, show_default=True,
-              help="Leave out empty tiles of glass.")
-@click.option("--min-tissue", default=0.05, show_default=True,
-              help="Share of an empty tile that must be tissue.")
-@click.option("--min-tissue-um2", default=10000.0, show_default=True, help="Smaller pieces are dust.")
-@click.option("--max-hole-um2", default=10000.0, show_default=True, help="Smaller holes are tissue.")
-@click.option("--class", "pairs", multiple=True, metavar="FROM=TO",
-              help="Rename or merge; FROM= drops; '*' is the rest.")
-@click.option("--class-map", type=click.Path(), help="YAML file of FROM: TO.")
-@click.option("--classes",
-              help="The dataset's classes in order, A,B; others are left out.  [default: what there is]")
-@click.option("--point-diameter-um", type=float, help="Points become circles of this size.")
-@click.option("--split", help="Shares of the patients (slides).  [default: train=0.8,val=0.2]")
-@click.option("--folds", type=int, help="Instead: fold0_train, fold0_val, fold1_train ...")
-@click.option("--split-csv", type=click.Path(),
-              help="Table with the columns slide, and patient or split or both.")
-@click.option("--patient-pattern",
-              help="Regular expression with (?P<patient>...) for the slides' file names.")
-@click.option("--seed", default=0, show_default=True, help="Of the shares and folds.")
-@click.option("--slide-mpp", type=float, help="Micrometres per base pixel of slides that do not record it.")
-@click.option("--tiles", type=click.Choice(["regions", "png"]), default="regions", show_default=True,
-              help="Read from the slides while training, or HR and LR files.")
-@click.option("--lr-filter", type=click.Choice(["area", "lanczos"]), default="area", show_default=True,
-              help="Of LR files; regions go by INPUT.LR_FILTER.")
-@click.option("--verify", is_flag=True, help="Read every tile now, so that damage shows.")
-@click.option("--workers", default=1, show_default=True, help="Processes.")
-@click.option("--strict", is_flag=True,
-              help="Stop at a slide that cannot be read, instead of leaving it out.")
-def tile(slides, out, pairs, class_map, classes, workers, strict, **options):
-    """Make a dataset to train on of slides (files, folders) and their annotations, from whatever tool.
-
-    Stopped, it goes on where it was. Slides that cannot be read are left out, and the exit status is 1.
-    """
-    from .data.tile import run_tile
-
-    manifest = run_tile(slides, out, pairs, class_map, classes, workers, strict, **options)
-    sys.exit(1 if manifest["skipped"] else 0)
-
-
-@main.command()
 @click.option("--student", type=existing, required=True, help="Folder of an exported student.")
 @click.option("--dataset", help="A dataset's name, e.g. kidney_roi_val.")
 @click.option("--dataset-of", type=existing, help="Take DATASETS.TEST of this config instead.")
@@ -204,9 +147,11 @@ def inspect_command(datasets, out, strict, **options):
 from .commands.detect import detect as detect_command  # noqa: E402
 from .commands.score import score as score_command  # noqa: E402
 from .commands.table import table as table_command  # noqa: E402
+from .commands.tile import tile as tile_command  # noqa: E402
 from .commands.view import view as view_command  # noqa: E402
 
 main.add_command(detect_command)
 main.add_command(score_command)
 main.add_command(table_command)
+main.add_command(tile_command)
 main.add_command(view_command)

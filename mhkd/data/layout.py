@@ -26,8 +26,9 @@ class Layout:
         lr_factor (int): HR pixels per LR pixel; divides every image's sides.
         tile_size_px (int): side of a tile in HR pixels. What overhangs the slide is white.
         overlap_um (float): of neighbouring tiles of the grid.
-        fit_px (tuple[int, int], optional): of "whole": width and height of the images; each slide
-            gets the resolution at which it fits into them, the rest is white.
+        fit_px (tuple[int, int], optional): of "whole": width and height of the images, the other way
+            round where a slide's height is the longer side; each slide gets the resolution at which
+            it fits into them, the rest is white.
         min_visible (float): an object cut by a tile's edge counts in that tile if at least this
             share of its area is visible; otherwise it is marked as ignored (``iscrowd`` 1).
         keep_empty (float): share of the grid's tiles without an object that are kept, evenly
@@ -141,7 +142,9 @@ def _tile(x_px, y_px, mpp, size, found):
 
 def _whole(slide, objects, layout):
     if layout.fit_px:
-        size = layout.fit_px
+        width_um, height_um = (n * m for n, m in zip(slide.size_px, slide.mpp_xy, strict=True))
+        turned = (height_um > width_um) != (layout.fit_px[1] > layout.fit_px[0])
+        size = layout.fit_px[::-1] if turned and height_um != width_um else layout.fit_px
         mpp = max(n * m / s for n, m, s in zip(slide.size_px, slide.mpp_xy, size, strict=True))
     else:
         mpp, f = layout.mpp, layout.lr_factor

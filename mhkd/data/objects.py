@@ -4,9 +4,9 @@ import math
 import os
 from collections import Counter
 
-from mhkd.data.splits import slide_name
 from mhkd.errors import InputError
 from mhkd.wsi.annotations import find_annotations, read_annotations
+from mhkd.wsi.annotations.find import slide_name
 
 import numpy as np
 import shapely
@@ -30,14 +30,7 @@ def annotation_file(slide_path, annotations=None):
     Raises:
         InputError: none, or several that could be meant.
     """
-    folder = annotations or os.path.dirname(os.path.abspath(slide_path))
-    try:
-        return find_annotations(slide_path, folder)
-    except InputError:
-        short = slide_name(slide_path) + os.path.splitext(slide_path)[1]
-        if short == os.path.basename(slide_path):
-            raise
-        return find_annotations(os.path.join(os.path.dirname(slide_path), short), folder)
+    return find_annotations(slide_path, annotations or os.path.dirname(os.path.abspath(slide_path)))
 
 
 def read_objects(slide, path, class_map, point_diameter_um=None, only_slide=False):

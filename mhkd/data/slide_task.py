@@ -2,7 +2,7 @@
 
 The result, a *part* of the dataset, is kept in ``<work>/<key>.json``, where the key stands for the
 content of the slide and of its annotations and for every parameter. A part that is there is not
-made again.
+made again, neither after an interruption nor when slides are added to a finished dataset.
 """
 
 import hashlib
@@ -82,7 +82,7 @@ def tile_slide(path, work, options, only_slide=False):
             sums = {"sha256": sha256(path), "annotation_sha256": sha256(annotations)}
             key = _key(path, sums, options)
             part_file = os.path.join(work, f"{key}.json")
-            if not os.path.exists(part_file):
+            if not _is_made(part_file, work):
                 explicit = only_slide and not os.path.isdir(options.annotations or ".")
                 made = _make_part(path, annotations, explicit, key, work, options)
                 _write_json({**sums, **made}, part_file)
@@ -93,6 +93,17 @@ def tile_slide(path, work, options, only_slide=False):
         return {"slide_file": path, "error": fault}
     del part["tiles"]
     return {**part, "slide_file": path, "annotation_file": annotations, "part_file": part_file}
+
+
+def _is_made(part_file, work):
+    """Whether the part is there, and its pictures: in the work folder, or published already."""
+    try:
+        with open(part_file, encoding="utf-8") as f:
+            folder = json.load(f)["folder"]
+    except (OSError, ValueError, LookupError):
+        return False
+    places = (work, os.path.join(os.path.dirname(work), "images"))
+    return folder is None or any(os.path.isdir(os.path.join(p, folder)) for p in places)
 
 
 def _make_part(path, annotations, explicit, key, work, options):

@@ -8,15 +8,10 @@ import re
 from collections import defaultdict
 
 from mhkd.errors import InputError
+from mhkd.wsi.annotations.find import slide_name
 
 DEFAULT_SHARES = "train=0.8,val=0.2"
 _SPLIT_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")  # part of a file's and of a dataset's name
-
-
-def slide_name(path):
-    """A slide's name: its file name without the suffix (".ome.tiff" counts as one)."""
-    stem = os.path.splitext(os.path.basename(path))[0]
-    return stem[:-4] if stem.lower().endswith(".ome") else stem
 
 
 def split_by_slide(slides, sizes, seed=0):

@@ -1,7 +1,8 @@
 """``mhkd tile``: many slides to a dataset, in processes; one slide is one task.
 
-A run that was stopped goes on from what its finished tasks left in ``<out>/.tile``
-(:mod:`mhkd.data.slide_task`). The dataset itself appears at the end (:mod:`mhkd.data.publish`).
+A run that was stopped, or is done again with other slides, goes on from what finished tasks left in
+``<out>/.tile`` (:mod:`mhkd.data.slide_task`). The dataset itself appears at the end
+(:mod:`mhkd.data.publish`).
 """
 
 import os
@@ -79,8 +80,17 @@ def tile_slides(slides, out, options, splits_of, *, workers=1, strict=False, com
         options.class_map.classes,
         {"command": list(command), "started": started},
     )
-    shutil.rmtree(work)
+    _keep_only(work, {os.path.basename(part["part_file"]) for part in parts.values()})
     return manifest
+
+
+def _keep_only(folder, names):
+    for name in set(os.listdir(folder)) - names:
+        path = os.path.join(folder, name)
+        if os.path.isdir(path):
+            shutil.rmtree(path)
+        else:
+            os.remove(path)
 
 
 def run_tile(

@@ -72,6 +72,12 @@ def test_the_whole_slide_fitted_into_an_image(slide):
     assert tile["objects"][0]["bbox"] == [0, 0, 64, 48]
 
 
+def test_an_upright_slide_becomes_an_upright_image(slide):
+    """200 x 150 um into 48 x 96 px, lying: 3.125 um per pixel all the same."""
+    [tile] = lay(slide, box(0, 0, 400, 300), mode="whole", mpp=None, fit_px=(48, 96))
+    assert (tile["width"], tile["height"], tile["mpp"]) == (96, 48, 3.125)
+
+
 def test_what_is_to_be_ignored_stays_so(slide):
     [tile] = [t for t in lay(slide, box(20, 20, 60, 60), ignored=True) if t["objects"]]
     assert [o["iscrowd"] for o in tile["objects"]] == [1]

@@ -89,9 +89,9 @@ def manifest_of(out):
 
 
 def files_in(folder):
-    """Content of every file, the manifest's run apart."""
+    """Content of every file, the manifest's run and the work folder apart."""
     found = {}
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.parent.name != ".tile"):
         content = path.read_bytes()
         if path.name == "manifest.json":
             content = {k: v for k, v in json.loads(content).items() if k != "run"}
@@ -128,6 +128,7 @@ def test_slides_become_a_dataset(slides, out):
     assert manifest["parameters"]["tile_size_px"] == 64 and manifest["versions"]["mhkd"]
     assert manifest["warnings"] == manifest["skipped"] == []
     assert sorted(p.name for p in out.iterdir()) == [
+        ".tile",
         "annotations_train.json",
         "annotations_val.json",
         "manifest.json",
@@ -191,7 +192,6 @@ def test_slides_that_cannot_be_used_are_reported(slides, out):
     before = files_in(out)
     printed = run(slides, out, "--split", "train=.5,val=.5", "--strict", exit_code=2)
     assert "without --strict" in printed
-    shutil.rmtree(out / ".tile")
     assert files_in(out) == before
 
 
@@ -207,8 +207,28 @@ def test_a_stopped_run_goes_on(slides, out):
     part_file.write_text(json.dumps(part))
     (slides / "ann_2.geojson").write_bytes(good)
     assert "warning: ann_1.tiff: 1 marks" in run(slides, out)
-    assert not (out / ".tile").exists()
-    assert "marks" not in run(slides, out)
+
+
+@pytest.mark.parametrize("tiles", ["regions", "png"])
+def test_a_finished_dataset_grows(slides, out, tiles):
+    """What it has is not done again, unless its pictures are gone; what is not in it any more goes."""
+    more = ["--tiles", tiles, "--keep-empty", "0"]
+    run(slides, out, *more)
+    for part_file in (out / ".tile").glob("*.json"):
+        part = json.loads(part_file.read_text())
+        part["counts"]["marks"] = 1
+        part_file.write_text(json.dumps(part))
+    write_slide(slides, "eve", shade=9)
+    if tiles == "png":
+        [folder] = (out / "images").glob("ann_1_*")
+        shutil.rmtree(folder)
+    printed = run(slides, out, *more)
+    assert printed.count(" 1 marks") == 4 - (tiles == "png") and "eve.tiff" not in printed
+    ensure_registered(["tiled_set_train", "tiled_set_val"])
+    dicts = check_dataset("tiled_set_train") + check_dataset("tiled_set_val")
+    assert len({d["slide"] for d in dicts}) == 5
+    run(slides, out, *more, "--mpp", "1")
+    assert len(list((out / ".tile").iterdir())) == 5
 
 
 def test_a_changed_slide_or_parameter_is_not_resumed(slides, out):
@@ -259,7 +279,6 @@ def test_a_split_without_tiles_leaves_the_earlier_dataset(slides, out, tmp_path)
     (slides / "bob_2.geojson").write_text("")
     printed = run(slides, out, "--split-csv", str(table), exit_code=2)
     assert "the split val has no tiles" in printed and "bob_2.geojson" in printed
-    shutil.rmtree(out / ".tile")
     assert files_in(out) == before
 
 

@@ -10,7 +10,8 @@ _OUTLINES, _MASKS, _SHARED = (".geojson", ".json", ".xml"), (".png", ".tif", ".t
 def find_annotations(slide_path, folder):
     """The annotation file of a slide in a folder.
 
-    Files named like the slide come first (``a.svs``: ``a.geojson``, ``a.svs.json``), outlines
+    Files named like the slide come first (``a.svs``: ``a.geojson``, ``a.svs.json``; ``a.ome.tiff``:
+    ``a.geojson``, ``a.ome.geojson``), outlines
     before masks; then files of many slides: CSV, and JSON if it is the only one. So HuBMAP's
     polygons win over the runs of its ``train.csv``.
 
@@ -30,12 +31,13 @@ def find_annotations(slide_path, folder):
         raise InputError(f"{folder}: there is no such folder of annotations: correct the path")
     slide = os.path.basename(slide_path)
     stem = os.path.splitext(slide)[0]
+    names = (slide, stem, slide_name(slide))
     files = sorted(
         n
         for n in os.listdir(folder)
         if not os.path.exists(slide_path) or not os.path.samefile(os.path.join(folder, n), slide_path)
     )
-    own = [n for n in files if os.path.splitext(n)[0] in (slide, stem)]
+    own = [n for n in files if os.path.splitext(n)[0] in names]
     shared = [n for n in files if _ends(n, _SHARED)] or [n for n in files if _ends(n, _OUTLINES)]
     for candidates in (
         [n for n in own if _ends(n, _OUTLINES)],
@@ -50,10 +52,16 @@ def find_annotations(slide_path, folder):
         if candidates:
             return os.path.join(folder, candidates[0])
     raise InputError(
-        f"{folder}: has no annotations of {slide}: they are named {stem}.geojson, .json, .xml, "
+        f"{folder}: has no annotations of {slide}: they are named {slide_name(slide)}.geojson, .json, .xml, "
         ".png or .tiff, or in one file of all slides (CSV, COCO)"
     )
 
 
 def _ends(name, endings):
     return name.lower().endswith(endings)
+
+
+def slide_name(path):
+    """A slide's name: its file name without the suffix (".ome.tiff" counts as one)."""
+    stem = os.path.splitext(os.path.basename(path))[0]
+    return stem[:-4] if stem.lower().endswith(".ome") else stem

@@ -80,4 +80,6 @@ def test_which_file_is_the_slides(tmp_path):
         find_annotations(slide, tmp_path)
     with pytest.raises(InputError, match="no annotations of c.svs"):
         find_annotations(tmp_path / "c.svs", tmp_path)
+    (tmp_path / "d.geojson").write_text("{}")
+    assert find_annotations(tmp_path / "d.ome.tiff", tmp_path) == str(tmp_path / "d.geojson")
     assert find_annotations(slide, tmp_path / "a.png") == tmp_path.joinpath("a.png").as_posix()

@@ -1,0 +1,41 @@
+"""Options of the commands that make datasets of slides."""
+
+import click
+
+CLASSES = (
+    click.option("--class", "pairs", multiple=True, metavar="FROM=TO",
+                 help="Rename or merge; FROM= drops; '*' is the rest."),
+    click.option("--class-map", type=click.Path(), help="YAML file of FROM: TO."),
+)  # fmt: skip
+SPLITS = (
+    click.option("--split", help="Shares of the patients (slides).  [default: train=0.8,val=0.2]"),
+    click.option("--folds", type=int, help="Instead: fold0_train, fold0_val, fold1_train ..."),
+    click.option("--split-csv", type=click.Path(),
+                 help="Table with the columns slide, and patient or split or both."),
+    click.option("--patient-pattern",
+                 help="Regular expression with (?P<patient>...) for the slides' file names."),
+    click.option("--seed", default=0, show_default=True, help="Of the shares and folds."),
+)  # fmt: skip
+READING = (
+    click.option("--annotations", type=click.Path(exists=True),
+                 help="Folder, or one file; default: beside each slide."),
+    click.option("--slide-mpp", type=float,
+                 help="Micrometres per base pixel of slides that do not record it."),
+    click.option("--point-diameter-um", type=float, help="Points become circles of this size."),
+)  # fmt: skip
+RUNNING = (
+    click.option("--workers", default=1, show_default=True, help="Processes."),
+    click.option("--strict", is_flag=True,
+                 help="Stop at a slide that cannot be read, instead of leaving it out."),
+)  # fmt: skip
+
+
+def with_options(*options):
+    """Decorator: adds click options, in this order."""
+
+    def decorate(command):
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
