@@ -24,10 +24,11 @@ from scipy.sparse.csgraph import connected_components
 logger = logging.getLogger(__name__)
 
 COVERED = 0.5  # share of a leftover piece within a better box, from which on it is that box's
+OUTWARDS = np.array([-1.0, -1, 1, 1])  # of the sides of a box
 CHUNK = 100_000  # boxes looked up at a time, which bounds the memory of the pairs
 
 
-def merge_tiles(detections, cut, iou_threshold=0.5, margin_px=1.0):
+def merge_tiles(detections, cut, iou_threshold=0.5, margin_px=1.0, overlap_px=0.0):
     """Merge the detections of overlapping tiles. Class-agnostic: the winner's class and score.
 
     Merge before low scores are left out: a whole view with a low score is better evidence than a piece
@@ -40,6 +41,9 @@ def merge_tiles(detections, cut, iou_threshold=0.5, margin_px=1.0):
             side of its tile that is inside the slide, so that the object may go on beyond it.
         iou_threshold (float): the least IoU, in the shared view, of two boxes of one object.
         margin_px (float): how far, in base pixels, a cut side may be from the tile's side.
+        overlap_px (float): the least overlap of neighbouring tiles, in base pixels, where every tile with
+            tissue was looked at; 0: not known. A piece narrower than that was seen better from the
+            neighbouring tile; if nothing there fits it, it is left out.
 
     Returns:
         Detections: one for each object, by descending score; the same for every order of the rows.
@@ -62,7 +66,8 @@ def merge_tiles(detections, cut, iou_threshold=0.5, margin_px=1.0):
     seen_whole = np.zeros(len(pieces), bool)
     seen_whole[_pieces_of(pieces.boxes_px, cut, whole.boxes_px, iou_threshold, margin_px)] = True
     pieces, cut = pieces.select(~seen_whole), cut[~seen_whole]
-    joined = _join(pieces, cut, iou_threshold, margin_px)
+    joined, extent_px = _join(pieces, cut, iou_threshold, margin_px)
+    joined = joined.select(extent_px >= overlap_px - 2 * margin_px)
 
     merged = Detections.concatenate([whole, joined])
     stays = _greedy(len(merged), _pairs(merged.boxes_px, iou_threshold, first=len(whole)))
@@ -113,7 +118,12 @@ def _pieces_of(pieces, cut, whole, iou_threshold, margin_px):
 
 
 def _join(pieces, cut, iou_threshold, margin_px):
-    """Detections: connected pieces as one box each, with the score and class of the best of them."""
+    """Connected pieces as one box each, with the score and class of the best of them.
+
+    Returns:
+        tuple[Detections, ndarray]: and the least extent of each (px, shape (n,)) from a side that is cut in
+        all its pieces, along that axis; infinite where the pieces make up a whole.
+    """
     boxes = pieces.boxes_px
     found = [np.empty((2, 0), np.int64)]
     for i, j in _touching(boxes, boxes, 2 * margin_px):
@@ -125,14 +135,17 @@ def _join(pieces, cut, iou_threshold, margin_px):
     n, label = connected_components(graph, directed=False)
     best = np.full(n, len(boxes))
     np.minimum.at(best, label, np.arange(len(boxes)))
-    low, high = np.full((n, 2), np.inf), np.full((n, 2), -np.inf)
-    np.minimum.at(low, label, boxes[:, :2])
-    np.maximum.at(high, label, boxes[:, 2:])
+    outer, uncut = np.full((n, 4), -np.inf), np.full((n, 4), -np.inf)  # sides, outwards
+    np.maximum.at(outer, label, boxes * OUTWARDS)
+    np.maximum.at(uncut, label, np.where(cut, -np.inf, boxes * OUTWARDS))
+    is_open = uncut < outer - margin_px
+    extent_px = np.where(is_open, np.tile(outer[:, 2:] + outer[:, :2], 2), np.inf).min(axis=1)
     order = np.argsort(best)
     best = best[order]
-    return Detections(
-        np.hstack([low, high])[order], pieces.scores[best], pieces.classes[best], pieces.class_names
+    joined = Detections(
+        outer[order] * OUTWARDS, pieces.scores[best], pieces.classes[best], pieces.class_names
     )
+    return joined, extent_px[order]
 
 
 def _shared_view_iou(a, cut_a, b, cut_b, margin_px):
@@ -147,9 +160,8 @@ def _shared_view_iou(a, cut_a, b, cut_b, margin_px):
 
 def _view(boxes, cut, margin_px):
     """What a tile could see, as far as its box tells, and the box up to there."""
-    outwards = np.array([-1, -1, 1, 1])
-    boxes = boxes + np.where(cut, outwards * margin_px, 0)
-    return np.where(cut, boxes, outwards * np.inf), boxes
+    boxes = boxes + np.where(cut, OUTWARDS * margin_px, 0)
+    return np.where(cut, boxes, OUTWARDS * np.inf), boxes
 
 
 def _clipped(boxes, views):
@@ -164,9 +176,12 @@ def _touching(boxes, others, margin_px):
     """Yield index arrays (i, j) of boxes within a margin of others, in chunks of boxes."""
     if not len(boxes) or not len(others):
         return
-    tree = shapely.STRtree(shapely.box(*others.T))
+    tree = shapely.STRtree(_diagonals(others))
     for start in range(0, len(boxes), CHUNK):
-        x0, y0, x1, y1 = boxes[start : start + CHUNK].T
-        m = margin_px
-        i, j = tree.query(shapely.box(x0 - m, y0 - m, x1 + m, y1 + m))
+        i, j = tree.query(_diagonals(boxes[start : start + CHUNK] + OUTWARDS * margin_px))
         yield i + start, j
+
+
+def _diagonals(boxes):
+    """They have the same bounds, which is all that the tree looks at, and are made in a tenth of the time."""
+    return shapely.linestrings(boxes.reshape(-1, 2, 2))

@@ -231,7 +231,10 @@ def _merge(slide, grid, records, student, options):
             boxes = (boxes + grid.corners[i] * 2) * scale
             parts.append(Detections(boxes, scores, classes, student.class_names))
     merged = merge_tiles(
-        Detections.concatenate(parts), np.concatenate(cuts), margin_px=CUT_LR_PX * scale.max()
+        Detections.concatenate(parts),
+        np.concatenate(cuts),
+        margin_px=CUT_LR_PX * scale.max(),
+        overlap_px=grid.overlap_px * scale.min(),
     )
     return merged.select(merged.scores >= np.float32(options.score_threshold))
 
