@@ -1,0 +1,15 @@
+import shlex
+import shutil
+import subprocess
+
+import pytest
+from support import REPO
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="no make")
+@pytest.mark.parametrize("target", ["train", "eval"])
+def test_overrides_get_past_the_shell(target):
+    opts = "DATASETS.TRAIN ('mine_train',) SOLVER.STEPS (10,20) MHKD.SCHEDULE none"
+    command = ["make", "-n", target, "PY=python", f"OPTS={opts}"]
+    printed = subprocess.run(command, cwd=REPO, capture_output=True, text=True, check=True).stdout
+    assert shlex.split(printed)[-6:] == opts.split()
