@@ -15,9 +15,11 @@ def markdown(report):
         report (dict): what is written to scores.json.
     """
     scores, classes = report["scores"], list(report["froc"])
+    known = report["unit"] == "patients"
+    of_patients = f" of {_number(report['num_patients'], 'patients')}" if known else ""
     headline = [*HEADLINE, *(f"AP-{c}" for c in classes if c != ANY)]
     lines = [
-        f"# {report['num_slides']} slides of {report['num_patients']} patients",
+        f"# {_number(report['num_slides'], 'slides')}" + of_patients,
         "",
         f"Percent. {_intervals(report)}",
         "",
@@ -77,7 +79,7 @@ def slides_csv(rows):
 
 def _intervals(report):
     if report["num_patients"] < 2:
-        return "Without intervals: they need two patients or more."
+        return f"Without intervals: they need two {report['unit']} or more."
     if not report["bootstrap_samples"]:
         return "Without intervals."
     return (
@@ -99,6 +101,10 @@ def _row(*cells):
 
 def _rule(columns):
     return f"|---|{'---:|' * columns}"
+
+
+def _number(n, what):
+    return f"{n} {what if n != 1 else what[:-1]}"
 
 
 def _line(text):

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 CROP_PX, GAP_PX, COLUMNS = 240, 6, 6
 SURROUNDINGS_UM = 500  # side of a crop: a glomerulus of 200 and what lies around it
 FONT_PX = 17
+SIDES = np.array([0, 0, CROP_PX, CROP_PX])
 
 
 def draw_error_sheet(one, score_threshold=0.5, limit=24):
@@ -68,8 +69,16 @@ def _crop(slide, box, marks):
     corner = (box[:2] + box[2:]) / 2 - side_um / 2 / np.array([x_mpp, y_mpp])
     pixels = slide.read_region(*corner, CROP_PX, CROP_PX, mpp, from_base=False)
     placed = [((b - np.tile(corner, 2)) * scale, color, label) for b, color, label in marks]
-    inside = [m for m in placed if (m[0][2:] > 0).all() and (m[0][:2] < CROP_PX).all()]
+    middle = (box - np.tile(corner, 2)) * scale
+    # Of the others, which have crops of their own, only the colours.
+    inside = [
+        (b, color, label if _overlap(b, middle) else "") for b, color, label in placed if _overlap(b, SIDES)
+    ]
     return draw_panel(pixels, (CROP_PX, CROP_PX), inside, 1.0)
+
+
+def _overlap(box, other):
+    return (box[2:] > other[:2]).all() and (box[:2] < other[2:]).all()
 
 
 def _side_by_side(crops):

@@ -23,6 +23,7 @@ export class SlideView {
       navigatorSizeRatio: 0.16,
       navigatorBackground: "#fff",
       navigatorOpacity: 1,
+      navigatorAutoFade: false,
       minZoomImageRatio: 0.6,
       maxZoomPixelRatio: 4,
       visibilityRatio: 0.4,
