@@ -194,9 +194,9 @@ def _order(content: dict) -> list[str]:
     reversed_ = [p for p in known if p["verdict"] not in ("undecided", p["paper"])]
     undecided = sum(p["verdict"] == "undecided" for p in known)
     lines = [
-        f"Of {len(known)} pairs of rows that the paper ranks, {len(known) - undecided - len(reversed_)} have "
-        f"the same order here, {undecided} are undecided, {len(reversed_)} are reversed"
-        + (":" if reversed_ else ".")
+        f"Pairs of rows that the paper ranks: {len(known)}. In the same order here: "
+        f"{len(known) - undecided - len(reversed_)}; undecided: {undecided}; in the other order: "
+        f"{len(reversed_) or 'none'}" + (":" if reversed_ else ".")
     ]
     for p in reversed_:
         first, second = (titles[k] for k in (p["rows"] if p["verdict"] == "higher" else p["rows"][::-1]))

@@ -252,7 +252,7 @@ def _projections(shapes: dict[str, ShapeSpec], hidden_dim: int) -> nn.ModuleList
     convs = [nn.Conv2d(c, hidden_dim, 1) for c in channels]
     for k in range(NUM_LEVELS - len(channels)):
         convs.append(nn.Conv2d(hidden_dim if k else channels[-1], hidden_dim, 3, stride=2, padding=1))
-    return nn.ModuleList(nn.Sequential(c, nn.GroupNorm(min(32, hidden_dim), hidden_dim)) for c in convs)
+    return nn.ModuleList(nn.Sequential(c, nn.GroupNorm(min(32, hidden_dim // 4), hidden_dim)) for c in convs)
 
 
 def _mlp(inputs: int, hidden: int, outputs: int, layers: int) -> nn.Sequential:

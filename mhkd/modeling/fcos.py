@@ -93,5 +93,8 @@ class FCOSDetector(FCOS):
 
 
 def _group_norm(channels: int) -> nn.GroupNorm:
-    """Detectron2 also builds one of a single channel, to see what kind it is."""
-    return nn.GroupNorm(min(32, channels), channels)
+    """Groups of at least four channels: p7 of a small image is one cell, and one number has no variance.
+
+    Detectron2 also builds one of a single channel, to see what kind it is.
+    """
+    return nn.GroupNorm(min(32, max(1, channels // 4)), channels)
