@@ -23,7 +23,7 @@ MHKD = $(PY) -m mhkd
 quoted = $(foreach word,$(1),'$(subst ','\'',$(word))')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train eval overlay curves table detect test soak lint benchmark clean
+.PHONY: help setup demo train eval overlay curves table detect view test soak lint benchmark clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ table: $(READY) ## the paper's TABLE (I to VI, all) on DATASET: SIZE=cpu|full SE
 # --student-mpp and --slide-mpp, where student or slides do not record them, go into ARGS.
 detect: $(READY) ## find glomeruli on SLIDE=<files, folders> with the student in OUTPUT_DIR; results in OUT
 	$(MHKD) detect $(SLIDE) --student $(OUTPUT_DIR)/student --out $(OUT) $(ARGS)
+
+view: $(READY) ## look at the results in OUT in a browser
+	$(MHKD) view $(OUT) $(ARGS)
 
 test: $(READY) ## run the tests
 	$(PY) -m pytest -q $(ARGS)
