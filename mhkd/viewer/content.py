@@ -73,9 +73,8 @@ class ShownSlide:
         """dict: for the list of slides."""
         return {"name": self.finished.name, "glomeruli": self.finished.summary.get("glomeruli")}
 
-    @cached_property
     def content(self):
-        """dict: all about the slide but its pixels."""
+        """dict: all about the slide but its pixels; read anew, as annotations change while one looks."""
         found = self.finished.detections()
         slide = self._opened[0]
         outlines, remark = self._outlines() if slide else ([], None)
@@ -107,12 +106,14 @@ class ShownSlide:
             path = annotation_file(slide.path, self.annotations)
         except InputError as e:
             return [], str(e) if self.annotations else None
+        own = slide_name(path) in (slide_name(slide.path), os.path.basename(slide.path))
         try:
             read = read_annotations(path, slide)
-            own = slide_name(path) in (slide_name(slide.path), os.path.basename(slide.path))
             if not (own or self.annotations == path or read.format in OF_MANY_SLIDES):
                 raise InputError(f"{path}: is named like another slide than {self.finished.name}")
         except InputError as e:
+            if not (own or self.annotations):
+                return [], None  # some other file that lies beside the slide
             logger.warning("%s", e)
             return [], str(e)
         return [(a.name, _rings(a.geometry)) for a in read if not a.iscrowd], None

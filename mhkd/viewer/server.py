@@ -93,7 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
             slides = [s.heading() for s in self._slides]
             self._send_json({"title": self._title, "slides": slides})
         elif found := _SLIDE.fullmatch(path):
-            self._send_json(self._slides[int(found[1])].content)
+            self._send_json(self._slides[int(found[1])].content())
         elif found := _DZI.fullmatch(path):
             self._send(self._deep_zoom(found).dzi.encode(), "application/xml", "no-cache")
         elif found := _TILE.fullmatch(path):

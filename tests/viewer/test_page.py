@@ -144,7 +144,7 @@ def test_it_loads_with_tissue_boxes_and_numbers(page):
     assert page.text("shown") == "3"  # 0.5 or more
     assert page.text("density") == "1.50" and page.text("sclerotic") == "33 %"
     assert page.text("outline-count") == "3"
-    assert page.text("agreement").startswith("2 found, 1 missed, 1 boxes not annotated")
+    assert page.text("agreement").startswith("2 found, 1 missed; boxes not annotated: 1")
     assert [b.text.split() for b in page.items] == [
         ["1", "normal", "120", "µm", "0.95"],
         ["2", "normal", "160", "µm", "0.80"],

@@ -134,6 +134,7 @@ def test_another_slide_in_its_place_is_not_shown(out, serve, tmp_path):
 
 def test_annotations_that_are_asked_for_and_missing_are_a_remark(out, serve, tmp_path):
     (tmp_path / "slides" / "a.geojson").unlink()
+    (tmp_path / "slides" / "notes.json").write_text("{}")  # nobody said that these are annotations
     assert content(serve(out))["remark"] is None
     (tmp_path / "none").mkdir()
     assert "has no annotations of a.tiff" in content(serve(out, annotations=str(tmp_path / "none")))["remark"]

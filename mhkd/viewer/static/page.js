@@ -148,7 +148,7 @@ function showNumbers(above, truth) {
   at("outline-count").textContent = truth.length;
   const hits = truth.length - state.missed.size;
   at("agreement").textContent =
-    `${hits} found, ${state.missed.size} missed, ${state.extra.size} boxes not annotated (IoU 0.5, any class)`;
+    `${hits} found, ${state.missed.size} missed; boxes not annotated: ${state.extra.size} (IoU 0.5, any class)`;
 }
 
 /** How many boxes have which score; those below the threshold pale. */
