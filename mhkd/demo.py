@@ -19,10 +19,10 @@ from .files import write_json, write_text
 from .visualization import plot_stage_ap
 
 CONFIG = Path(__file__).parents[1] / "projects/MHKD/configs/Demo/mhkd_R18_FPN_cpu.yaml"
-SLIDES = {"train": 6, "val": 3}
-SLIDE_SIZE_PX, NUM_GLOMERULI = 3456, (70, 82)
+SLIDES = {"train": 8, "val": 3}
+SLIDE_SIZE_PX, NUM_GLOMERULI = 3072, (55, 65)
 CLASSES = ["normal", "sclerotic"]
-HR_MPP, LR_FACTOR, TILE_SIZE_PX = 3.0, 8, 384
+HR_MPP, LR_FACTOR, TILE_SIZE_PX = 4.0, 6, 384
 
 
 def run_demo(out: Path, seed: int = 0, options: tuple = ()) -> dict:

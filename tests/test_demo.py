@@ -15,10 +15,11 @@ def test_demo_end_to_end_small_and_again(tmp_path, monkeypatch):
     monkeypatch.setattr(mhkd.demo, "SLIDE_SIZE_PX", 1024)
     monkeypatch.setattr(mhkd.demo, "NUM_GLOMERULI", (4, 4))
     monkeypatch.setattr(mhkd.demo, "HR_MPP", 2.0)
+    monkeypatch.setattr(mhkd.demo, "LR_FACTOR", 4)
     monkeypatch.setattr(mhkd.demo, "TILE_SIZE_PX", 256)
     options = [
         *(x for pair in zip(TINY[::2], TINY[1::2]) if not pair[0].startswith("DATASETS") for x in pair),
-        "MODEL.FPN.NORM", "", "INPUT.CROP.ENABLED", True, "INPUT.CROP.SIZE", [128, 128],
+        "INPUT.LR_FACTOR", 4, "MODEL.FPN.NORM", "", "INPUT.CROP.ENABLED", True, "INPUT.CROP.SIZE", [128, 128],
         "MHKD.TEACHER_ITERS", 2, "MHKD.STUDENT_ITERS", 4,
     ]  # fmt: skip
     results = run_demo(tmp_path, options=tuple(options))

@@ -129,7 +129,7 @@ def _sclerotic(p: Patch):
     slit = p.line(p.depth_um - 7 - 1.5 * p.texture("mid"), 2.5) * (p.texture("mid") > 0.6)
     counter *= 1 - 0.8 * slit
     nuclei = p.nuclei(8.0, inside * p.rng.uniform(0.10, 0.26), 6.5, 4.0)
-    haem = inside * p.rng.uniform(0.12, 0.25) * (1 + 0.35 * fibres) + 1.15 * nuclei
+    haem = inside * p.rng.uniform(0.09, 0.22) * (1 + 0.35 * fibres) + 1.15 * nuclei
     return haem, counter, np.zeros(p.shape, np.float32)
 
 

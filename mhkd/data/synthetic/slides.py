@@ -19,7 +19,7 @@ from shapely.geometry import Polygon
 from tqdm import tqdm
 
 GENERATOR = "mhkd.data.synthetic"
-VERSION = 3  # raise it when the drawings change, so that old slides are drawn anew
+VERSION = 4  # raise it when the drawings change, so that old slides are drawn anew
 CLASS_COLORS = {"normal": (0, 170, 90), "sclerotic": (230, 110, 20)}
 
 
