@@ -43,7 +43,8 @@ def merge_tiles(detections, cut, iou_threshold=0.5, margin_px=1.0, overlap_px=0.
         margin_px (float): how far, in base pixels, a cut side may be from the tile's side.
         overlap_px (float): the least overlap of neighbouring tiles, in base pixels, where every tile with
             tissue was looked at; 0: not known. A piece narrower than that was seen better from the
-            neighbouring tile; if nothing there fits it, it is left out.
+            neighbouring tile; if nothing there fits it, it is left out. And pieces from tiles that overlap
+            less, which are not next to each other, are not joined for having sides that meet.
 
     Returns:
         Detections: one for each object, by descending score; the same for every order of the rows.
@@ -66,11 +67,12 @@ def merge_tiles(detections, cut, iou_threshold=0.5, margin_px=1.0, overlap_px=0.
     seen_whole = np.zeros(len(pieces), bool)
     seen_whole[_pieces_of(pieces.boxes_px, cut, whole.boxes_px, iou_threshold, margin_px)] = True
     pieces, cut = pieces.select(~seen_whole), cut[~seen_whole]
-    joined, extent_px = _join(pieces, cut, iou_threshold, margin_px)
-    joined = joined.select(extent_px >= overlap_px - 2 * margin_px)
+    overlap_px = overlap_px - 2 * margin_px
+    joined, extent_px = _join(pieces, cut, iou_threshold, margin_px, overlap_px)
+    joined = joined.select(extent_px >= overlap_px)
 
     merged = Detections.concatenate([whole, joined])
-    stays = _greedy(len(merged), _pairs(merged.boxes_px, iou_threshold, first=len(whole)))
+    stays = _greedy(len(merged), _leftovers(merged.boxes_px, len(whole), iou_threshold))
     merged = merged.select(stays)
     return merged.select(_rank(merged, np.zeros((len(merged), 4), bool)))
 
@@ -93,16 +95,25 @@ def _greedy(n, pairs):
     return np.frombuffer(stays, bool)
 
 
-def _pairs(boxes, iou_threshold, first=None):
-    """Pairs i < j of the same object; j from ``first`` on may also lie mostly within i."""
+def _pairs(boxes, iou_threshold):
+    """Pairs i < j of the same object."""
     found = [np.empty((2, 0), np.int64)]
     for i, j in _touching(boxes, boxes, 0):
         i, j = (v[i < j] for v in (i, j))
-        shared = _area(np.maximum(boxes[i, :2], boxes[j, :2]), np.minimum(boxes[i, 2:], boxes[j, 2:]))
-        area_i, area_j = (_area(boxes[k, :2], boxes[k, 2:]) for k in (i, j))
+        shared, area_i, area_j = _areas(boxes[i], boxes[j])
         same = shared >= iou_threshold * (area_i + area_j - shared)
-        if first is not None:
-            same = (j >= first) & (same | (shared >= COVERED * area_j))
+        found.append(np.stack([i[same], j[same]]))
+    return np.concatenate(found, axis=1)
+
+
+def _leftovers(boxes, first, iou_threshold):
+    """Pairs i < j, j from ``first`` on, of the same object or with most of j within i."""
+    found = [np.empty((2, 0), np.int64)]
+    for j, i in _touching(boxes[first:], boxes, 0):
+        j = j + first
+        i, j = (v[i < j] for v in (i, j))
+        shared, area_i, area_j = _areas(boxes[i], boxes[j])
+        same = (shared >= iou_threshold * (area_i + area_j - shared)) | (shared >= COVERED * area_j)
         found.append(np.stack([i[same], j[same]]))
     return np.concatenate(found, axis=1)
 
@@ -117,7 +128,7 @@ def _pieces_of(pieces, cut, whole, iou_threshold, margin_px):
     return np.concatenate(found)
 
 
-def _join(pieces, cut, iou_threshold, margin_px):
+def _join(pieces, cut, iou_threshold, margin_px, overlap_px):
     """Connected pieces as one box each, with the score and class of the best of them.
 
     Returns:
@@ -129,6 +140,7 @@ def _join(pieces, cut, iou_threshold, margin_px):
     for i, j in _touching(boxes, boxes, 2 * margin_px):
         i, j = (v[i < j] for v in (i, j))
         same = _shared_view_iou(boxes[i], cut[i], boxes[j], cut[j], margin_px) >= iou_threshold
+        same &= _tile_overlap(boxes[i], cut[i], boxes[j], cut[j]) >= overlap_px
         found.append(np.stack([i[same], j[same]]))
     i, j = np.concatenate(found, axis=1)
     graph = coo_array((np.ones(len(i), bool), (i, j)), shape=(len(boxes),) * 2)
@@ -153,9 +165,18 @@ def _shared_view_iou(a, cut_a, b, cut_b, margin_px):
     view_a, a = _view(a, cut_a, margin_px)
     view_b, b = _view(b, cut_b, margin_px)
     a, b = _clipped(a, view_b), _clipped(b, view_a)
-    shared = _area(np.maximum(a[:, :2], b[:, :2]), np.minimum(a[:, 2:], b[:, 2:]))
-    union = _area(a[:, :2], a[:, 2:]) + _area(b[:, :2], b[:, 2:]) - shared
+    shared, area_a, area_b = _areas(a, b)
+    union = area_a + area_b - shared
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+
+
+def _tile_overlap(a, cut_a, b, cut_b):
+    """How far the tiles of pairs of boxes overlap, as their opposite cut sides tell; else infinite; (n,)."""
+    opposite = [
+        np.where(cut_p[:, 2:] & cut_q[:, :2], p[:, 2:] - q[:, :2], np.inf)
+        for p, cut_p, q, cut_q in ((a, cut_a, b, cut_b), (b, cut_b, a, cut_a))
+    ]
+    return np.hstack(opposite).min(axis=1, initial=np.inf)
 
 
 def _view(boxes, cut, margin_px):
@@ -168,20 +189,24 @@ def _clipped(boxes, views):
     return np.hstack([np.maximum(boxes[:, :2], views[:, :2]), np.minimum(boxes[:, 2:], views[:, 2:])])
 
 
-def _area(low, high):
-    return np.prod(np.maximum(high - low, 0), axis=1)
+def _areas(a, b):
+    """Of what pairs of boxes share, and of either; each (n,)."""
+    common = np.maximum(a[:, :2], b[:, :2]), np.minimum(a[:, 2:], b[:, 2:])
+    pairs = (common, (a[:, :2], a[:, 2:]), (b[:, :2], b[:, 2:]))
+    return [np.prod(np.maximum(high - low, 0), axis=1) for low, high in pairs]
 
 
 def _touching(boxes, others, margin_px):
     """Yield index arrays (i, j) of boxes within a margin of others, in chunks of boxes."""
     if not len(boxes) or not len(others):
         return
-    tree = shapely.STRtree(_diagonals(others))
+    grown = _diagonals(boxes, margin_px / 2)
+    tree = shapely.STRtree(grown if boxes is others else _diagonals(others, margin_px / 2))
     for start in range(0, len(boxes), CHUNK):
-        i, j = tree.query(_diagonals(boxes[start : start + CHUNK] + OUTWARDS * margin_px))
+        i, j = tree.query(grown[start : start + CHUNK])
         yield i + start, j
 
 
-def _diagonals(boxes):
-    """They have the same bounds, which is all that the tree looks at, and are made in a tenth of the time."""
-    return shapely.linestrings(boxes.reshape(-1, 2, 2))
+def _diagonals(boxes, margin_px):
+    """They have the bounds of the boxes, which is all that the tree looks at, and are quicker to make."""
+    return shapely.linestrings((boxes + OUTWARDS * margin_px).reshape(-1, 2, 2))
