@@ -70,6 +70,7 @@ def collect(table: Table, results: dict, facts: dict) -> dict:
         "paper_dataset": table.paper_dataset,
         "reference": reference,
         **facts,
+        "training_images": results["training_images"],
         "test_images": results["images"],
         "interval_percent": LEVEL,
         "date": time.strftime("%Y-%m-%d %H:%M"),
@@ -206,7 +207,13 @@ def _order(content: dict) -> list[str]:
 
 
 def _how(content: dict) -> list[str]:
+    transformers = [r["title"] for r in content["rows"] if r["key"] in ("dab_detr", "dino")]
+    note = (
+        f"{' and '.join(transformers)}: from scratch, on {content['training_images']} training images. A "
+        "detection transformer needs many more to be at its best, so a low score says little about it."
+    )
     return [
+        *([note, ""] if transformers else []),
         f"`{content['command']}`; commit {content['commit']}, {content['hardware']}, torch "
         f"{content['torch']}, {content['date']}, {content['samples']} bootstrap samples."
     ]

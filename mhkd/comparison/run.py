@@ -152,7 +152,7 @@ def compare(trainings: list[Training], samples: int, echo: Callable[[str], None]
     Returns:
         "trainings": key -> list of Training; "scores": key -> list (a seed each) of view -> scores;
         "samples": key -> bootstrapped AP; "costs": key -> parameters, flops, seconds of the images;
-        "images": number of test images.
+        "images", "training_images": how many there are.
     """
     results = {"trainings": {}, "scores": {}, "costs": {}}
     matches = {}
@@ -165,6 +165,7 @@ def compare(trainings: list[Training], samples: int, echo: Callable[[str], None]
         results["scores"].setdefault(key, []).append(score(training))
         matches.setdefault(key, []).append(match(truth, lr_detections(training)))
     results["images"] = len(truth["images"])
+    results["training_images"] = sum(len(DatasetCatalog.get(n)) for n in trainings[0].cfg.DATASETS.TRAIN)
     results["samples"] = bootstrap(matches, results["images"], samples)
     echo("Timing")
     results["costs"] = measure_costs([found[0] for found in results["trainings"].values()])
