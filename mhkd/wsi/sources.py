@@ -16,6 +16,7 @@ from mhkd.wsi.vips_pixels import VipsPixels
 import large_image
 import numpy as np
 import openslide
+import pyvips
 from large_image.exceptions import TileSourceError
 from large_image_source_openslide import OpenslideFileTileSource
 from large_image_source_vips import VipsFileTileSource
@@ -62,7 +63,7 @@ def open_pixels(path):
             return VipsPixels(path, VipsFileTileSource(path, noCache=True))
         except InputError:  # which is a ValueError
             raise
-        except (TileSourceError, ValueError, OSError) as e:
+        except (TileSourceError, pyvips.Error, ValueError, OSError) as e:
             raise InputError(
                 f"{path}: neither OpenSlide nor libvips can open this TIFF: it is damaged or cut "
                 "short "

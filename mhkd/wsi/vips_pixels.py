@@ -1,10 +1,13 @@
-"""TIFFs that OpenSlide does not take, through large-image's libvips source."""
+"""TIFFs that OpenSlide does not take, opened through large-image's libvips source."""
 
 from mhkd.errors import InputError
 from mhkd.wsi.ome import read_ome
-from mhkd.wsi.windows import on_white, plausible_mpp, read_window, tile_cache, tile_cache_lock
+from mhkd.wsi.windows import on_white, plausible_mpp, read_window
 
-from large_image.exceptions import TileSourceError
+import numpy as np
+import pyvips
+
+_BLOCK_PX = 1024
 
 
 class VipsPixels:
@@ -19,8 +22,6 @@ class VipsPixels:
         """
         self.path = path
         self.size_px = (source.sizeX, source.sizeY)
-        self._source = source
-        source.cache, source.cache_lock = tile_cache, tile_cache_lock
         image = source._image
         known = image.get_typeof("image-description") != 0
         mpp, channels = read_ome(image.get("image-description") if known else None)
@@ -28,7 +29,6 @@ class VipsPixels:
             recorded = source.getNativeMagnification()
             mpp = tuple((recorded[k] or 0) * 1000 for k in ("mm_x", "mm_y"))
         self.mpp = plausible_mpp(mpp)
-        self._channels = image.bands
         if image.format != "uchar" or image.bands > 4 or image.interpretation in ("cmyk", "lab"):
             raise InputError(
                 f"{path}: has {image.bands} channels of {image.format} ({image.interpretation}), not "
@@ -40,24 +40,19 @@ class VipsPixels:
                 "(datasets/prepare_hubmap.py does so for those of HuBMAP)"
             )
 
+        # large-image opens files in libvips' default way, which makes up pixels for damaged ones.
+        self._image = pyvips.Image.tiffload(path, fail_on="warning", revalidate=True)
+
     def read(self, downsample, x, y, width, height):
         """As :meth:`mhkd.wsi.openslide_pixels.OpenSlidePixels.read`."""
-        tile_px = (self._source.tileWidth, self._source.tileHeight)
-        return read_window(x, y, width, height, self.size_px, tile_px, self._part)
+        return read_window(x, y, width, height, self.size_px, (_BLOCK_PX, _BLOCK_PX), self._part)
 
-    def _part(self, column, row, left, top, right, bottom):
-        x, y = column * self._source.tileWidth, row * self._source.tileHeight
+    def _part(self, _column, _row, left, top, right, bottom):
+        width, height = right - left, bottom - top
         try:
-            # applyStyle: no colour management, so that every reader of a slide sees the same pixels.
-            tile = self._source.getTile(
-                column, row, self._source.levels - 1, numpyAllowed="always", applyStyle=False
-            )
-            cause = None
-        except TileSourceError as e:
-            tile, cause = None, e
-        # What libvips cannot decode large-image turns into one channel of zeros.
-        if tile is None or tile.shape[2] != self._channels:
+            data = pyvips.Region.new(self._image).fetch(left, top, width, height)
+        except pyvips.Error as e:
             raise InputError(
-                f"{self.path}: its tile at base pixel ({x}, {y}) is damaged: copy the slide again"
-            ) from cause
-        return on_white(tile[top - y : bottom - y, left - x : right - x])
+                f"{self.path}: its pixels at base pixel ({left}, {top}) are damaged: copy the slide again"
+            ) from e
+        return on_white(np.frombuffer(data, np.uint8).reshape(height, width, self._image.bands))

@@ -274,6 +274,20 @@ def test_a_damaged_tile_is_an_error_and_others_are_still_read(tmp_path, noise, c
     np.testing.assert_array_equal(slide.read_region(0, 0, 128, 128, 0.5), want)
 
 
+@pytest.mark.parametrize("compression", ["lzw", "deflate"])
+def test_a_damaged_strip_is_an_error(tmp_path, noise, compression):
+    """Such TIFFs are not OpenSlide's: libvips reads them."""
+    path = write_tiff(tmp_path / "d.tiff", noise, compression=compression, tile=False, pyramid=False)
+    np.testing.assert_array_equal(Slide(path).read_region(5, 5, 800, 600, 0.5), noise[5:605, 5:805])
+    tags = tifftools.read_tiff(path)["ifds"][0]["tags"]
+    offset, size = (tags[t]["data"][2] for t in (273, 279))  # StripOffsets, StripByteCounts
+    with open(path, "r+b") as f:
+        f.seek(offset + size // 2)
+        f.write(bytes(size // 2))
+    with pytest.raises(InputError, match=r"d\.tiff.*damaged"):
+        Slide(path).read_region(0, 0, 900, 700, 0.5)
+
+
 @pytest.mark.parametrize("kind", ["missing", "empty", "text", "cut", "cut_jpg", "deep"])
 def test_what_is_no_slide_is_one_clear_error(tmp_path, noise, kind):
     path = tmp_path / {"cut": "bad.tiff", "cut_jpg": "bad.jpg", "deep": "bad.tiff"}.get(
