@@ -50,12 +50,12 @@ def blob_student(**changes):
     return dataclasses.replace(student, **changes)
 
 
-def write_slide(path, image, mpp=(2.0, 2.0)):
-    """A pyramidal TIFF of a uint8 RGB array."""
+def write_slide(path, image, mpp=(2.0, 2.0), pyramid=True):
+    """A tiled TIFF of a uint8 RGB array."""
     vips = pyvips.Image.new_from_array(image).copy(interpretation="srgb")
     if mpp:
         vips = vips.copy(xres=1000 / mpp[0], yres=1000 / mpp[1])
-    vips.tiffsave(str(path), tile=True, pyramid=True, compression="deflate", resunit="cm")
+    vips.tiffsave(str(path), tile=True, pyramid=pyramid, compression="deflate", resunit="cm")
     return str(path)
 
 

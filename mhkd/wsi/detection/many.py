@@ -9,7 +9,8 @@ from pathlib import Path
 
 from mhkd.data.tile import find_slides
 from mhkd.errors import InputError
-from mhkd.wsi.detection.run import RUN, SUMMARY, detect_slide
+from mhkd.wsi.detection.run import detect_slide
+from mhkd.wsi.detection.slide_folder import RUN, SUMMARY
 from mhkd.wsi.detection.student import load_student
 from mhkd.wsi.exports import write_summary_csv
 

@@ -2,9 +2,7 @@
 
 import collections
 import contextlib
-import hashlib
 import importlib.metadata
-import json
 import logging
 import os
 import platform
@@ -21,6 +19,17 @@ from mhkd.wsi.detection.detections import Detections, SlideInfo
 from mhkd.wsi.detection.grid import lay_grid
 from mhkd.wsi.detection.journal import Journal
 from mhkd.wsi.detection.merge import merge_tiles
+from mhkd.wsi.detection.slide_folder import (
+    JOURNAL,
+    RUN,
+    WORK,
+    file_state,
+    finished_summary,
+    reading,
+    remove_work,
+    result_key,
+    writing,
+)
 from mhkd.wsi.detection.student import SAME_MPP
 from mhkd.wsi.exports import write_outputs
 from mhkd.wsi.slide import Slide
@@ -30,7 +39,6 @@ import numpy as np
 from tqdm import tqdm
 
 logger = logging.getLogger(__name__)
-RUN, SUMMARY, WORK = "run.json", "summary.json", ".work"
 IMAGE_ID = 1  # of the slide in its COCO results
 MASK_PX_PER_TILE = 64  # resolution of the tissue mask
 MIN_TISSUE_UM2 = 10_000.0  # smaller pieces are dust; a glomerulus has 30 000
@@ -89,17 +97,18 @@ def detect_slide(path, out, student, options, *, readers=2, progress=True):
     folder = Path(out) / os.path.basename(path)
     slide = Slide(path, options.slide_mpp)
     warnings = _check_resolution(slide, student)
-    state = _state(path)
-    key = _key(path, state, student, options)
-    done = _finished(folder, key)
+    state = file_state(path)
+    key = result_key(path, state, student, options)
+    done = finished_summary(folder, key)
     if done is not None:
+        remove_work(folder)  # of a run that was killed right at the end
         return done
-    with _writing(folder):
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / RUN).unlink(missing_ok=True)  # of other options: no longer what the other files say
-        journal = Journal(folder / WORK / "tiles.jsonl", key)
+        journal = Journal(folder / WORK / JOURNAL, key)
     with journal:
-        with clock("tissue"), _reading(path, state):
+        with clock("tissue"), reading(path, state):
             mask, mpp = _tissue(slide, student, options)
         if not mask.any():
             raise InputError(
@@ -108,16 +117,16 @@ def detect_slide(path, out, student, options, *, readers=2, progress=True):
             )
         grid = _grid(slide, mask, mpp, student, options)
         before = len(journal.records)
-        with _reading(path, state):
+        with reading(path, state):
             _run_batches(slide, grid, student, options, journal, clock, readers, progress)
         with clock("merge"):
             detections = _merge(slide, grid, journal.records, student, options)
         info = SlideInfo(os.path.abspath(path), slide.size_px, slide.mpp_xy, float(mask.sum() * mpp**2))
-        with clock("write"), _reading(path, state), _writing(folder):
+        with clock("write"), reading(path, state), writing(folder):
             summary = write_outputs(folder, detections, info, IMAGE_ID, slide)
         timings = {**clock.seconds(), "batches": len(journal.records), "batches_of_earlier_runs": before}
         write_json(_run(key, info, student, options, grid, warnings, timings), folder / RUN)
-    _remove_work(folder)
+    remove_work(folder)
     return summary
 
 
@@ -212,7 +221,7 @@ def _run_batches(slide, grid, student, options, journal, clock, readers, progres
                     inputs = [f.result() for f in futures]
                 with clock("forward"):
                     found = student.detect(inputs)
-                with clock("journal"), _writing(journal.path.parent):
+                with clock("journal"), writing(journal.path.parent):
                     journal.append(k, [[column.tolist() for column in tile] for tile in found])
                 bar.update(len(futures))
         finally:
@@ -237,73 +246,6 @@ def _merge(slide, grid, records, student, options):
         overlap_px=grid.overlap_px * scale.min(),
     )
     return merged.select(merged.scores >= np.float32(options.score_threshold))
-
-
-def _state(path):
-    """Size and time of change of a file, which tell whether it is still the same; None if it is gone."""
-    try:
-        stat = os.stat(path)
-    except OSError:
-        return None
-    return stat.st_size, stat.st_mtime_ns
-
-
-def _key(path, state, student, options):
-    """Stands for all that the detections depend on."""
-    content = {
-        "mhkd": mhkd.__version__,
-        "torch": importlib.metadata.version("torch"),
-        "slide": [os.path.abspath(path), *state],
-        "student": [student.checksum, student.lr_mpp, student.tile_px, student.device],
-        "options": asdict(options),
-    }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _finished(folder, key):
-    """The summary, if the folder has the results that belong to the key."""
-    try:
-        if json.loads((folder / RUN).read_text())["key"] != key:
-            return None
-        summary = json.loads((folder / SUMMARY).read_text())
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    _remove_work(folder)  # of a run that was killed right at the end
-    return summary
-
-
-def _remove_work(folder):
-    with contextlib.suppress(OSError):
-        (folder / WORK / "tiles.jsonl").unlink()
-        (folder / WORK).rmdir()
-
-
-@contextlib.contextmanager
-def _writing(folder):
-    """What the system says of a disk, in words that help."""
-    try:
-        yield
-    except OSError as e:
-        raise InputError(
-            f"{folder}: cannot be written ({e.strerror or e}): make space or choose another --out; finished "
-            "tiles are kept, and the same command goes on from them"
-        ) from e
-
-
-@contextlib.contextmanager
-def _reading(path, state):
-    """A slide that is taken away or replaced while it is read is told from one that is damaged."""
-    gone = InputError(
-        f"{path}: was taken away or changed while it was read: restore it and give the same command again"
-    )
-    try:
-        yield
-    except Exception as e:
-        if _state(path) != state:
-            raise gone from e
-        raise
-    if _state(path) != state:
-        raise gone
 
 
 def _run(key, info, student, options, grid, warnings, timings):

@@ -42,6 +42,13 @@ def slides(tmp_path_factory):
     (folder / "text.svs").write_text("not a slide")
     write_disks(folder / "no_mpp.tiff", record_mpp=False, extent_um=(1000, 1000))
     write_slide(folder / "glass.tiff", np.full((300, 300, 3), 245, np.uint8))
+    noise = np.random.default_rng(0).integers(0, 255, (700, 700, 3), np.uint8)
+    path = folder / "damaged.tiff"
+    write_slide(path, noise, pyramid=False)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 20000] = bytes(20000)
+    path.write_bytes(content)
     return folder
 
 
@@ -66,13 +73,14 @@ def test_one_bad_slide_does_not_stop_the_others(slides, student, tmp_path):
         ("text.svs", "no slide"),
         ("no_mpp.tiff", "--slide-mpp"),
         ("glass.tiff", "no tissue"),
+        ("damaged.tiff", "copy the slide again"),
         ("missing.svs", "there is no such slide"),
     ):
         lines = [line for line in result.stderr.splitlines() if name in line]
         assert len(lines) == 1 and what in lines[0], (name, lines)
     with open(tmp_path / "summary.csv") as f:
         rows = {row["slide"]: row for row in csv.DictReader(f)}
-    assert len(rows) == 8
+    assert len(rows) == 9
     for k in range(3):
         row = rows[f"good_{k}.tiff"]
         assert int(row["glomeruli"]) > 0 and not row["error"]
