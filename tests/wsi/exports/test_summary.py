@@ -1,7 +1,8 @@
+import csv
 from dataclasses import replace
 
 from mhkd.wsi.detection import Detections
-from mhkd.wsi.exports import summarize
+from mhkd.wsi.exports import summarize, write_summary_csv
 
 
 def test_counts_density_and_share(found, info):
@@ -23,3 +24,17 @@ def test_no_share_without_a_class_or_glomeruli(found, info):
 
 def test_no_density_without_tissue(found, info):
     assert summarize(found, replace(info, tissue_area_um2=0.0))["density_per_mm2"] is None
+
+
+def test_table_of_slides_has_failed_ones_and_all_classes(found, info, tmp_path):
+    other = Detections(found.boxes_px, found.scores, [0, 0, 0], ("fibrosis", "b", "c"))
+    slides = [("a.svs", summarize(found, info), ""), ("b.svs", None, "b.svs: is damaged,\ncopy it again")]
+    slides.append(("c.svs", summarize(other, info), ""))
+    write_summary_csv(tmp_path / "summary.csv", slides)
+    with open(tmp_path / "summary.csv", newline="") as f:
+        a, b, c = csv.DictReader(f)
+    counts = [a[k] for k in ("slide", "glomeruli", "normal", "sclerotic", "fibrosis")]
+    assert counts == ["a.svs", "3", "2", "1", ""]
+    assert (a["sclerotic_share"], a["density_per_mm2"], a["error"]) == ("0.3333", "6.0", "")
+    assert b["glomeruli"] == "" and b["error"] == "b.svs: is damaged, copy it again"
+    assert (c["fibrosis"], c["normal"], c["sclerotic_share"]) == ("3", "", "")
