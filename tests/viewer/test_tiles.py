@@ -80,3 +80,18 @@ def test_coarse_levels_come_from_one_picture_and_not_from_the_file_again(slide_f
     assert len(read) == 1
     deep_zoom.tile(12, 0, 0)
     assert len(read) == 2
+
+
+@pytest.mark.parametrize("name", ["cmu-1-small-region.svs", "tcga-cr-7395-01a-01-ts1.svs"])
+def test_real_slides_of_one_level_and_without_a_resolution(shared_data, name):
+    slide = Slide(shared_data / "slides" / name, slide_mpp=1.0)
+    deep_zoom = DeepZoom(Slide(slide.path))
+    base = decoded(deep_zoom.tile(deep_zoom.max_level, 1, 1))
+    there = slide.read_region(TILE_PX - 1, TILE_PX - 1, TILE_PX + 2, TILE_PX + 2, 1.0)
+    assert np.abs(base - there).mean() < 6  # JPEG
+    for level, column in ((deep_zoom.max_level - 1, 0), (deep_zoom.max_level - 3, 0)):
+        downsample = 2.0 ** (deep_zoom.max_level - level)
+        tile = decoded(deep_zoom.tile(level, column, 0))
+        there = slide.read_region(0, 0, tile.shape[1], tile.shape[0], downsample)
+        assert np.abs(tile.mean(axis=(0, 1)) - there.mean(axis=(0, 1))).max() < 3
+        assert np.abs(tile - there)[8:-8, 8:-8].mean() < 10
