@@ -30,7 +30,7 @@ SMALL = {
     "dab_detr_R18_cpu": SMALL_DETR,
     "dino_R18_cpu": SMALL_DETR,
 }
-ITERATIONS = 60
+ITERATIONS = dict.fromkeys(SMALL, 60) | {"dab_detr_R18_cpu": 120}
 
 
 def detector_config(name, output_dir, options=()):
@@ -65,7 +65,7 @@ def overfitted(request, one_image, tmp_path, monkeypatch):
     options = [
         "DATASETS.TRAIN", ("one_train",), "DATASETS.TEST", ("one_val",), "INPUT.CROP.ENABLED", False,
         "INPUT.FLIP_PROB", 0.0, "SOLVER.OPTIMIZER", "AdamW", "SOLVER.WARMUP_ITERS", 10,
-        "MHKD.TEACHER_ITERS", ITERATIONS, "SOLVER.CHECKPOINT_PERIOD", 0,
+        "MHKD.TEACHER_ITERS", ITERATIONS[request.param], "SOLVER.CHECKPOINT_PERIOD", 0,
     ]  # fmt: skip
     cfg = detector_config(request.param, tmp_path, [*options, *SMALL[request.param]])
     prepare_datasets(cfg)
