@@ -6,9 +6,9 @@ Both OpenSlide and libvips are opened through large-image.
 """
 
 import logging
-import os
 
 from mhkd.errors import InputError
+from mhkd.wsi.heads import read_head
 from mhkd.wsi.images import read_rgb
 from mhkd.wsi.openslide_pixels import OpenSlidePixels
 from mhkd.wsi.vips_pixels import VipsPixels
@@ -43,17 +43,7 @@ def open_pixels(path):
     Raises:
         InputError: the file is missing, empty, damaged, or of a format that none of them takes.
     """
-    try:
-        size = os.path.getsize(path)
-        with open(path, "rb") as f:
-            magic = f.read(8)
-    except FileNotFoundError as e:
-        raise InputError(f"{path}: there is no such slide: restore it or correct the path") from e
-    except OSError as e:
-        raise InputError(f"{path}: cannot be read ({e.strerror})") from e
-    if size == 0:
-        raise InputError(f"{path}: the file is empty (0 bytes): copy the slide again")
-
+    magic, _ = read_head(path, "slide", "copy the slide again", 8)
     try:
         return OpenSlidePixels(path, OpenslideFileTileSource(path, noCache=True))
     except TileSourceError:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from mhkd.errors import InputError
-from mhkd.wsi.annotations.files import read_head, read_text
+from mhkd.wsi.annotations.files import read_annotation_head, read_text
 
 import yaml
 
@@ -101,7 +101,7 @@ class ClassMap:
 
 
 def _read_yaml(path):
-    read_head(path)
+    read_annotation_head(path)
     try:
         content = yaml.safe_load(read_text(path))
     except (yaml.YAMLError, ValueError, RecursionError) as e:

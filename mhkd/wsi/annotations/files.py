@@ -1,11 +1,11 @@
 """Opens annotation files: JSON in little memory, XML without its dangers, all errors one kind."""
 
 import json
-import os
 from xml.sax import SAXException
 from xml.sax.handler import ContentHandler
 
 from mhkd.errors import InputError
+from mhkd.wsi.heads import read_head
 
 import defusedxml.sax
 import numpy as np
@@ -14,22 +14,13 @@ MAX_BYTES = 2**30  # an annotation file beyond this is not one of a slide
 AGAIN = "export the annotations again"
 
 
-def read_head(path, size=4096):
+def read_annotation_head(path, size=4096):
     """bytes: how the file begins.
 
     Raises:
         InputError: missing, empty, unreadable or too large.
     """
-    try:
-        n = os.path.getsize(path)
-        with open(path, "rb") as f:
-            head = f.read(size)
-    except FileNotFoundError as e:
-        raise InputError(f"{path}: there is no such annotation file: correct the path") from e
-    except OSError as e:
-        raise InputError(f"{path}: cannot be read ({e.strerror})") from e
-    if n == 0:
-        raise InputError(f"{path}: the file is empty (0 bytes): {AGAIN}")
+    head, n = read_head(path, "annotation file", AGAIN, size)
     if n > MAX_BYTES:
         raise InputError(f"{path}: {n / 2**30:.1f} GiB of annotations: split the file")
     return head

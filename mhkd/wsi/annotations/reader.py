@@ -9,7 +9,7 @@ from mhkd.wsi.annotations.annotation import Annotation, AnnotationSet
 from mhkd.wsi.annotations.aperio import AperioHandler
 from mhkd.wsi.annotations.asap import AsapHandler
 from mhkd.wsi.annotations.collect import Collector
-from mhkd.wsi.annotations.files import load_json, parse_xml, read_head
+from mhkd.wsi.annotations.files import load_json, parse_xml, read_annotation_head
 from mhkd.wsi.annotations.frames import tool_offset_px
 
 import shapely
@@ -65,7 +65,7 @@ def read_annotations(
 
 def _read(path, collector, slide_name, size_px):
     """Fill the collector; returns the format."""
-    head = read_head(path)
+    head = read_annotation_head(path)
     if head.startswith(_IMAGES):
         label_mask.read(path, collector, size_px)
         return MASK
