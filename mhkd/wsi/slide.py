@@ -22,9 +22,8 @@ import numpy as np
 from PIL import Image
 
 OPEN_SLIDES = 8  # per process, see open_slide
-BLOCK_PX = (
-    4096  # a region is put together from blocks that read no more level pixels than this per axis
-)
+# A region is put together from blocks that read no more level pixels than this per axis: memory.
+BLOCK_PX = 2048
 _LANCZOS_SUPPORT_PX, _SUPPORT_PX = 3, 1  # of the filters, in output pixels
 # A region may drift by this from the pixel grid, at its far end, and still count as lying on it.
 _ON_GRID_PX = 0.01
