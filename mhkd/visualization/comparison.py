@@ -47,7 +47,7 @@ def plot_table(content: dict, path: Path) -> Path:
     axes.set_xlim(left=0)
     axes.set_title(f"Table {content['table']}: {content['title']}", loc="left")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.16 - 0.25 / len(rows)), ncols=2, frameon=False)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png")
     return path
