@@ -64,7 +64,7 @@ def detect(
     )
     failed = [r["error"] for r in results.values() if "error" in r]
     found = sum(r["glomeruli"] for r in results.values() if "error" not in r)
-    click.echo(f"{len(results) - len(failed)} slides finished, {found} glomeruli: {out}/summary.csv")
+    click.echo(f"slides finished: {len(results) - len(failed)}, glomeruli: {found}; see {out}/summary.csv")
     if failed:
         click.echo(f"{len(failed)} failed:", err=True)
         for error in failed:

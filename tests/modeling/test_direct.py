@@ -1,6 +1,5 @@
 """Direct detectors: each overfits one image, and its boxes are right on HR and on LR."""
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -58,9 +57,6 @@ def one_image(tmp_path_factory):
 @pytest.fixture
 def overfitted(request, one_image, tmp_path, monkeypatch):
     """A detector trained on one image by the trainer itself."""
-    if "detr" in request.param or "dino" in request.param:
-        if importlib.util.find_spec("transformers") is None:
-            pytest.skip("transformers, an optional extra, is not installed")
     monkeypatch.setenv("DETECTRON2_DATASETS", str(one_image))
     options = [
         "DATASETS.TRAIN", ("one_train",), "DATASETS.TEST", ("one_val",), "INPUT.CROP.ENABLED", False,
