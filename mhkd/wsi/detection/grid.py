@@ -83,7 +83,9 @@ class _Axis:
                 start = max(math.floor(max(begin, covered) - self.half), 0)
                 if begin > covered or not found:  # a new row of tiles
                     start -= self.shift
-                found.append(min(max(start, 0), self.last))
+                place = min(max(start, 0), self.last)
+                if place not in found[-1:]:  # a shifted tile and the next may end up in one place
+                    found.append(place)
                 # Not from where the tile lies: at the slide's edge the shift shows in the next one.
                 covered = self.n if start >= self.last else start + self.tile - self.half
         return found

@@ -50,6 +50,10 @@ def test_shift_moves_the_tiles_at_the_slides_edge_too():
     assert [x for x, _ in shifted.corners] == [0, 3, 9, 15, 21, 27, 30]
 
 
+def test_a_shifted_tile_is_not_laid_twice():
+    assert grid_of(np.ones((10, 10), bool), shift_px=5).corners == ((0, 0),)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     rects=st.lists(st.tuples(*[st.integers(0, 50)] * 4), min_size=1, max_size=4),
