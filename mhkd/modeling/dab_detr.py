@@ -3,7 +3,7 @@
 import math
 
 import torch
-from detectron2.config import CfgNode, configurable
+from detectron2.config import configurable
 from detectron2.modeling import META_ARCH_REGISTRY, Backbone
 from torch import nn
 
@@ -61,20 +61,6 @@ class DABDETR(DetectionTransformer):
         )
         self.network.model.backbone.conv_encoder = _Features(backbone)
         self._initialize()
-
-    @classmethod
-    def from_config(cls, cfg: CfgNode):
-        detr = cfg.MODEL.DETR
-        return {
-            **super().from_config(cfg),
-            "hidden_dim": detr.HIDDEN_DIM,
-            "num_queries": detr.NUM_QUERIES,
-            "encoder_layers": detr.ENCODER_LAYERS,
-            "decoder_layers": detr.DECODER_LAYERS,
-            "feedforward_dim": detr.FEEDFORWARD_DIM,
-            "num_heads": detr.NUM_HEADS,
-            "dropout": detr.DROPOUT,
-        }
 
     def losses(self, images, mask, targets):
         return weighted(self.network(images, pixel_mask=mask, labels=targets).loss_dict)

@@ -18,8 +18,9 @@ SIZE_DIVISIBILITY = 32
 class DetectionTransformer(nn.Module):
     """Images to features, targets to theirs, predictions to ``Instances``.
 
-    A subclass has ``losses(images, mask, targets)`` -> dict of weighted losses and ``predict(images, mask)``
-    -> logits (N, Q, classes), boxes (N, Q, 4).
+    A subclass takes the sizes of its network, which :meth:`from_config` reads, and has ``losses(images, mask,
+    targets)`` -> dict of weighted losses and ``predict(images, mask)`` -> logits (N, Q, classes), boxes
+    (N, Q, 4).
 
     Shape shorthand: N images of H x W pixels with padding, Q queries. Boxes are (centre x, centre y, width,
     height) as shares of an image's own size, without its padding. Masks are True for real pixels.
@@ -45,6 +46,7 @@ class DetectionTransformer(nn.Module):
 
     @classmethod
     def from_config(cls, cfg: CfgNode):
+        detr = cfg.MODEL.DETR
         return {
             "backbone": build_backbone(cfg),
             "num_classes": cfg.MODEL.ROI_HEADS.NUM_CLASSES,
@@ -52,6 +54,13 @@ class DetectionTransformer(nn.Module):
             "pixel_std": cfg.MODEL.PIXEL_STD,
             "score_thresh": cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST,
             "max_detections": cfg.TEST.DETECTIONS_PER_IMAGE,
+            "hidden_dim": detr.HIDDEN_DIM,
+            "num_queries": detr.NUM_QUERIES,
+            "encoder_layers": detr.ENCODER_LAYERS,
+            "decoder_layers": detr.DECODER_LAYERS,
+            "feedforward_dim": detr.FEEDFORWARD_DIM,
+            "num_heads": detr.NUM_HEADS,
+            "dropout": detr.DROPOUT,
         }
 
     @property

@@ -86,18 +86,7 @@ class DINO(DetectionTransformer):
 
     @classmethod
     def from_config(cls, cfg: CfgNode):
-        detr = cfg.MODEL.DETR
-        return {
-            **super().from_config(cfg),
-            "hidden_dim": detr.HIDDEN_DIM,
-            "num_queries": detr.NUM_QUERIES,
-            "encoder_layers": detr.ENCODER_LAYERS,
-            "decoder_layers": detr.DECODER_LAYERS,
-            "feedforward_dim": detr.FEEDFORWARD_DIM,
-            "num_heads": detr.NUM_HEADS,
-            "dropout": detr.DROPOUT,
-            "denoising_queries": detr.DENOISING_QUERIES,
-        }
+        return {**super().from_config(cfg), "denoising_queries": cfg.MODEL.DETR.DENOISING_QUERIES}
 
     def predict(self, images, mask):
         layers, _ = self._detect(*self._encode(images, mask))
