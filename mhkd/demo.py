@@ -1,18 +1,16 @@
 """``mhkd demo``: the whole method on drawn slides, small enough for two CPU cores."""
 
-import logging
 import os
 from pathlib import Path
 
 import click
 from detectron2.config import get_cfg
-from detectron2.utils.logger import setup_logger
 
 from .config import add_mhkd_config
 from .data.slides import slides_to_coco, split_by_slide, write_coco
 from .data.synthetic import make_slides
-from .engine import DistillationTrainer, prepare_datasets
 from .engine.predict import draw_curves, overlay_dataset
+from .engine.run import run_training
 from .errors import InputError
 from .evaluation.report import collect, markdown
 from .files import write_json, write_text
@@ -88,13 +86,7 @@ def train(output_dir: Path, schedule: str, seed: int, options: tuple = ()) -> No
     cfg.merge_from_list(
         [*options, "OUTPUT_DIR", str(output_dir), "MHKD.SCHEDULE", schedule, "SEED", seed]
     )
-    prepare_datasets(cfg)
-    logger = setup_logger(str(output_dir))
-    setup_logger(str(output_dir), name="mhkd")
-    DistillationTrainer(cfg).train(resume=True)
-    for handler in list(logger.handlers):  # the next training logs to its own folder
-        logger.removeHandler(handler)
-    logging.getLogger("mhkd").handlers.clear()
+    run_training(cfg)
 
 
 def _heading(text: str) -> None:
