@@ -55,6 +55,8 @@ def add_mhkd_config(cfg: CN) -> None:
     # --- Schedule ------------------------------------------------------------------------------
     cfg.MHKD = CN()
     cfg.MHKD.SCHEDULE = "mhkd"  # a name in mhkd.schedule.SCHEDULES
+    # Where the student's weights start from: "scratch" (the paper) | "teacher" | "" = as the schedule says.
+    cfg.MHKD.STUDENT_START = ""
     cfg.MHKD.STAGE = -1  # train up to this step (0 = teacher); -1 = the schedule's last
     cfg.MHKD.TEACHER_ITERS = 90000
     # The student's iterations over *all* steps, so that schedules of any length cost the same.

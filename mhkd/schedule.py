@@ -12,6 +12,7 @@ from .errors import InputError
 
 LOSSES = ("detect", "basic", "adaptive", "local", "output")
 DISTILLATION_LOSSES = LOSSES[1:]
+STUDENT_STARTS = ("scratch", "teacher")
 FROZEN, HEADS, WHOLE = (), ("heads",), ("backbone", "heads")
 
 
@@ -156,13 +157,22 @@ class Step:
         return description
 
 
-def get_schedule(name: str) -> Schedule:
-    """Raises :class:`InputError` for a name that is not in :data:`SCHEDULES`."""
+def get_schedule(name: str, student_start: str = "") -> Schedule:
+    """The schedule ``name``, with another ``student_start`` if one is given.
+
+    Raises:
+        InputError: no such schedule or start.
+    """
     if name not in SCHEDULES:
         raise InputError(
             f"unknown schedule {name!r} (MHKD.SCHEDULE): choose one of {', '.join(SCHEDULES)}"
         )
-    return SCHEDULES[name]
+    if student_start not in ("", *STUDENT_STARTS):
+        raise InputError(
+            f"unknown start {student_start!r} (MHKD.STUDENT_START): choose one of {', '.join(STUDENT_STARTS)}"
+        )
+    schedule = SCHEDULES[name]
+    return replace(schedule, student_start=student_start) if student_start else schedule
 
 
 def plan_steps(schedule: Schedule, teacher_iters: int, student_iters: int) -> list[Step]:

@@ -88,3 +88,13 @@ def test_bad_names_and_numbers():
         Stage("x", {"focal": 1})
     with pytest.raises(InputError, match="bfa"):
         Stage("x", {"adaptive": 1})
+
+
+def test_any_schedule_can_start_from_the_teacher():
+    started = get_schedule("baseline_kd", "teacher")
+    assert started.steps == SCHEDULES["baseline_kd"].steps and started.student_start == "teacher"
+    assert get_schedule("none", "teacher").uses_teacher  # whose weights it needs
+    assert get_schedule("none_from_teacher").student_start == "teacher"
+    assert get_schedule("none_from_teacher", "scratch").student_start == "scratch"
+    with pytest.raises(InputError, match="unknown start 'techer'.*scratch, teacher"):
+        get_schedule("mhkd", "techer")

@@ -65,7 +65,8 @@ def plan_training(method: Method, seed: int, cfg: CfgNode) -> Training:
     Raises:
         InputError: it was trained with other settings than ``cfg``.
     """
-    steps = plan_steps(get_schedule(cfg.MHKD.SCHEDULE), cfg.MHKD.TEACHER_ITERS, cfg.MHKD.STUDENT_ITERS)
+    schedule = get_schedule(cfg.MHKD.SCHEDULE, cfg.MHKD.STUDENT_START)
+    steps = plan_steps(schedule, cfg.MHKD.TEACHER_ITERS, cfg.MHKD.STUDENT_ITERS)
     training = Training(method, seed, cfg, steps)
     for step in steps:
         if not (training.folder / step.folder / "stage.json").is_file():

@@ -39,7 +39,7 @@ class DistillationTrainer(TrainerBase):
             raise InputError(f"SEED {cfg.SEED}: must be 0 or more, since exact resumption rests on it")
         self.cfg = cfg
         self.output_dir = Path(cfg.OUTPUT_DIR)
-        self.schedule = get_schedule(cfg.MHKD.SCHEDULE)
+        self.schedule = get_schedule(cfg.MHKD.SCHEDULE, cfg.MHKD.STUDENT_START)
         last = check_stage(self.schedule, cfg.MHKD.STAGE)
         self.all_steps = plan_steps(
             self.schedule,
