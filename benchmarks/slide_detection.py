@@ -14,6 +14,7 @@ sections of one slide, with glass between them as on a real one.
 
 import gc
 import json
+import math
 import shutil
 import statistics
 import tempfile
@@ -194,7 +195,7 @@ def main(annotated, folder, student_mpp, columns, gap, overlap_um, batch_size, r
     )
     predictor = model.model
     assert isinstance(predictor, DefaultPredictor)
-    overlap_px = 2 * round(overlap_um / student.lr_mpp / 2)
+    overlap_px = 2 * math.ceil(overlap_um / student.lr_mpp / 2 - 1e-9)  # as lay_grid has it
     options = {"score_threshold": LOWEST_SCORE, "overlap_um": overlap_um, "batch_size": batch_size}
     with tempfile.TemporaryDirectory() as temporary:
         temporary = Path(temporary)

@@ -124,6 +124,8 @@ def load_student(folder, device="", student_mpp=None, overlap_um=300.0, tile_siz
         network = load_network(cfg, "student", cfg.MODEL.WEIGHTS)
     except (RuntimeError, AssertionError) as e:  # of torch, for a device that is not there
         raise InputError(f"--device {cfg.MODEL.DEVICE}: cannot be used ({_first_line(e)})") from e
+    if cfg.MODEL.DEVICE == "cpu":
+        network.to(memory_format=torch.channels_last)  # the same numbers, and convolutions are quicker
     classes = tuple(cfg.MHKD.CLASSES) or tuple(
         f"class {k + 1}" for k in range(cfg.MODEL.ROI_HEADS.NUM_CLASSES)
     )
