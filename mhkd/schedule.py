@@ -12,6 +12,8 @@ from .errors import InputError
 
 LOSSES = ("detect", "basic", "adaptive", "local", "output")
 DISTILLATION_LOSSES = LOSSES[1:]
+# Beyond the paper; see mhkd.modeling.losses.
+OTHER_LOSSES = ("standardized", "foreground", "attention", "soft")
 STUDENT_STARTS = ("scratch", "teacher")
 FROZEN, HEADS, WHOLE = (), ("heads",), ("backbone", "heads")
 
@@ -27,6 +29,7 @@ class Stage:
         teacher: the teacher's parts that train: FROZEN (offline), HEADS (RPN + ROI heads) or WHOLE.
         student: the student's parts that train, of "backbone", "bfa", "heads".
         bfa: whether the student's features pass through the BFA module.
+        labels: whether annotations are used; if not, the teacher's detections stand in for them.
         share: this step's part of the student's iterations, relative to the other steps.
     """
 
@@ -35,10 +38,11 @@ class Stage:
     teacher: tuple[str, ...] = FROZEN
     student: tuple[str, ...] = ("backbone", "bfa", "heads")
     bfa: bool = False
+    labels: bool = True
     share: float = 1.0
 
     def __post_init__(self):
-        unknown = set(self.weights) - set(LOSSES)
+        unknown = set(self.weights) - {*LOSSES, *OTHER_LOSSES}
         if unknown:
             raise InputError(f"step {self.name}: unknown losses {sorted(unknown)}, known: {LOSSES}")
         if "adaptive" in self.weights and not self.bfa:
@@ -47,7 +51,7 @@ class Stage:
 
     @property
     def uses_teacher(self) -> bool:
-        return bool(self.teacher) or any(name in self.weights for name in DISTILLATION_LOSSES)
+        return bool(self.teacher) or not self.labels or set(self.weights) != {"detect"}
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,43 @@ SCHEDULES: dict[str, Schedule] = {
         # A student that starts from the teacher's weights instead of from scratch.
         Schedule("mhkd_from_teacher", FOUR_STEPS, student_start="teacher"),
         _one_step("none_from_teacher", student_start="teacher"),
+        # Adaptation to LR from the teacher's weights.
+        *(
+            Schedule(name, (Stage(name, weights, **changes),), "teacher")
+            for name, weights, changes in (
+                ("features_w1", {"detect": 1, "basic": 1, "local": 1}, {}),
+                ("features_w4", {"detect": 1, "basic": 4, "local": 4}, {}),
+                ("features_w8", {"detect": 1, "basic": 8, "local": 8}, {}),
+                ("basic_w8", {"detect": 1, "basic": 8}, {}),
+                ("local_w8", {"detect": 1, "local": 8}, {}),
+                ("standardized", {"detect": 1, "standardized": 1}, {}),
+                ("standardized_w4", {"detect": 1, "standardized": 4}, {}),
+                ("foreground_w8", {"detect": 1, "foreground": 8}, {}),
+                ("attention_w8", {"detect": 1, "attention": 8}, {}),
+                ("soft", {"detect": 1, "soft": 1}, {}),
+                ("features_soft", {"detect": 1, "basic": 8, "local": 8, "soft": 1}, {}),
+                ("label_free", {"basic": 8, "local": 8}, {"student": ("backbone",), "labels": False}),
+                ("label_free_standardized", {"standardized": 4}, {"student": ("backbone",), "labels": False}),
+                ("pseudo_labels", {"detect": 1}, {"labels": False}),
+                ("pseudo_features", {"detect": 1, "basic": 8, "local": 8}, {"labels": False}),
+            )
+        ),
+        Schedule(
+            "label_free_then_labels",
+            (
+                Stage("label_free", {"basic": 8, "local": 8}, student=("backbone",), labels=False),
+                Stage("labels", {"detect": 1}),
+            ),
+            "teacher",
+        ),
+        Schedule(
+            "features_then_labels",
+            (
+                Stage("features", {"detect": 1, "basic": 8, "local": 8}),
+                Stage("labels", {"detect": 1, "basic": 1, "local": 1}),
+            ),
+            "teacher",
+        ),
         # Direct detection: one detector, trained on HR as the teacher, no student.
         Schedule("direct", ()),
     )
@@ -152,6 +193,8 @@ class Step:
             "start_iter": self.start,
             "end_iter": self.end,
         }
+        if not self.stage.labels:
+            description["labels"] = False
         if self.student_start != "scratch":
             description["student_start"] = self.student_start
         return description

@@ -27,7 +27,11 @@ IRRELEVANT = (
     "TEST.EVAL_PERIOD", "VIS_PERIOD", "VERSION", "MHKD.SCHEDULE", "MHKD.STUDENT_START", "MHKD.STAGE",
     "MHKD.EVAL", "MHKD.CLASSES", "MHKD.LR_MPP", "MHKD.TEACHER_ITERS", "MHKD.STUDENT_ITERS",
 )  # fmt: skip
-IRRELEVANT_TO_TEACHER = ("MODEL.STUDENT.", "MODEL.BFA.", "MHKD.OUTPUT_SCORE_THRESH")
+# The LR factor moves the teacher's crops by less than an LR pixel.
+IRRELEVANT_TO_TEACHER = (
+    "MODEL.STUDENT.", "MODEL.BFA.", "MHKD.OUTPUT_SCORE_THRESH", "MHKD.LABELED_SHARE", "MHKD.UNLABELED",
+    "INPUT.LR_", "INPUT.SCANNER.",
+)  # fmt: skip
 
 
 def row_cfg(
@@ -57,7 +61,7 @@ def row_cfg(
     try:
         if method.config:
             cfg.merge_from_other_cfg(_architecture(method.config, size))
-        cfg.merge_from_list(list(options))
+        cfg.merge_from_list([*options, *method.options])
     except (KeyError, ValueError, AssertionError) as e:
         raise InputError(f"{method.key}, options {' '.join(options)}: {e}") from e
     if len(cfg.DATASETS.TEST) != 1:

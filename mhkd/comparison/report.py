@@ -181,8 +181,8 @@ def _introduction(content: dict, several: bool) -> str:
         f"`{content['dataset']}`, size `{content['size']}`, seed{'s' * several} {seeds} ({spread}), "
         f"{content['test_images']} test images, scored on LR in percent. Differences in AP with their "
         f"{content['interval_percent']} % interval over resampled images, the same images for both rows; "
-        "undecided where it includes 0. Time: of one image, relative to Faster R-CNN in the same run. The "
-        f"paper's figures are of its {content['paper_dataset']} dataset."
+        "undecided where it includes 0. Time: of one image, relative to Faster R-CNN in the same run."
+        + (f" The paper's figures are of its {paper} dataset." if (paper := content["paper_dataset"]) else "")
     )
 
 

@@ -16,6 +16,7 @@ class Method:
         config: of a direct detector, a file of ``configs/KidneyROI/direct/``; its architecture is merged
             into the dataset's config. Without one it is the teacher itself.
         packages: what it needs beyond the project's own requirements, as pip wants it.
+        options: config overrides of this row, KEY VALUE ...
     """
 
     key: str
@@ -23,6 +24,7 @@ class Method:
     schedule: str
     config: str = ""
     packages: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
     @property
     def is_direct(self) -> bool:
@@ -76,9 +78,9 @@ class Row:
 @dataclass(frozen=True)
 class Table:
     """Attributes:
-    number: "I" to "VI".
+    number: "I" to "VI"; a name where the paper has no such table.
     title: the paper's, shortened.
-    paper_dataset: what the paper's figures were measured on.
+    paper_dataset: what the paper's figures were measured on, if it has any.
     reference: key of the row that the others are compared with.
     """
 
@@ -182,16 +184,20 @@ TABLES = {
 
 
 def get_tables(name: str) -> list[Table]:
-    """The table "I" to "VI", or "all".
+    """The table of that name, or with "all" the paper's six.
 
     Raises:
         InputError: another name.
     """
+    from .regimes import REGIMES
+
+    known = TABLES | REGIMES
+    by_name = {k.lower(): t for k, t in known.items()}
     if name.lower() == "all":
         return list(TABLES.values())
-    if name.upper() not in TABLES:
-        raise InputError(f"unknown table {name!r}: choose one of {', '.join(TABLES)}, all")
-    return [TABLES[name.upper()]]
+    if name.lower() not in by_name:
+        raise InputError(f"unknown table {name!r}: choose one of {', '.join(known)}, all")
+    return [by_name[name.lower()]]
 
 
 def methods_of(tables: list[Table], only: tuple[str, ...] = ()) -> list[Method]:

@@ -12,7 +12,14 @@ from torch import nn
 
 from ..errors import InputError
 from ..schedule import TEACHER, Stage, get_schedule
-from .losses import global_feature_loss, local_feature_loss
+from .losses import (
+    attention_loss,
+    foreground_feature_loss,
+    global_feature_loss,
+    local_feature_loss,
+    soft_output_loss,
+    standardized_feature_loss,
+)
 from .student import StudentBackbone
 
 
@@ -97,8 +104,8 @@ class DistilledRCNN(nn.Module):
         """
         Args:
             batched_inputs: Detectron2's format. In training ``image`` (HR) and ``image_lr`` (LR brought
-                to the HR size), both Tensor (C, H, W), and ``instances`` in HR pixels. In evaluation
-                ``image`` is what the student sees.
+                to the HR size), both Tensor (C, H, W), and ``instances`` in HR pixels; an image
+                without ``instances`` is not annotated. In evaluation ``image`` is what the student sees.
 
         Returns:
             In training: dict of weighted scalar losses, each logged on its own; in evaluation what
@@ -108,16 +115,23 @@ class DistilledRCNN(nn.Module):
             return self.student(batched_inputs)
 
         teacher, student, stage, weights = self.teacher, self.student, self.stage, self.stage.weights
-        ground_truth = [x["instances"].to(self.device) for x in batched_inputs]
         losses = {}
+        ground_truth = [
+            x["instances"].to(self.device) if stage.labels and "instances" in x else None
+            for x in batched_inputs
+        ]
+        unlabeled = any(x is None for x in ground_truth)
 
-        if stage.uses_teacher:
+        if stage.uses_teacher or unlabeled:
             images_h = self._preprocess(teacher, [x["image"] for x in batched_inputs])
             # Offline, f_h is a constant; online, distillation's gradients reach what trains.
             with torch.set_grad_enabled("backbone" in stage.teacher):
                 f_h = teacher.backbone(images_h.tensor)
+        if "output" in weights or (unlabeled and "heads" in stage.student):
+            o_t = self._teacher_output(images_h, f_h)
+            ground_truth = [o if x is None else x for x, o in zip(ground_truth, o_t)]
         if stage.teacher:
-            detect_t, _, _ = detect(teacher, images_h, f_h, ground_truth)
+            detect_t, *_ = detect(teacher, images_h, f_h, ground_truth)
             losses.update(_weighted(detect_t, weights["detect"], "teacher/"))
         if not stage.student:
             return losses
@@ -128,8 +142,8 @@ class DistilledRCNN(nn.Module):
             f_l = student.backbone.basic(extracted)
         f_s = f_a = student.backbone.adapt(extracted) if stage.bfa else f_l
 
-        detect_s, proposals_l, pooled_l = detect(student, images_l, f_s, ground_truth)
-        losses.update(_weighted(detect_s, weights["detect"], "student/"))
+        detect_s, proposals_l, pooled_l, logits_l = detect(student, images_l, f_s, ground_truth)
+        losses.update(_weighted(detect_s, weights.get("detect", 0), "student/"))
         if "basic" in weights:
             losses["loss_basic"] = weights["basic"] * global_feature_loss(f_l, f_h)
         if "adaptive" in weights:
@@ -137,9 +151,21 @@ class DistilledRCNN(nn.Module):
         if "local" in weights:
             pooled_h = pool(teacher, f_h, proposals_l)
             losses["loss_local"] = weights["local"] * local_feature_loss(pooled_l, pooled_h)
+        if "standardized" in weights:
+            losses["loss_standardized"] = weights["standardized"] * standardized_feature_loss(f_s, f_h)
+        if "attention" in weights:
+            losses["loss_attention"] = weights["attention"] * attention_loss(f_s, f_h)
+        if "foreground" in weights:
+            boxes = [x.gt_boxes.tensor for x in ground_truth]
+            size = images_l.tensor.shape[-2:]
+            losses["loss_foreground"] = weights["foreground"] * foreground_feature_loss(f_s, f_h, boxes, size)
+        if "soft" in weights:
+            with torch.no_grad():
+                heads = teacher.roi_heads
+                logits_h = heads.box_predictor(heads.box_head(pool(teacher, f_h, proposals_l)))
+            losses["loss_soft"] = weights["soft"] * soft_output_loss(logits_l, logits_h)
         if "output" in weights:
-            o_t = self._teacher_output(images_h, f_h)
-            output, _, _ = detect(student, images_l, f_s, o_t)
+            output, *_ = detect(student, images_l, f_s, o_t)
             losses.update(_weighted(output, weights["output"], "output/"))
         return losses
 
@@ -171,14 +197,15 @@ def detect(network: GeneralizedRCNN, images: ImageList, features: dict, targets:
     """The ordinary RPN + ROI losses of equation 1, and what the ROI heads pooled on the way.
 
     Returns:
-        losses, the boxes of the sampled proposals (list of Boxes, detached), their pooled features
-        (R, C, S, S).
+        losses (none of parts that are frozen), the boxes of the sampled proposals (list of Boxes,
+        detached), their pooled features (R, C, S, S), the predictor's (logits, deltas) for them.
     """
     proposals, losses = network.proposal_generator(images, features, targets)
-    with _watch(network.roi_heads.box_pooler) as pooled:
-        _, roi_losses = network.roi_heads(images, features, proposals, targets)
+    heads = network.roi_heads
+    with _watch(heads.box_pooler) as pooled, _watch(heads.box_predictor) as predicted:
+        _, roi_losses = heads(images, features, proposals, targets)
     (_, boxes), pooled_features = pooled
-    return {**losses, **roi_losses}, boxes, pooled_features
+    return {**losses, **roi_losses}, boxes, pooled_features, predicted[1]
 
 
 def pool(network: GeneralizedRCNN, features: dict, boxes) -> torch.Tensor:

@@ -47,3 +47,66 @@ def local_feature_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Te
     if len(student) == 0:
         return (student.sum() + teacher.sum()) * 0.0
     return F.mse_loss(student, teacher)
+
+
+def standardized_feature_loss(
+    student: Mapping[str, torch.Tensor], teacher: Mapping[str, torch.Tensor]
+) -> torch.Tensor:
+    """One minus the correlation of each channel, mean over channels and levels (PKD, Cao et al. 2022).
+
+    Half the MSE of features that are standardised over images and positions: their scale, which differs
+    between resolutions, does not count.
+    """
+
+    def standardize(x):
+        x = x - x.mean((0, 2, 3), keepdim=True)
+        return x / (x.square().mean((0, 2, 3), keepdim=True).sqrt() + 1e-6)
+
+    losses = [F.mse_loss(standardize(student[k]), standardize(teacher[k])) for k in teacher]
+    return torch.stack(losses).mean() / 2
+
+
+def attention_loss(student: Mapping[str, torch.Tensor], teacher: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Squared distance of the normalised maps of activation energy, mean over levels (AT)."""
+
+    def attention(x):
+        return F.normalize(x.square().mean(1).flatten(1))
+
+    losses = [(attention(student[k]) - attention(teacher[k])).square().sum(1).mean() for k in teacher]
+    return torch.stack(losses).mean()
+
+
+def foreground_feature_loss(student, teacher, boxes: list[torch.Tensor], image_size) -> torch.Tensor:
+    """MSE where objects are plus MSE where none is, each its own mean, halved (after FGD, Yang et al. 2022).
+
+    Args:
+        boxes: of each image, (M, 4) XYXY in pixels of an image of ``image_size`` (height, width).
+    """
+    losses = []
+    for level, features in student.items():
+        n, _, h, w = features.shape
+        y = (torch.arange(h, device=features.device) + 0.5) * image_size[0] / h
+        x = (torch.arange(w, device=features.device) + 0.5) * image_size[1] / w
+        inside = torch.zeros(n, h, w, dtype=torch.bool, device=features.device)
+        for k, b in enumerate(boxes):
+            x0, y0, x1, y1 = b[:, None, None, :].unbind(-1)
+            hit = (x[None, None] >= x0) & (x[None, None] < x1)
+            hit = hit & (y[None, :, None] >= y0) & (y[None, :, None] < y1)
+            inside[k] = hit.any(0) if len(b) else False
+        error = (features - teacher[level]).square().mean(1)
+        losses += [error[mask].mean() for mask in (inside, ~inside) if mask.any()]
+    return torch.stack(losses).mean()
+
+
+def soft_output_loss(student, teacher, temperature: float = 2.0) -> torch.Tensor:
+    """Softened classes and boxes of the same proposals (Chen et al. 2017).
+
+    Args:
+        student, teacher: (logits (R, K + 1), deltas (R, 4 K)) of a box predictor.
+    """
+    (logits_s, deltas_s), (logits_t, deltas_t) = student, teacher
+    soft = F.softmax(logits_t / temperature, 1)
+    classes = F.kl_div(F.log_softmax(logits_s / temperature, 1), soft, reduction="batchmean")
+    objects = F.softmax(logits_t, 1)[:, :-1].repeat_interleave(4, 1)
+    boxes = (objects * F.smooth_l1_loss(deltas_s, deltas_t, reduction="none")).sum(1).mean()
+    return classes * temperature**2 + boxes
