@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from mhkd.modeling import DistilledRCNN, student_cfg
 from mhkd.modeling.distilled_rcnn import pool
-from mhkd.schedule import ADAPTIVE, BASIC, LOCAL, SCHEDULES, SEMANTIC, TEACHER, WHOLE
+from mhkd.schedule import ADAPTIVE, BASIC, LOCAL, SCHEDULES, SEMANTIC, TEACHER, WHOLE, Stage
 
 import pytest
 import torch
@@ -234,3 +234,43 @@ def test_a_student_built_without_bfa_refuses_a_step_with_it(tiny_cfg):
     assert not list(model.student.backbone.bfa.parameters())
     with pytest.raises(ValueError, match="without"):
         model.apply_stage(ADAPTIVE)
+
+
+# --- Without annotations: the teacher's detections stand in for them, or nothing does ---
+LABEL_FREE = SCHEDULES["label_free"].steps[0]
+PSEUDO = Stage("pseudo", {"detect": 1, "basic": 1, "local": 1}, labels=False)
+
+
+def without_annotations(batch):
+    return [{k: v for k, v in x.items() if k != "instances"} for x in batch]
+
+
+def test_label_free_trains_the_backbone_alone_and_never_looks_at_annotations(model):
+    losses = step(model, LABEL_FREE, images())
+    assert set(losses) == {"loss_basic", "loss_local"}
+    assert losses["loss_local"] > 0
+    trained = with_gradient(model)
+    assert trained and all(n.startswith("student.backbone.fpn.") for n in trained)
+    for batch in (images(boxes=()), without_annotations(images())):
+        assert step(model, LABEL_FREE, batch) == losses
+
+
+def test_without_labels_the_teachers_detections_are_the_ground_truth(model):
+    model.output_score_thresh = 0.0  # an untrained teacher is sure of nothing
+    batch = images()
+    found = step(model, PSEUDO, batch)
+    with torch.no_grad():
+        f_h = model.teacher.backbone((pre := model._preprocess(model.teacher, [batch[0]["image"]])).tensor)
+        (batch[0]["instances"],) = model._teacher_output(pre, f_h)
+    assert len(batch[0]["instances"]) > 0
+    annotated = Stage("annotated", PSEUDO.weights)
+    assert step(model, annotated, batch) == found
+
+
+def test_an_image_without_annotations_is_treated_so_beside_one_that_has_some(model):
+    annotated, plain = Stage("annotated", PSEUDO.weights), without_annotations(images(2))[1:]
+    (first,), both = images(), images(2)[:1] + plain
+    mixed = step(model, annotated, both)
+    assert step(model, annotated, plain) == step(model, PSEUDO, plain)
+    assert torch.equal(both[0]["instances"].gt_boxes.tensor, first["instances"].gt_boxes.tensor)
+    assert mixed["student/loss_cls"] > 0 and mixed["loss_basic"] > 0
