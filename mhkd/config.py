@@ -63,6 +63,8 @@ def add_mhkd_config(cfg: CN) -> None:
     cfg.MHKD.STUDENT_ITERS = 90000
     # Learning rate x SOLVER.GAMMA at these shares of each step (replaces SOLVER.STEPS, MAX_ITER).
     cfg.MHKD.LR_STEPS = (0.667, 0.889)
+    # False: at these shares of all student steps together, so that a step goes on with the rate of the last.
+    cfg.MHKD.LR_RESTART = True
     # A teacher detection is ground truth for the `output` loss from this score on.
     cfg.MHKD.OUTPUT_SCORE_THRESH = 0.5
     # --eval-only: "student" on LR | "teacher" on HR | "direct" (the teacher on upsampled LR). A schedule

@@ -162,7 +162,7 @@ class DistillationTrainer(TrainerBase):
         self.step = step
         self.seconds = state["seconds"] if state else 0.0
         self.distilled.apply_stage(step.stage)
-        cfg = step_cfg(self.cfg, step)
+        cfg = step_cfg(self.cfg, step, self.all_steps)
         self.optimizer = build_optimizer(cfg, self.distilled)
         self.scheduler = build_lr_scheduler(cfg, self.optimizer)
         amp = self.cfg.SOLVER.AMP
@@ -233,13 +233,21 @@ class DistillationTrainer(TrainerBase):
         save_atomically(data, path)
 
 
-def step_cfg(cfg: CfgNode, step: Step) -> CfgNode:
-    """``cfg`` with SOLVER.MAX_ITER and STEPS those of one step, counted from its start."""
+def step_cfg(cfg: CfgNode, step: Step, all_steps: list[Step]) -> CfgNode:
+    """``cfg`` with the learning rate's course through one step: SOLVER.MAX_ITER and STEPS count from its
+    start. Without MHKD.LR_RESTART the course is that of the student's steps taken together."""
     cfg = cfg.clone()
     cfg.defrost()
-    iters = step.end - step.start
-    cfg.SOLVER.MAX_ITER = iters
-    cfg.SOLVER.STEPS = tuple(sorted({int(share * iters) for share in cfg.MHKD.LR_STEPS} - {0}))
+    first, last = step, step
+    if step.position > 0 and not cfg.MHKD.LR_RESTART:
+        student = [s for s in all_steps if s.position > 0]
+        first, last = student[0], student[-1]
+    decays = {first.start + int(share * (last.end - first.start)) for share in cfg.MHKD.LR_STEPS}
+    cfg.SOLVER.BASE_LR *= cfg.SOLVER.GAMMA ** sum(first.start < d <= step.start for d in decays)
+    cfg.SOLVER.STEPS = tuple(sorted(d - step.start for d in decays if step.start < d < step.end))
+    cfg.SOLVER.MAX_ITER = step.end - step.start
+    if step.start > first.start:
+        cfg.SOLVER.WARMUP_ITERS = 0
     return cfg
 
 
