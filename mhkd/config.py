@@ -15,6 +15,14 @@ def add_mhkd_config(cfg: CN) -> None:
     cfg.INPUT.LR_FILTER = "area"
     # Probability of a horizontal and, on its own, of a vertical flip (tissue has no upright).
     cfg.INPUT.FLIP_PROB = 0.5
+    # What a cheap scanner does to LR pixels, for datasets whose LR is made from HR. In training each strength
+    # is drawn between none and this; in evaluation it is this: a test condition. Slide detection and
+    # DefaultPredictor do not apply it, since a real scanner did already.
+    cfg.INPUT.SCANNER = CN()
+    cfg.INPUT.SCANNER.BLUR_PX = 0.0  # standard deviation of a Gaussian, LR pixels
+    cfg.INPUT.SCANNER.NOISE = 0.0  # standard deviation, grey levels of 255
+    cfg.INPUT.SCANNER.JPEG_QUALITY = 0  # 1-100; 0: no JPEG
+    cfg.INPUT.SCANNER.PROB = 1.0  # share of the training images that go through it
 
     # --- Networks ------------------------------------------------------------------------------
     cfg.MODEL.TEACHER = CN()
@@ -61,6 +69,13 @@ def add_mhkd_config(cfg: CN) -> None:
     cfg.MHKD.TEACHER_ITERS = 90000
     # The student's iterations over *all* steps, so that schedules of any length cost the same.
     cfg.MHKD.STUDENT_ITERS = 90000
+    # What the student's own steps know; the teacher's step 0 uses every annotation. Share of the images of
+    # DATASETS.TRAIN whose annotations are used, chosen by SEED; the others count as unlabelled.
+    cfg.MHKD.LABELED_SHARE = 1.0
+    cfg.MHKD.UNLABELED = ()  # further datasets, whose annotations are not used
+    # Share of the draws that are unlabelled images: the teacher's detections stand in for their ground
+    # truth. 0: they are left out.
+    cfg.MHKD.UNLABELED_RATIO = 0.0
     # Learning rate x SOLVER.GAMMA at these shares of each step (replaces SOLVER.STEPS, MAX_ITER).
     cfg.MHKD.LR_STEPS = (0.667, 0.889)
     # False: at these shares of all student steps together, so that a step goes on with the rate of the last.

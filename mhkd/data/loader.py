@@ -10,6 +10,7 @@ from detectron2.utils import comm
 from ..errors import InputError
 from .mapper import VIEWS, PairedResolutionMapper
 from .region_columns import RegionEntries
+from .semi_supervised import share_of, split_by_label
 
 
 class ShuffledStream(torchdata.Dataset):
@@ -17,21 +18,43 @@ class ShuffledStream(torchdata.Dataset):
 
     Detectron2's ``TrainingSampler`` starts its stream anew after an interruption, and augmentation there
     depends on the worker; here a draw's number decides both the image and its augmentation.
+
+    Of the first N draws floor(N * ``unlabeled_ratio``) are ``unlabeled`` entries, spread evenly; both
+    kinds are shuffled on their own.
     """
 
-    def __init__(self, dataset_dicts: list[dict], mapper, seed: int):
-        self.dataset_dicts = dataset_dicts
+    def __init__(self, dataset_dicts, mapper, seed: int, unlabeled=(), unlabeled_ratio: float = 0.0):
+        self.labeled = _Epochs(dataset_dicts, seed)
+        self.unlabeled = _Epochs(unlabeled, seed, 1)
+        self.unlabeled_ratio = unlabeled_ratio
         self.mapper = mapper
         self.seed = seed
-        self._shuffled = (None, None)
 
     def __getitem__(self, draw: int) -> dict:
-        epoch, position = divmod(draw, len(self.dataset_dicts))
-        if self._shuffled[0] != epoch:
-            order = np.random.default_rng((self.seed, epoch)).permutation(len(self.dataset_dicts))
-            self._shuffled = (epoch, order)
+        num_unlabeled = share_of(draw, self.unlabeled_ratio)  # before this draw
+        if share_of(draw + 1, self.unlabeled_ratio) > num_unlabeled:
+            entry = self.unlabeled[num_unlabeled]
+        else:
+            entry = self.labeled[draw - num_unlabeled]
         np.random.seed((self.seed, draw))  # the mapper's transforms draw from numpy's global state
-        return self.mapper(self.dataset_dicts[self._shuffled[1][position]])
+        return self.mapper(entry)
+
+
+class _Epochs:
+    """Entry ``n`` of shuffled epochs, one after the other."""
+
+    def __init__(self, entries, seed: int, *stream: int):
+        self.entries = entries
+        self.seed = seed
+        self.stream = stream
+        self._shuffled = (None, None)
+
+    def __getitem__(self, n: int) -> dict:
+        epoch, position = divmod(n, len(self.entries))
+        if self._shuffled[0] != epoch:
+            random = np.random.default_rng((self.seed, epoch, *self.stream))
+            self._shuffled = (epoch, random.permutation(len(self.entries)))
+        return self.entries[self._shuffled[1][position]]
 
 
 def training_entries(cfg: CfgNode):
@@ -49,13 +72,19 @@ def training_entries(cfg: CfgNode):
     return torchdata.ConcatDataset([d for d in datasets if len(d)])
 
 
-def build_train_loader(cfg: CfgNode, start_iter: int, end_iter: int) -> torchdata.DataLoader:
+def build_train_loader(
+    cfg: CfgNode, start_iter: int, end_iter: int, for_student: bool = True
+) -> torchdata.DataLoader:
     """Batches of iterations ``start_iter`` to ``end_iter`` for this process.
 
     One iteration draws SOLVER.ACCUMULATE_BATCHES batches of SOLVER.IMS_PER_BATCH images, each batch
-    split over the processes.
+    split over the processes. A teacher's own step knows every annotation and no unlabelled image; for
+    the student's see :func:`mhkd.data.semi_supervised.split_by_label`.
     """
-    dataset_dicts = training_entries(cfg)
+    labeled, unlabeled, ratio = training_entries(cfg), [], 0.0
+    if for_student:
+        labeled, unlabeled = split_by_label(cfg, labeled)
+        ratio = cfg.MHKD.UNLABELED_RATIO
     world, rank, batch = comm.get_world_size(), comm.get_rank(), cfg.SOLVER.IMS_PER_BATCH
     if batch % world:
         raise InputError(f"SOLVER.IMS_PER_BATCH {batch} must be a multiple of {world} processes")
@@ -65,7 +94,7 @@ def build_train_loader(cfg: CfgNode, start_iter: int, end_iter: int) -> torchdat
         for start in range(start_iter * per_iter, end_iter * per_iter, batch)
         for i in range(per_rank)
     ]
-    stream = ShuffledStream(dataset_dicts, PairedResolutionMapper(cfg, True), cfg.SEED)
+    stream = ShuffledStream(labeled, PairedResolutionMapper(cfg, True), cfg.SEED, unlabeled, ratio)
     workers = cfg.DATALOADER.NUM_WORKERS
     return torchdata.DataLoader(
         stream,

@@ -11,6 +11,7 @@ from fvcore.transforms.transform import CropTransform, HFlipTransform, Transform
 from PIL import Image
 
 from ..errors import InputError
+from .scanner import Scanner
 from .views import read_view
 
 VIEWS = {"student": "lr", "direct": "lr", "teacher": "hr"}  # what each MHKD.EVAL looks at
@@ -20,7 +21,8 @@ class PairedResolutionMapper:
     """Callable, like Detectron2's ``DatasetMapper``.
 
     In training it returns ``image`` (HR) and ``image_lr`` (LR brought to the HR size) with
-    ``instances`` in HR pixels; the random crop lies on LR pixels, so both show exactly the same tissue.
+    ``instances`` in HR pixels, which an entry marked ``unlabeled`` has not; the random crop lies on LR
+    pixels, so both show exactly the same tissue.
     In evaluation it returns one ``image``, HR or LR brought to the HR size.
     """
 
@@ -35,6 +37,7 @@ class PairedResolutionMapper:
         lr_filter: str = "area",
         crop_size_px: tuple[int, int] | None = None,
         flip_prob: float = 0.5,
+        scanner: Scanner | None = None,
     ):
         """
         Args:
@@ -42,6 +45,7 @@ class PairedResolutionMapper:
             image_format: "RGB" or "BGR", the networks' channel order.
             lr_factor, lr_filter: see :func:`mhkd.data.views.read_view`.
             crop_size_px: height and width of the random HR crop, multiples of ``lr_factor``.
+            scanner: what LR images go through before they are brought to the HR size.
         """
         self.is_train = is_train
         self.view = view
@@ -50,6 +54,7 @@ class PairedResolutionMapper:
         self.lr_filter = lr_filter
         self.crop_size_px = crop_size_px
         self.flip_prob = flip_prob
+        self.scanner = scanner or Scanner()
         if crop_size_px and any(s % lr_factor for s in crop_size_px):
             raise InputError(
                 f"INPUT.CROP.SIZE {list(crop_size_px)} must be multiples of INPUT.LR_FACTOR {lr_factor}"
@@ -65,6 +70,7 @@ class PairedResolutionMapper:
             "lr_filter": cfg.INPUT.LR_FILTER,
             "crop_size_px": [int(s) for s in cfg.INPUT.CROP.SIZE] if cfg.INPUT.CROP.ENABLED else None,
             "flip_prob": cfg.INPUT.FLIP_PROB,
+            "scanner": Scanner(**{k.lower(): v for k, v in cfg.INPUT.SCANNER.items()}),
         }
 
     def __call__(self, dataset_dict: dict) -> dict:
@@ -72,16 +78,20 @@ class PairedResolutionMapper:
         if not self.is_train:
             image = self._read(dataset_dict, self.view)
             if self.view == "lr":
-                image = upsample(image, self.lr_factor)
+                image = upsample(self.scanner.scan(image, entry["file_name"]), self.lr_factor)
             # Boxes of a cropped image are already in the dataset's pixels: never rescale them.
             entry["height"], entry["width"] = image.shape[:2]
-            entry["image"] = to_tensor(image)
+            entry["image"] = self._tensor(image)
             return entry
 
         hr, lr = self._read(dataset_dict, "hr"), self._read(dataset_dict, "lr")
         lr_transform, hr_transform = self._random_geometry(*lr.shape[:2])
         hr = hr_transform.apply_image(hr)
-        lr = lr_transform.apply_image(lr)
+        lr = self.scanner.scan_randomly(lr_transform.apply_image(lr))
+        entry["image"] = self._tensor(hr)
+        entry["image_lr"] = self._tensor(upsample(lr, self.lr_factor))
+        if dataset_dict.get("unlabeled"):
+            return entry
         annotations = [
             detection_utils.transform_instance_annotations(copy.copy(a), hr_transform, hr.shape[:2])
             for a in dataset_dict.get("annotations", ())
@@ -89,13 +99,13 @@ class PairedResolutionMapper:
         ]
         instances = detection_utils.annotations_to_instances(annotations, hr.shape[:2])
         entry["instances"] = detection_utils.filter_empty_instances(instances, by_mask=False)
-        entry["image"] = to_tensor(hr)
-        entry["image_lr"] = to_tensor(upsample(lr, self.lr_factor))
         return entry
 
     def _read(self, dataset_dict: dict, view: str) -> np.ndarray:
-        image = read_view(dataset_dict, view, self.lr_factor, self.lr_filter)
-        return image if self.image_format == "RGB" else image[:, :, ::-1]
+        return read_view(dataset_dict, view, self.lr_factor, self.lr_filter)
+
+    def _tensor(self, image: np.ndarray) -> torch.Tensor:
+        return to_tensor(image if self.image_format == "RGB" else image[:, :, ::-1])
 
     def _random_geometry(self, h: int, w: int) -> tuple[TransformList, TransformList]:
         """One random crop and flips for an LR image of (h, w), as LR and as HR transforms."""

@@ -12,6 +12,7 @@ from torch import nn
 from ..data.loader import build_eval_loader
 from ..data.mapper import VIEWS
 from ..data.registrar import check_split_disjoint, ensure_registered, values_of
+from ..data.semi_supervised import check_label_settings
 from ..errors import InputError
 from ..evaluation.coco import CocoEvaluator
 from ..schedule import get_schedule
@@ -48,11 +49,14 @@ def prepare_datasets(cfg: CfgNode) -> None:
 
     Raises:
         InputError: a dataset is missing or at fault, classes differ between training and test, slides
-            are in both, or MODEL.ROI_HEADS.NUM_CLASSES is not their number of classes.
+            are in both, MODEL.ROI_HEADS.NUM_CLASSES is not their number of classes, or a setting of labels
+            is out of range.
     """
+    check_label_settings(cfg)
     names = [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]
-    ensure_registered(names)
-    dicts = {name: DatasetCatalog.get(name) for name in names}  # reads and checks the files
+    every = [*names, *cfg.MHKD.UNLABELED]
+    ensure_registered(every)
+    dicts = {name: DatasetCatalog.get(name) for name in every}  # reads and checks the files
     classes = {name: list(MetadataCatalog.get(name).thing_classes) for name in names}
     first = names[0] if names else None
     for name in names:
@@ -66,7 +70,7 @@ def prepare_datasets(cfg: CfgNode) -> None:
             f"{first} has {len(classes[first])} classes ({', '.join(classes[first])}): set "
             f"MODEL.ROI_HEADS.NUM_CLASSES to {len(classes[first])}, not {cfg.MODEL.ROI_HEADS.NUM_CLASSES}"
         )
-    for train, test in itertools.product(cfg.DATASETS.TRAIN, cfg.DATASETS.TEST):
+    for train, test in itertools.product([*cfg.DATASETS.TRAIN, *cfg.MHKD.UNLABELED], cfg.DATASETS.TEST):
         check_split_disjoint(dicts[train], dicts[test], (train, test))
 
 

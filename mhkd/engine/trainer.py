@@ -177,7 +177,7 @@ class DistillationTrainer(TrainerBase):
         ddp = {} if device == "cuda" else {"device_ids": None}
         self.model = create_ddp_model(self.distilled, broadcast_buffers=False, **ddp)
         self.model.train()
-        batches = build_train_loader(self.cfg, self.iter, step.end)
+        batches = build_train_loader(self.cfg, self.iter, step.end, for_student=bool(step.stage.student))
         self._batches = iter(batches)
 
     def run_step(self) -> None:

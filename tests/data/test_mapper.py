@@ -1,6 +1,8 @@
 
 from mhkd.data.loader import ShuffledStream, build_train_loader
-from mhkd.data.mapper import PairedResolutionMapper
+from mhkd.data.mapper import PairedResolutionMapper, to_tensor, upsample
+from mhkd.data.scanner import Scanner
+from mhkd.data.views import read_view
 from mhkd.errors import InputError
 
 import cv2
@@ -113,3 +115,27 @@ def test_lr_file_name_is_used(entry, tmp_path):
     entry["lr_file_name"] = str(tmp_path / "lr.png")
     out = PairedResolutionMapper(is_train=True, lr_factor=F)(entry)
     assert (out["image_lr"] == 200).all() and not (out["image"] == 200).all()
+
+
+def test_the_scanner_sees_lr_pixels_and_leaves_everything_else_alone(entry):
+    def mapped(scanner, **settings):
+        np.random.seed(5)
+        return PairedResolutionMapper(lr_factor=F, scanner=scanner, **settings)(entry)
+
+    blur = Scanner(blur_px=2.0)
+    clean, scanned = (mapped(s, is_train=True, crop_size_px=(32, 48)) for s in (None, blur))
+    assert torch.equal(clean["image"], scanned["image"])
+    assert torch.equal(clean["instances"].gt_boxes.tensor, scanned["instances"].gt_boxes.tensor)
+    assert not torch.equal(clean["image_lr"], scanned["image_lr"])
+
+    assert torch.equal(*(mapped(s, is_train=False, view="hr")["image"] for s in (None, blur)))
+    expected = upsample(blur.scan(read_view(entry, "lr", F), entry["file_name"]), F)
+    assert torch.equal(mapped(blur, is_train=False)["image"], to_tensor(expected))
+    rgb, bgr = (mapped(Scanner(0, 9, 50), is_train=False, image_format=f)["image"] for f in ("RGB", "BGR"))
+    assert torch.equal(rgb, bgr.flip(0))
+
+
+def test_the_scanner_is_configured(disks_cfg):
+    disks_cfg.merge_from_list(["INPUT.SCANNER.BLUR_PX", "1.5", "INPUT.SCANNER.JPEG_QUALITY", "60"])
+    mapper = PairedResolutionMapper(disks_cfg, False)
+    assert mapper.scanner == Scanner(blur_px=1.5, jpeg_quality=60)

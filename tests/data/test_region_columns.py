@@ -6,6 +6,7 @@ from mhkd.data.coco import coco_to_dicts, read_coco
 from mhkd.data.loader import training_entries
 from mhkd.data.region_columns import RegionEntries, read_regions
 from mhkd.data.registrar import check_split_disjoint, ensure_registered
+from mhkd.data.semi_supervised import split_by_label
 from mhkd.errors import InputError
 
 import pytest
@@ -122,6 +123,10 @@ def test_registered_trained_on_and_held_against_each_other(tmp_path):
     entries = training_entries(cfg)
     assert [len(e["annotations"]) for e in entries] == [1, 0, 2]
     assert {a["category_id"] for e in entries for a in e["annotations"]} == {0}
+    cfg.MHKD.LABELED_SHARE, cfg.MHKD.UNLABELED_RATIO = 0.4, 0.5
+    labeled, unlabeled = split_by_label(cfg, entries)
+    assert sorted(e["image_id"] for part in (labeled, unlabeled) for e in part) == [2, 5, 7]
+    assert len(labeled) == 1 and not any("annotations" in e for e in unlabeled)
     cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = True
     assert [e["image_id"] for e in training_entries(cfg)] == [7]  # 2 has but an ignored object
 

@@ -1,0 +1,77 @@
+"""Few labels and unlabelled tissue: which images the student's steps know the annotations of."""
+
+from fractions import Fraction
+
+import numpy as np
+import torch.utils.data as torchdata
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog
+
+from ..errors import InputError
+
+
+class Unlabeled(torchdata.Dataset):
+    """Dataset dicts without their annotations, marked ``"unlabeled": True`` as they are asked for."""
+
+    def __init__(self, entries):
+        self.entries = entries
+
+    def __len__(self):
+        return len(self.entries)
+
+    def __getitem__(self, index) -> dict:
+        entry = {k: v for k, v in self.entries[index].items() if k != "annotations"}
+        return {**entry, "unlabeled": True}
+
+
+def share_of(n: int, share: float) -> int:
+    """``share`` of ``n``, rounded down; exactly as the share is written: 0.29 of 100 is 29."""
+    return int(n * Fraction(str(share)))
+
+
+def check_label_settings(cfg: CfgNode) -> None:
+    """Raises InputError where MHKD.LABELED_SHARE, UNLABELED_RATIO and UNLABELED cannot be meant."""
+    share, ratio = cfg.MHKD.LABELED_SHARE, cfg.MHKD.UNLABELED_RATIO
+    if not 0 < share <= 1:
+        raise InputError(f"MHKD.LABELED_SHARE {share}: must be more than 0 and at most 1")
+    if not 0 <= ratio < 1:
+        raise InputError(f"MHKD.UNLABELED_RATIO {ratio}: must be at least 0 and less than 1")
+    if ratio and share == 1 and not cfg.MHKD.UNLABELED:
+        raise nothing_unlabeled(cfg)
+
+
+def split_by_label(cfg: CfgNode, entries):
+    """What a student's step draws from.
+
+    Args:
+        entries: sequence of the dataset dicts of DATASETS.TRAIN.
+
+    Returns:
+        Two sequences of dataset dicts: those whose annotations are known, MHKD.LABELED_SHARE of
+        ``entries`` but at least one, chosen by SEED so that a smaller share is part of a larger one; and
+        the unlabelled, which are the others and those of MHKD.UNLABELED. The latter is empty where
+        MHKD.UNLABELED_RATIO is 0.
+
+    Raises:
+        InputError: see :func:`check_label_settings`.
+    """
+    check_label_settings(cfg)
+    others = []
+    count = max(1, share_of(len(entries), cfg.MHKD.LABELED_SHARE))
+    if count < len(entries):
+        order = np.random.default_rng((cfg.SEED, 0, 2)).permutation(len(entries))  # no epoch's order
+        others = torchdata.Subset(entries, sorted(order[count:].tolist()))
+        entries = torchdata.Subset(entries, sorted(order[:count].tolist()))
+    if not cfg.MHKD.UNLABELED_RATIO:
+        return entries, []
+    sources = [s for s in (others, *map(DatasetCatalog.get, cfg.MHKD.UNLABELED)) if len(s)]
+    if not sources:
+        raise nothing_unlabeled(cfg)
+    return entries, Unlabeled(torchdata.ConcatDataset(sources))
+
+
+def nothing_unlabeled(cfg: CfgNode) -> InputError:
+    return InputError(
+        f"MHKD.UNLABELED_RATIO {cfg.MHKD.UNLABELED_RATIO}: there is no unlabelled image: name datasets in "
+        "MHKD.UNLABELED, lower MHKD.LABELED_SHARE, or set the ratio to 0"
+    )
