@@ -9,7 +9,7 @@ from skimage.filters import threshold_otsu
 # Otsu splits whatever it gets, also a slide that is all tissue or all glass: glass stays below the
 # first saturation (of 255), stained tissue above the second.
 SATURATION_LIMITS = (12, 40)
-MAX_MASK_PX = 2**23  # memory stays below about 150 MB
+MAX_MASK_PX = 2**21  # memory stays below about 50 MB; 15 um per pixel for a slide of 25 x 20 mm
 
 
 def tissue_mask(slide, mpp, min_area_um2=0.0, max_hole_um2=0.0):

@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import os
+import sys
 import threading
 from pathlib import Path
 
@@ -75,6 +76,7 @@ def _one_by_one(slides, out, student, options, readers):
 def _on_cluster(slides, out, student, options, scheduler, workers):
     import distributed
 
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what was lost is said in the end
     with contextlib.ExitStack() as stack:
         try:
             if scheduler == "local":
@@ -95,28 +97,32 @@ def _on_cluster(slides, out, student, options, scheduler, workers):
         futures = {}
         for path in slides:
             future = client.submit(
-                _attempt, path, out, student, options, readers=2, progress=False, threads=threads, pure=False
-            )
+                _attempt, path, out, student, options, readers=2, progress=False, threads=threads,
+                command=sys.argv, pure=False,
+            )  # fmt: skip
             futures[future] = path
         with tqdm(total=len(slides), unit="slide", desc="slides") as bar:
             for future in distributed.as_completed(list(futures)):
                 path = futures[future]
-                error = future.exception()  # the task catches its own; this is a worker that died
-                if error is None:
-                    yield path, future.result()
-                else:
-                    yield path, {"error": f"{path}: its worker died ({error}): give the same command again"}
+                try:
+                    result = future.result()
+                except Exception as e:  # the task catches its own: this is of a worker or scheduler that died
+                    why = " ".join(str(e).split())
+                    result = {"error": f"{path}: its worker was lost ({why}): give the same command again"}
+                yield path, result
                 bar.update()
 
 
-def _attempt(path, out, student, options, readers, progress, threads=None):
+def _attempt(path, out, student, options, readers, progress, threads=None, command=None):
     """The summary of a slide, or what is wrong with it."""
     with _one_slide_at_a_time:
         if threads:
             torch.set_num_threads(threads)
         try:
             network = load_student(**student)
-            return detect_slide(path, out, network, options, readers=readers, progress=progress)
+            return detect_slide(
+                path, out, network, options, readers=readers, progress=progress, command=command
+            )
         except InputError as e:
             return {"error": " ".join(str(e).split())}
         except torch.OutOfMemoryError:

@@ -75,7 +75,7 @@ class DetectOptions:
             raise InputError(f"--batch-size {self.batch_size}: must be at least 1")
 
 
-def detect_slide(path, out, student, options, *, readers=2, progress=True):
+def detect_slide(path, out, student, options, *, readers=2, progress=True, command=None):
     """Find the glomeruli of one slide and write the results into ``out / <slide's file name>``.
 
     Args:
@@ -85,6 +85,7 @@ def detect_slide(path, out, student, options, *, readers=2, progress=True):
         options (DetectOptions): how.
         readers (int): threads that read tiles while the network is at work.
         progress (bool): show a bar.
+        command (list[str], optional): what run.json says was called; default: this process's arguments.
 
     Returns:
         dict: the content of summary.json. A slide that is finished with the same student and options is
@@ -125,7 +126,8 @@ def detect_slide(path, out, student, options, *, readers=2, progress=True):
         with clock("write"), reading(path, state), writing(folder):
             summary = write_outputs(folder, detections, info, IMAGE_ID, slide)
         timings = {**clock.seconds(), "batches": len(journal.records), "batches_of_earlier_runs": before}
-        write_json(_run(key, info, student, options, grid, warnings, timings), folder / RUN)
+        run = _run(key, info, student, options, grid, warnings, timings, command or sys.argv)
+        write_json(run, folder / RUN)
     remove_work(folder)
     return summary
 
@@ -248,7 +250,7 @@ def _merge(slide, grid, records, student, options):
     return merged.select(merged.scores >= np.float32(options.score_threshold))
 
 
-def _run(key, info, student, options, grid, warnings, timings):
+def _run(key, info, student, options, grid, warnings, timings, command):
     """Content of run.json."""
     packages = ("torch", "torchvision", "numpy", "shapely", "large-image")
     versions = {name: importlib.metadata.version(name) for name in packages}
@@ -269,6 +271,6 @@ def _run(key, info, student, options, grid, warnings, timings):
         "warnings": warnings,
         "versions": {"mhkd": mhkd.__version__, "python": platform.python_version(), **versions},
         "key": key,
-        "command": sys.argv,
+        "command": command,
         "timings": timings,
     }

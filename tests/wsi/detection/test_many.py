@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 
 import mhkd  # noqa: F401  (first)
 from mhkd.cli import main
@@ -109,6 +110,7 @@ def test_processes_of_dask_find_the_same(slides, student, tmp_path):
     assert other.pop("summary.csv").startswith(b"slide,glomeruli,normal,sclerotic")
     del one["summary.csv"]
     assert one == other and len(one) >= 2 * 6
+    assert json.loads((cluster / "good_0.tiff" / "run.json").read_text())["command"] == sys.argv
 
 
 def test_two_slides_of_one_name(slides, student, tmp_path):
