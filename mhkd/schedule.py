@@ -252,3 +252,18 @@ def check_stage(schedule: Schedule, stage: int) -> int:
         names = ", ".join(f"{i} {s.name}" for i, s in enumerate((TEACHER, *schedule.steps)))
         raise InputError(f"schedule {schedule.name} has no step {stage} (STAGE): it has {names}")
     return stage
+
+
+def check_unlabeled(schedule: Schedule) -> None:
+    """Raises :class:`InputError` where images without annotations (MHKD.UNLABELED_RATIO) cannot be used."""
+    if not schedule.uses_teacher:
+        raise InputError(
+            f"MHKD.UNLABELED_RATIO: schedule {schedule.name} has no teacher, whose detections would stand in "
+            "for annotations; choose one that has, or MHKD.STUDENT_START teacher"
+        )
+    online = [s.name for s in schedule.steps if s.teacher]
+    if online:
+        raise InputError(
+            f"MHKD.UNLABELED_RATIO: steps {', '.join(online)} of schedule {schedule.name} train the teacher, "
+            "which would learn from its own detections; choose an offline schedule"
+        )

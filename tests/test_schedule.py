@@ -7,6 +7,7 @@ from mhkd.schedule import (
     WHOLE,
     Stage,
     check_stage,
+    check_unlabeled,
     get_schedule,
     plan_steps,
 )
@@ -98,3 +99,12 @@ def test_any_schedule_can_start_from_the_teacher():
     assert get_schedule("none_from_teacher", "scratch").student_start == "scratch"
     with pytest.raises(InputError, match="unknown start 'techer'.*scratch, teacher"):
         get_schedule("mhkd", "techer")
+
+
+def test_images_without_annotations_need_a_teacher_that_does_not_train():
+    check_unlabeled(SCHEDULES["offline"])
+    check_unlabeled(get_schedule("none", "teacher"))
+    with pytest.raises(InputError, match="none has no teacher"):
+        check_unlabeled(SCHEDULES["none"])
+    with pytest.raises(InputError, match="steps local, semantic of schedule mhkd train the teacher"):
+        check_unlabeled(SCHEDULES["mhkd"])

@@ -15,7 +15,7 @@ from detectron2.utils import comm
 
 from ..data.loader import build_train_loader
 from ..errors import InputError
-from ..schedule import Step, check_stage, get_schedule, plan_steps
+from ..schedule import Step, check_stage, check_unlabeled, get_schedule, plan_steps
 from .checkpoint import load_file, load_weights, network_weights, save_atomically
 from .evaluation import dataset_lr_mpp
 from .hooks import PeriodicCheckpoint, PeriodicEval, StageTransition
@@ -41,6 +41,8 @@ class DistillationTrainer(TrainerBase):
         self.output_dir = Path(cfg.OUTPUT_DIR)
         self.schedule = get_schedule(cfg.MHKD.SCHEDULE, cfg.MHKD.STUDENT_START)
         last = check_stage(self.schedule, cfg.MHKD.STAGE)
+        if cfg.MHKD.UNLABELED_RATIO:
+            check_unlabeled(self.schedule)
         self.all_steps = plan_steps(
             self.schedule,
             0 if cfg.MODEL.TEACHER.WEIGHTS else cfg.MHKD.TEACHER_ITERS,
