@@ -200,7 +200,7 @@ def draw_panel(image_rgb, size, marks, scale):
     for box, color, _ in marks:
         style = "--" if color == GREY else "-"
         visualizer.draw_box(box * scale, alpha=1, edge_color=color, line_style=style)
-    for box, color, label in marks:
+    for box, color, label in (m for m in marks if m[2]):
         # Beside the tissue, not on it; a miss below, as it often lies under a false positive.
         x0, y0, _, y1 = box * scale
         y = np.clip(y1 if color == YELLOW else y0 - LABEL_HEIGHT_PX, 1, size[1] - LABEL_HEIGHT_PX)
