@@ -120,12 +120,18 @@ def with_sahi(path, student, overlap_px, model):
     return boxes, scores, np.array([p.category.id for p in found], int)
 
 
-def with_loop(path, student, overlap_px, predictor):
+def with_loop(path, student, overlap_px, predictor, whole_only=False):
+    """``whole_only``: leave out boxes that end at a side of their tile inside the slide."""
     image = whole_image(path, student)
+    side = student.tile_px
     parts = []
-    for x, y in tiles_of(image.shape, student.tile_px, overlap_px):
-        tile = image[y : y + student.tile_px, x : x + student.tile_px, :: -1]
-        found = predictor(tile)["instances"].to("cpu")
+    for x, y in tiles_of(image.shape, side, overlap_px):
+        found = predictor(image[y : y + side, x : x + side, ::-1])["instances"].to("cpu")
+        if whole_only:
+            x0, y0, x1, y1 = found.pred_boxes.tensor.T
+            cut = (x0 <= 1) & (x > 0) | (x1 >= side - 1) & (x + side < image.shape[1])
+            cut |= (y0 <= 1) & (y > 0) | (y1 >= side - 1) & (y + side < image.shape[0])
+            found = found[~cut]
         parts.append((found.pred_boxes.tensor + torch.tensor([x, y, x, y]), found.scores, found.pred_classes))
     boxes, scores, classes = (torch.cat(c) for c in zip(*parts))
     keep = batched_nms(boxes, scores, torch.zeros_like(classes), 0.5)
@@ -212,6 +218,7 @@ def main(annotated, folder, student_mpp, columns, gap, overlap_um, batch_size, r
                 path, student, DetectOptions(**options, tissue_only=False), temporary
             ),
             "DefaultPredictor loop": lambda: with_loop(path, student, overlap_px, predictor),
+            "loop, whole boxes only": lambda: with_loop(path, student, overlap_px, predictor, True),
         }
         with torch.inference_mode():
             predictor(np.zeros((student.tile_px, student.tile_px, 3), np.uint8))  # warm
