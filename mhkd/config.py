@@ -76,10 +76,11 @@ def add_mhkd_config(cfg: CN) -> None:
     # Share of the draws that are unlabelled images: the teacher's detections stand in for their ground
     # truth. 0: they are left out.
     cfg.MHKD.UNLABELED_RATIO = 0.0
-    # Learning rate x SOLVER.GAMMA at these shares of each step (replaces SOLVER.STEPS, MAX_ITER).
+    # Learning rate x SOLVER.GAMMA at these shares of the teacher's step, and of all student steps together
+    # (replaces SOLVER.STEPS, MAX_ITER).
     cfg.MHKD.LR_STEPS = (0.667, 0.889)
-    # False: at these shares of all student steps together, so that a step goes on with the rate of the last.
-    cfg.MHKD.LR_RESTART = True
+    # True: warm-up and decays anew in each student step.
+    cfg.MHKD.LR_RESTART = False
     # A teacher detection is ground truth for the `output` loss from this score on.
     cfg.MHKD.OUTPUT_SCORE_THRESH = 0.5
     # --eval-only: "student" on LR | "teacher" on HR | "direct" (the teacher on upsampled LR). A schedule
