@@ -33,6 +33,9 @@ from .slide_options import CLASSES, READING, RUNNING, SPLITS, with_options
 @click.option("--classes",
               help="The dataset's classes in order, A,B; others are left out.  [default: what there is]")
 @with_options(*SPLITS, *READING)
+@click.option("--no-annotations", is_flag=True,
+              help="Of slides that nobody annotated, for MHKD.UNLABELED: tissue without objects or classes, "
+              "all in NAME_train unless splits are asked for.")
 @click.option("--tiles", type=click.Choice(["regions", "png"]), default="regions", show_default=True,
               help="Read from the slides while training, or HR and LR files.")
 @click.option("--lr-filter", type=click.Choice(["area", "lanczos"]), default="area", show_default=True,

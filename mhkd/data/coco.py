@@ -22,7 +22,8 @@ def read_coco(json_file):
     """Read a COCO annotation file and check its structure; no image is opened.
 
     Args:
-        json_file (str): COCO file with ``images``, ``annotations`` and ``categories``.
+        json_file (str): COCO file with ``images``, ``annotations`` and ``categories``; only without
+            annotations may it be without categories.
 
     Returns:
         dict: the file's content.
@@ -60,7 +61,7 @@ def load_coco(json_file):
     for key in ("images", "annotations", "categories"):
         if not isinstance(content.get(key), list):
             raise InputError(f"{json_file}: is no COCO file: it has no list {key!r}")
-    for key in ("images", "categories"):
+    for key in ("images", "categories") if content["annotations"] else ("images",):
         if not content[key]:
             raise InputError(
                 f"{json_file}: its list {key!r} is empty: export the annotations again"

@@ -137,7 +137,8 @@ def read_split(name, json_file, warnings):
             }
         )
     ordered = [entries[k] for k in sorted(entries)]
-    if not any(not a["iscrowd"] for e in ordered for a in e["annotations"]):
+    # Without categories it is for MHKD.UNLABELED.
+    if content["categories"] and not any(not a["iscrowd"] for e in ordered for a in e["annotations"]):
         warnings.add("splits without a single object", name)
     return Split(name, json_file, classes, ordered, len(content["images"]))
 

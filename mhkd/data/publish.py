@@ -43,13 +43,14 @@ def publish(out, parts, skipped, splits, patients, parameters, classes, run):
         dict: the manifest.
 
     Raises:
-        InputError: a split would be without tiles, or the dataset without an object.
+        InputError: a split would be without tiles, or a dataset of annotated slides without an object.
     """
     reasons = "".join(f"\n  {s['error']}" for s in skipped)
-    if not any(part["annotated"] for part in parts):
+    if not any(part["annotated"] or part["annotation_file"] is None for part in parts):
         counts = sum((Counter(p["counts"]) for p in parts), Counter())
         reasons += "".join(f"\n  {n} {what}" for what, n in sorted(counts.items()))
-        raise InputError(f"{out}: no slide with annotated objects could be used{reasons}")
+        what = "slide with annotated objects" if parts else "slide"
+        raise InputError(f"{out}: no {what} could be used{reasons}")
     if classes is None:
         classes = sorted({name for part in parts for name in part["annotated"]})
     category_ids = {c: k + 1 for k, c in enumerate(classes)}
@@ -144,7 +145,7 @@ def _slide_report(part, out, patients, splits):
         "sha256": part["sha256"],
         "size_px": part["size_px"],
         "mpp": part["mpp"],
-        "annotation_file": _relative(part["annotation_file"], out),
+        "annotation_file": part["annotation_file"] and _relative(part["annotation_file"], out),
         "annotation_sha256": part["annotation_sha256"],
         "annotation_format": part["format"],
         "patient": patients.get(part["slide_file"]),

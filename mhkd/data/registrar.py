@@ -205,7 +205,7 @@ def _load(name, json_file):
     content = None if regions else read_coco(json_file)
     categories = regions.categories if regions else sorted_categories(content)
     _check_siblings(json_file, categories)
-    merged = name.partition("@")[2]
+    merged = categories and name.partition("@")[2]  # without categories there is nothing to merge
     if merged:
         classes, id_map = [merged], {i: 0 for i, _ in categories}
     else:

@@ -42,6 +42,7 @@ class TileOptions:
             each resampled from the slide's base level.
         lr_filter (str): of the LR files, "area" or "lanczos".
         verify (bool): read every tile once, so that damage shows now.
+        annotated (bool): False: no annotations are looked for, and tiles are without objects.
     """
 
     layout: Layout
@@ -52,6 +53,7 @@ class TileOptions:
     tiles: str = "regions"
     lr_filter: str = "area"
     verify: bool = False
+    annotated: bool = True
 
     def parameters(self):
         """dict: all that decides about the result, apart from the files' contents."""
@@ -71,15 +73,16 @@ def tile_slide(path, work, options, only_slide=False):
 
     Returns:
         dict: the part without its tiles: ``slide_file``, ``annotation_file``, ``part_file`` (the
-        whole), ``sha256``, ``annotation_sha256``, ``format``, ``size_px``, ``mpp``, ``slide_mpp``,
+        whole), ``sha256``, ``annotation_sha256``, ``format`` (None without annotations, as is
+        ``annotation_file``), ``size_px``, ``mpp``, ``slide_mpp``,
         ``annotated`` (objects of each class), ``counts`` (what was left out or is odd, in words),
         ``folder`` (of its pictures, or None). If the slide or its annotations cannot be used,
         ``slide_file`` and ``error``.
     """
     try:
         with _quiet_readers():
-            annotations = annotation_file(path, options.annotations)
-            sums = {"sha256": sha256(path), "annotation_sha256": sha256(annotations)}
+            annotations = annotation_file(path, options.annotations) if options.annotated else None
+            sums = {"sha256": sha256(path), "annotation_sha256": annotations and sha256(annotations)}
             key = _key(path, sums, options)
             part_file = os.path.join(work, f"{key}.json")
             if not _is_made(part_file, work):
@@ -108,9 +111,12 @@ def _is_made(part_file, work):
 
 def _make_part(path, annotations, explicit, key, work, options):
     slide = open_slide(path, options.slide_mpp)
-    objects, read, counts = read_objects(
-        slide, annotations, options.class_map, options.point_diameter_um, explicit
-    )
+    objects, counts, annotation_format = [], Counter(), None
+    if annotations:
+        objects, read, counts = read_objects(
+            slide, annotations, options.class_map, options.point_diameter_um, explicit
+        )
+        counts, annotation_format = counts + read.counts, read.format
     recorded = slide.pixels.mpp
     if options.slide_mpp and recorded and abs(recorded[0] / options.slide_mpp - 1) > _SAME_MPP:
         counts[f"recorded resolution, {recorded[0]:.4g} um per pixel, replaced by --slide-mpp"] = 1
@@ -123,12 +129,12 @@ def _make_part(path, annotations, explicit, key, work, options):
         for tile in tiles:
             read_view(_entry(tile, path, options), "hr")
     return {
-        "format": read.format,
+        "format": annotation_format,
         "size_px": list(slide.size_px),
         "mpp": list(slide.mpp_xy),
         "slide_mpp": options.slide_mpp,
         "annotated": dict(sorted(Counter(name for _, name, _ in objects).items())),
-        "counts": dict(sorted((counts + read.counts).items())),
+        "counts": dict(sorted(counts.items())),
         "folder": folder,
         "tiles": tiles,
     }

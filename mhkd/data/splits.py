@@ -96,16 +96,19 @@ def _divide(items, sizes, seed, what):
     return splits
 
 
-def assign_splits(slides, *, shares=None, folds=None, table=None, pattern=None, seed=0):
+def assign_splits(
+    slides, *, shares=None, folds=None, table=None, pattern=None, seed=0, default=DEFAULT_SHARES
+):
     """Patients and splits by whatever the user has to go by.
 
     Args:
         slides (list[str]): slide files.
-        shares (str, optional): see :func:`parse_shares`; the default is ``DEFAULT_SHARES``.
+        shares (str, optional): see :func:`parse_shares`.
         folds (int, optional): see :func:`split_slides`.
         table (str, optional): see :func:`read_split_table`; with splits in it, it decides alone.
         pattern (str, optional): see :func:`patients_by_pattern`.
         seed (int): of what is drawn at random.
+        default (str): shares where nothing else says what the splits are.
 
     Returns:
         tuple[dict[str, str], dict[str, list[str]]]: slide -> patient, as far as known; slides of
@@ -122,7 +125,7 @@ def assign_splits(slides, *, shares=None, folds=None, table=None, pattern=None, 
             raise InputError(f"{table}: names the patients, and so does --patient-pattern: use one")
         patients = patients_by_pattern(slides, pattern)
     if splits is None:
-        parsed = None if folds else parse_shares(shares or DEFAULT_SHARES)
+        parsed = None if folds else parse_shares(shares or default)
         return patients, split_slides(slides, patients, parsed, folds, seed)
     if shares or folds:
         raise InputError(f"{table}: has the splits; leave out --split and --folds")

@@ -19,7 +19,7 @@ from mhkd.data.layout import Layout
 from mhkd.data.publish import publish
 from mhkd.data.slide_task import TileOptions, tile_slide
 from mhkd.data.slides import check_names
-from mhkd.data.splits import assign_splits, slide_name
+from mhkd.data.splits import DEFAULT_SHARES, assign_splits, slide_name
 from mhkd.errors import InputError
 from mhkd.wsi.annotations import ClassMap
 
@@ -96,13 +96,23 @@ def _keep_only(folder, names):
 def run_tile(
     slides, out, pairs, class_map, classes, workers, strict,
     *, split, folds, split_csv, patient_pattern, seed,
-    annotations, slide_mpp, point_diameter_um, tiles, lr_filter, verify, keep_empty, **layout
+    annotations, no_annotations, slide_mpp, point_diameter_um, tiles, lr_filter, verify, keep_empty, **layout
 ):  # fmt: skip
     """The command: see its options.
 
     Returns:
         dict: see :func:`tile_slides`.
     """
+    if no_annotations:
+        of_annotations = {
+            "--annotations": annotations, "--mode centred": layout["mode"] == "centred", "--class": pairs,
+            "--class-map": class_map, "--classes": classes, "--point-diameter-um": point_diameter_um,
+        }  # fmt: skip
+        if found := [option for option, value in of_annotations.items() if value]:
+            raise InputError(
+                f"--no-annotations: {', '.join(found)} can only be used with annotations: leave out one or "
+                "the other; without annotations the mode is grid or whole"
+            )
     if keep_empty is None:
         keep_empty = 0.0 if layout["mode"] == "centred" else 1.0
     classes = None if classes is None else [c.strip() for c in classes.split(",")]
@@ -115,9 +125,11 @@ def run_tile(
         tiles,
         lr_filter,
         verify,
+        annotated=not no_annotations,
     )
     by = {"shares": split, "folds": folds, "table": split_csv, "pattern": patient_pattern}
-    splits_of = partial(assign_splits, **by, seed=seed)
+    default = "train=1" if no_annotations else DEFAULT_SHARES
+    splits_of = partial(assign_splits, **by, seed=seed, default=default)
     manifest = tile_slides(
         slides, out, options, splits_of, workers=workers, strict=strict, command=sys.argv
     )
@@ -129,11 +141,11 @@ def summary(manifest, name):
     """str: what has become of the slides, for the terminal."""
     lines = []
     for split, report in manifest["splits"].items():
-        objects = ", ".join(f"{n} {c}" for c, n in report["objects"].items())
-        lines.append(
-            f"{name}_{split}: {report['slides']} slides, {report['tiles']} tiles "
-            f"({report['empty_tiles']} empty); {objects}, {report['ignored']} cut and ignored"
-        )
+        line = f"{name}_{split}: {report['slides']} slides, {report['tiles']} tiles"
+        if manifest["categories"]:
+            objects = ", ".join(f"{n} {c}" for c, n in report["objects"].items())
+            line += f" ({report['empty_tiles']} empty); {objects}, {report['ignored']} cut and ignored"
+        lines.append(line)
     lines += [f"warning: {w}" for w in manifest["warnings"]]
     lines += [f"skipped: {s['error']}" for s in manifest["skipped"]]
     return "\n".join(lines)

@@ -48,9 +48,9 @@ def prepare_datasets(cfg: CfgNode) -> None:
     """Register and check the datasets that ``cfg`` names, before anything is built or trained.
 
     Raises:
-        InputError: a dataset is missing or at fault, classes differ between training and test, slides
-            are in both, MODEL.ROI_HEADS.NUM_CLASSES is not their number of classes, or a setting of labels
-            is out of range.
+        InputError: a dataset is missing or at fault, or has no classes; classes differ between training
+            and test, slides are in both, MODEL.ROI_HEADS.NUM_CLASSES is not their number of classes, or a
+            setting of labels is out of range.
     """
     check_label_settings(cfg)
     names = [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]
@@ -60,6 +60,11 @@ def prepare_datasets(cfg: CfgNode) -> None:
     classes = {name: list(MetadataCatalog.get(name).thing_classes) for name in names}
     first = names[0] if names else None
     for name in names:
+        if not classes[name]:
+            raise InputError(
+                f"{name} has no categories, so there is nothing to train on or to score: name it in "
+                "MHKD.UNLABELED instead of DATASETS"
+            )
         if classes[name] != classes[first]:
             raise InputError(
                 f"{name} has classes {classes[name]}, {first} has {classes[first]}: make the categories "
