@@ -10,10 +10,8 @@ from types import MappingProxyType
 
 from .errors import InputError
 
-LOSSES = ("detect", "basic", "adaptive", "local", "output")
-DISTILLATION_LOSSES = LOSSES[1:]
-# Beyond the paper; see mhkd.modeling.losses.
-OTHER_LOSSES = ("standardized", "foreground", "attention", "soft")
+PAPER_LOSSES = ("detect", "basic", "adaptive", "local", "output")
+LOSSES = (*PAPER_LOSSES, "standardized", "foreground", "attention", "soft")  # see mhkd.modeling.losses
 STUDENT_STARTS = ("scratch", "teacher")
 FROZEN, HEADS, WHOLE = (), ("heads",), ("backbone", "heads")
 
@@ -42,7 +40,7 @@ class Stage:
     share: float = 1.0
 
     def __post_init__(self):
-        unknown = set(self.weights) - {*LOSSES, *OTHER_LOSSES}
+        unknown = set(self.weights) - set(LOSSES)
         if unknown:
             raise InputError(f"step {self.name}: unknown losses {sorted(unknown)}, known: {LOSSES}")
         if "adaptive" in self.weights and not self.bfa:
@@ -86,10 +84,19 @@ SEMANTIC = Stage("semantic", {"detect": 0.9, "local": 0.1, "output": 0.1}, teach
 FOUR_STEPS = (BASIC, ADAPTIVE, LOCAL, SEMANTIC)
 
 
-def _one_step(name: str, *losses: str, student_start: str = "scratch", **changes) -> Schedule:
-    """A schedule of one offline step (unless ``changes`` say otherwise), every weight 1."""
-    stage = Stage(name, {"detect": 1, **dict.fromkeys(losses, 1)}, **changes)
-    return Schedule(name, (stage,), student_start)
+# The backbone alone, by the teacher's features; RPN and heads stay the teacher's, annotations are not used.
+FEATURES_W8 = {"basic": 8, "local": 8}
+LABEL_FREE = Stage("label_free", FEATURES_W8, student=("backbone",), labels=False)
+
+
+def _one_step(name: str, weights: Mapping[str, float], student_start: str = "scratch", **changes) -> Schedule:
+    """A schedule of one step, offline unless ``changes`` of the Stage say otherwise."""
+    return Schedule(name, (Stage(name, weights, **changes),), student_start)
+
+
+def _adapted(name: str, weights: Mapping[str, float], **changes) -> Schedule:
+    """One step from the teacher's weights."""
+    return _one_step(name, weights, "teacher", **changes)
 
 
 SCHEDULES: dict[str, Schedule] = {
@@ -109,52 +116,40 @@ SCHEDULES: dict[str, Schedule] = {
                 Stage("local_output", {"detect": 1, "local": 1, "output": 1}, HEADS, bfa=True),
             ),
         ),
-        _one_step("single_step", *DISTILLATION_LOSSES, teacher=WHOLE, bfa=True),
+        _one_step("single_step", dict.fromkeys(PAPER_LOSSES, 1), teacher=WHOLE, bfa=True),
         # Table I: the paper's own baseline.
-        _one_step("baseline_kd", "basic", "local", "output"),
+        _one_step("baseline_kd", {"detect": 1, "basic": 1, "local": 1, "output": 1}),
         # Table V: one location, or none (= the student trained on LR alone).
-        _one_step("global_only", "basic"),
-        _one_step("local_only", "local"),
-        _one_step("output_only", "output"),
-        _one_step("none"),
+        _one_step("global_only", {"detect": 1, "basic": 1}),
+        _one_step("local_only", {"detect": 1, "local": 1}),
+        _one_step("output_only", {"detect": 1, "output": 1}),
+        _one_step("none", {"detect": 1}),
         # What BFA's capacity alone gives, so that distillation is not credited with it.
-        _one_step("none_bfa", bfa=True),
+        _one_step("none_bfa", {"detect": 1}, bfa=True),
         # A student that starts from the teacher's weights instead of from scratch.
         Schedule("mhkd_from_teacher", FOUR_STEPS, student_start="teacher"),
-        _one_step("none_from_teacher", student_start="teacher"),
-        # Adaptation to LR from the teacher's weights.
-        *(
-            Schedule(name, (Stage(name, weights, **changes),), "teacher")
-            for name, weights, changes in (
-                ("features_w1", {"detect": 1, "basic": 1, "local": 1}, {}),
-                ("features_w4", {"detect": 1, "basic": 4, "local": 4}, {}),
-                ("features_w8", {"detect": 1, "basic": 8, "local": 8}, {}),
-                ("basic_w8", {"detect": 1, "basic": 8}, {}),
-                ("local_w8", {"detect": 1, "local": 8}, {}),
-                ("standardized", {"detect": 1, "standardized": 1}, {}),
-                ("standardized_w4", {"detect": 1, "standardized": 4}, {}),
-                ("foreground_w8", {"detect": 1, "foreground": 8}, {}),
-                ("attention_w8", {"detect": 1, "attention": 8}, {}),
-                ("soft", {"detect": 1, "soft": 1}, {}),
-                ("features_soft", {"detect": 1, "basic": 8, "local": 8, "soft": 1}, {}),
-                ("label_free", {"basic": 8, "local": 8}, {"student": ("backbone",), "labels": False}),
-                ("label_free_standardized", {"standardized": 4}, {"student": ("backbone",), "labels": False}),
-                ("pseudo_labels", {"detect": 1}, {"labels": False}),
-                ("pseudo_features", {"detect": 1, "basic": 8, "local": 8}, {"labels": False}),
-            )
-        ),
-        Schedule(
-            "label_free_then_labels",
-            (
-                Stage("label_free", {"basic": 8, "local": 8}, student=("backbone",), labels=False),
-                Stage("labels", {"detect": 1}),
-            ),
-            "teacher",
-        ),
+        _adapted("none_from_teacher", {"detect": 1}),
+        # The same with other losses; tables "losses" and "label_free".
+        _adapted("features_w1", {"detect": 1, "basic": 1, "local": 1}),
+        _adapted("features_w4", {"detect": 1, "basic": 4, "local": 4}),
+        _adapted("features_w8", {"detect": 1, **FEATURES_W8}),
+        _adapted("basic_w8", {"detect": 1, "basic": 8}),
+        _adapted("local_w8", {"detect": 1, "local": 8}),
+        _adapted("standardized", {"detect": 1, "standardized": 1}),
+        _adapted("standardized_w4", {"detect": 1, "standardized": 4}),
+        _adapted("foreground_w8", {"detect": 1, "foreground": 8}),
+        _adapted("attention_w8", {"detect": 1, "attention": 8}),
+        _adapted("soft", {"detect": 1, "soft": 1}),
+        _adapted("features_soft", {"detect": 1, **FEATURES_W8, "soft": 1}),
+        Schedule("label_free", (LABEL_FREE,), "teacher"),
+        _adapted("label_free_standardized", {"standardized": 4}, student=("backbone",), labels=False),
+        _adapted("pseudo_labels", {"detect": 1}, labels=False),
+        _adapted("pseudo_features", {"detect": 1, **FEATURES_W8}, labels=False),
+        Schedule("label_free_then_labels", (LABEL_FREE, Stage("labels", {"detect": 1})), "teacher"),
         Schedule(
             "features_then_labels",
             (
-                Stage("features", {"detect": 1, "basic": 8, "local": 8}),
+                Stage("features", {"detect": 1, **FEATURES_W8}),
                 Stage("labels", {"detect": 1, "basic": 1, "local": 1}),
             ),
             "teacher",

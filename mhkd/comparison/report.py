@@ -177,12 +177,13 @@ def _over_seeds(scores: list[dict]) -> dict[str, dict]:
 def _introduction(content: dict, several: bool) -> str:
     spread = "mean ± standard deviation over seeds" if several else "one seed, so no spread between trainings"
     seeds = ", ".join(map(str, content["seeds"]))
+    paper = content["paper_dataset"]
     return (
         f"`{content['dataset']}`, size `{content['size']}`, seed{'s' * several} {seeds} ({spread}), "
         f"{content['test_images']} test images, scored on LR in percent. Differences in AP with their "
         f"{content['interval_percent']} % interval over resampled images, the same images for both rows; "
         "undecided where it includes 0. Time: of one image, relative to Faster R-CNN in the same run."
-        + (f" The paper's figures are of its {paper} dataset." if (paper := content["paper_dataset"]) else "")
+        + (f" The paper's figures are of its {paper} dataset." if paper else "")
     )
 
 

@@ -183,23 +183,6 @@ TABLES = {
 }
 
 
-def get_tables(name: str) -> list[Table]:
-    """The table of that name, or with "all" the paper's six.
-
-    Raises:
-        InputError: another name.
-    """
-    from .regimes import REGIMES
-
-    known = TABLES | REGIMES
-    by_name = {k.lower(): t for k, t in known.items()}
-    if name.lower() == "all":
-        return list(TABLES.values())
-    if name.lower() not in by_name:
-        raise InputError(f"unknown table {name!r}: choose one of {', '.join(known)}, all")
-    return [by_name[name.lower()]]
-
-
 def methods_of(tables: list[Table], only: tuple[str, ...] = ()) -> list[Method]:
     """The methods that ``tables`` need, each once; Faster R-CNN comes first, times being ratios to it.
 

@@ -24,7 +24,8 @@ from .plan import (
     seconds_per_iteration,
     take_over,
 )
-from .rows import FASTER_RCNN, Method, Table, get_tables, methods_of
+from .regimes import get_tables
+from .rows import FASTER_RCNN, Method, Table, methods_of
 from .scores import lr_detections, lr_view, network_cfg, score
 from .statistics import bootstrap, match
 

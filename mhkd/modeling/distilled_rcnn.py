@@ -13,12 +13,11 @@ from torch import nn
 from ..errors import InputError
 from ..schedule import TEACHER, Stage, get_schedule
 from .losses import (
-    attention_loss,
+    OTHER_FEATURE_LOSSES,
     foreground_feature_loss,
     global_feature_loss,
     local_feature_loss,
     soft_output_loss,
-    standardized_feature_loss,
 )
 from .student import StudentBackbone
 
@@ -151,10 +150,9 @@ class DistilledRCNN(nn.Module):
         if "local" in weights:
             pooled_h = pool(teacher, f_h, proposals_l)
             losses["loss_local"] = weights["local"] * local_feature_loss(pooled_l, pooled_h)
-        if "standardized" in weights:
-            losses["loss_standardized"] = weights["standardized"] * standardized_feature_loss(f_s, f_h)
-        if "attention" in weights:
-            losses["loss_attention"] = weights["attention"] * attention_loss(f_s, f_h)
+        for name, loss in OTHER_FEATURE_LOSSES.items():
+            if name in weights:
+                losses[f"loss_{name}"] = weights[name] * loss(f_s, f_h)
         if "foreground" in weights:
             boxes = [x.gt_boxes.tensor for x in ground_truth]
             size = images_l.tensor.shape[-2:]

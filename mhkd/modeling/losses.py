@@ -76,6 +76,10 @@ def attention_loss(student: Mapping[str, torch.Tensor], teacher: Mapping[str, to
     return torch.stack(losses).mean()
 
 
+# Beyond the paper, between the features that the student's heads use and the teacher's.
+OTHER_FEATURE_LOSSES = {"standardized": standardized_feature_loss, "attention": attention_loss}
+
+
 def foreground_feature_loss(student, teacher, boxes: list[torch.Tensor], image_size) -> torch.Tensor:
     """MSE where objects are plus MSE where none is, each its own mean, halved (after FGD, Yang et al. 2022).
 

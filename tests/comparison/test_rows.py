@@ -1,5 +1,6 @@
 from mhkd.comparison.configs import SIZES, differences, row_cfg
-from mhkd.comparison.rows import METHODS, TABLES, get_tables, methods_of
+from mhkd.comparison.regimes import get_tables
+from mhkd.comparison.rows import METHODS, TABLES, methods_of
 from mhkd.errors import InputError
 from mhkd.schedule import SCHEDULES
 

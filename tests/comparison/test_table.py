@@ -6,7 +6,8 @@ import shutil
 
 from mhkd.cli import main
 from mhkd.comparison.plan import find_planned, find_shared
-from mhkd.comparison.rows import METHODS, Method, get_tables, methods_of
+from mhkd.comparison.regimes import get_tables
+from mhkd.comparison.rows import METHODS, Method, methods_of
 from mhkd.comparison.run import check_packages, plan, run_tables
 from mhkd.engine import DistillationTrainer
 from mhkd.errors import InputError
