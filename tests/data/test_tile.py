@@ -4,94 +4,12 @@ import shutil
 from pathlib import Path
 
 import mhkd  # noqa: F401  (before Detectron2)
-from mhkd.cli import main
-from mhkd.data import check_dataset, check_split_disjoint, ensure_registered, read_view, region_columns
-from mhkd.data.inspect import inspect_datasets
-from mhkd.data.loader import build_train_loader
-from mhkd.engine import DistillationTrainer, prepare_datasets
-from mhkd.errors import InputError
+from mhkd.data import check_dataset, check_split_disjoint, ensure_registered, read_view
 from mhkd.wsi.images import read_rgb
 
-import cv2
 import numpy as np
 import pytest
-import pyvips
-from click.testing import CliRunner
-from detectron2.data import DatasetCatalog, MetadataCatalog
-from support import DISKS as TINY_DISKS
-from support import tiny_config, write_disks
-
-# 600 x 400 base pixels of 1 um, left half tissue. At 2 um per HR pixel tiles of 64 are 128 of them:
-# five columns, the last two of which are glass, and four rows.
-SIZE_PX, MPP = (600, 400), 1.0
-ARGS = ["--mpp", "2", "--lr-factor", "4", "--tile-size-px", "64"]
-DISKS = {"normal": [(64, 64)], "sclerotic": [(120, 320)]}  # x = 128 cuts the second
-RADIUS = 50
-BY_PATIENT = ["--patient-pattern", "^(?P<patient>[a-z]+)"]
-
-
-def circle(x, y):
-    angle = np.linspace(0, 2 * np.pi, 60, endpoint=False)
-    ring = np.stack([x + RADIUS * np.cos(angle), y + RADIUS * np.sin(angle)], axis=1).tolist()
-    return [*ring, ring[0]]
-
-
-def write_annotations(path, disks=DISKS):
-    features = [
-        {
-            "type": "Feature",
-            "geometry": {"type": "Polygon", "coordinates": [circle(x, y)]},
-            "properties": {"classification": {"name": name}},
-        }
-        for name, places in disks.items()
-        for x, y in places
-    ]
-    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
-
-
-def write_slide(folder, name, mpp=MPP, shade=0):
-    rgb = np.full((SIZE_PX[1], SIZE_PX[0], 3), 244, np.uint8)
-    rgb[:, :300] = (215, 160, 200 - shade)
-    for places in DISKS.values():
-        for x, y in places:
-            cv2.circle(rgb, (x, y), RADIUS, (110, 40, 120), -1)
-    image = pyvips.Image.new_from_array(rgb).copy(interpretation="srgb")
-    if mpp:
-        image = image.copy(xres=1000 / mpp, yres=1000 / mpp)
-    path = folder / f"{name}.tiff"
-    image.tiffsave(str(path), tile=True, compression="deflate", resunit="cm")
-    write_annotations(folder / f"{name}.geojson")
-    return path
-
-
-@pytest.fixture
-def slides(tmp_path):
-    """Four slides of two patients."""
-    folder = tmp_path / "slides"
-    folder.mkdir()
-    for k, name in enumerate(("ann_1", "ann_2", "bob_1", "bob_2")):
-        write_slide(folder, name, shade=k)
-    return folder
-
-
-@pytest.fixture
-def out(tmp_path, monkeypatch):
-    """Registers what is asked for; forgets it afterwards."""
-    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "datasets"))
-    yield tmp_path / "datasets" / "tiled_set"
-    for name in [n for n in DatasetCatalog if n.startswith("tiled_set")]:
-        DatasetCatalog.remove(name)
-        MetadataCatalog.remove(name)
-
-
-def run(slides, out, *more, exit_code=0, args=ARGS):
-    result = CliRunner().invoke(main, ["tile", str(slides), "--out", str(out), *args, *more])
-    assert result.exit_code == exit_code, result.output
-    return result.output
-
-
-def manifest_of(out):
-    return json.loads((out / "manifest.json").read_text())
+from tiled_slides import BY_PATIENT, manifest_of, run, write_annotations, write_slide
 
 
 def files_in(folder):
@@ -326,102 +244,6 @@ def test_whole_slides_and_centred_tiles(slides, out):
     run(slides, out, "--mode", "centred")
     report = manifest_of(out)["splits"]["val"]
     assert report["tiles"] == 2 and report["ignored"] == 0
-
-
-@pytest.fixture
-def unannotated(slides):
-    """The slides without a single annotation file."""
-    for path in slides.glob("*.geojson"):
-        path.unlink()
-    return slides
-
-
-def test_slides_that_nobody_annotated(unannotated, out):
-    """Tiles are where they would be with annotations; what there is of those is not looked at."""
-    (unannotated / "ann_1.geojson").write_text("{")
-    printed = run(unannotated, out, "--no-annotations", *BY_PATIENT)
-    assert "tiled_set_train: 4 slides, 44 tiles\n" in printed
-    content = json.loads((out / "annotations_train.json").read_text())
-    assert content["annotations"] == content["categories"] == []
-    assert content["images"][0]["region"]["slide_file"] == "../../slides/ann_1.tiff"
-    assert sorted(p.name for p in out.iterdir()) == [".tile", "annotations_train.json", "manifest.json"]
-    manifest = manifest_of(out)
-    assert manifest["categories"] == manifest["warnings"] == manifest["skipped"] == []
-    report = manifest["slides"][0]
-    assert report["patient"] == "ann" and report["sha256"]
-    assert report["annotation_file"] is report["annotation_sha256"] is report["annotation_format"] is None
-    look = ["inspect", "tiled_set", "--out", str(out / "look"), "--num-images", "1", "--strict"]
-    result = CliRunner().invoke(main, look)
-    assert result.exit_code == 0 and "No warnings" in result.output
-    assert (out / "look" / "tiled_set_train.png").exists()
-
-    printed = run(unannotated, out, "--no-annotations", "--split", "new=.5,old=.5", "--mode", "whole")
-    assert "tiled_set_new: 2 slides, 2 tiles\n" in printed and "tiled_set_old: 2 slides" in printed
-
-
-def test_slides_that_nobody_annotated_are_resumed_but_not_with_annotations(unannotated, out):
-    run(unannotated, out, "--no-annotations")
-    for part_file in (out / ".tile").glob("*.json"):
-        part_file.write_text(part_file.read_text().replace('"counts": {}', '"counts": {"marks": 1}'))
-    write_slide(unannotated, "eve", shade=9)
-    assert run(unannotated, out, "--no-annotations").count(" 1 marks") == 4
-    for name in ("ann_1", "ann_2", "bob_1", "bob_2"):
-        write_annotations(unannotated / f"{name}.geojson")
-    assert "5 normal" in run(unannotated, out, "--split", "train=1")
-
-
-def test_no_slide_without_annotations_can_be_used(tmp_path, out):
-    (tmp_path / "text.svs").write_text("no slide")
-    printed = run(tmp_path / "text.svs", out, "--no-annotations", exit_code=2)
-    assert "no slide could be used" in printed and "is no slide" in printed
-
-
-def test_a_students_step_draws_unannotated_tissue(unannotated, out, monkeypatch):
-    run(unannotated, out, "--no-annotations")
-    write_disks(out.parent, "tiled_set_disks")
-    cfg = tiny_config(out / "output", TINY_DISKS)
-    cfg.INPUT.CROP.ENABLED = False
-    cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = ("tiled_set_disks_train",), ("tiled_set_disks_val",)
-    cfg.MHKD.SCHEDULE, cfg.MHKD.STUDENT_ITERS = "offline", 8
-    cfg.MHKD.UNLABELED, cfg.MHKD.UNLABELED_RATIO = ("tiled_set_train",), 0.75
-    prepare_datasets(cfg)
-    drawn = [batch[0] for batch in build_train_loader(cfg, 0, 4)]
-    assert ["instances" in x for x in drawn] == [True, False, False, False]
-    for x in drawn[1:]:
-        assert x["unlabeled"] and x["file_name"].endswith(".tiff")
-        assert x["image"].shape == x["image_lr"].shape == (3, 64, 64)
-    DistillationTrainer(cfg).train()
-    assert (out / "output" / "student" / "model_final.pth").exists()
-
-    entries = DatasetCatalog.get("tiled_set_train")
-    monkeypatch.setattr(region_columns, "MIN_BYTES", 0)  # as of a great many tiles
-    columns = DatasetCatalog.get("tiled_set_train")
-    assert isinstance(columns, region_columns.RegionEntries) and list(columns) == entries
-
-    for train in ("tiled_set_train", "tiled_set_train@glomerulus"):
-        cfg.DATASETS.TRAIN = (train,)
-        with pytest.raises(InputError, match=f"{train} has no categories.*MHKD.UNLABELED"):
-            prepare_datasets(cfg)
-
-
-def test_a_real_slide_without_annotations(shared_data, out):
-    """2220 x 2967 px of 0.499 um: at twice that 1110 x 1484, five columns and six rows of 256."""
-    slide = shared_data / "slides" / "cmu-1-small-region.svs"
-    args = ["--mpp", "0.998", "--tile-size-px", "256", "--no-annotations"]
-    assert "tiled_set_train: 1 slides, 30 tiles" in run(slide, out, "--glass-too", args=args)
-    run(slide, out, args=args)
-    [split], _ = inspect_datasets(["tiled_set"])
-    assert 16 <= split.num_images < 30
-    assert min(read_view(e, "hr").std() for e in split.entries) > 5  # tissue, not glass
-
-
-@pytest.mark.parametrize("more", [
-    ["--annotations", "."], ["--mode", "centred"], ["--class", "a=b"], ["--classes", "a"],
-    ["--point-diameter-um", "200"],
-])  # fmt: skip
-def test_without_annotations_nothing_can_be_said_of_them(slides, out, more):
-    printed = run(slides, out, "--no-annotations", *more, exit_code=2)
-    assert f"--no-annotations: {more[0]}" in printed and not out.exists()
 
 
 def test_usage(slides, out, tmp_path):
