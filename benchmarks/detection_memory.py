@@ -19,7 +19,7 @@ from mhkd.wsi.slide import Slide
 import click
 import pyvips
 import torch
-from read_tiles import memory_mib
+from read_tiles import memory_mib, write_pyramid
 
 GLASS = (244, 243, 245)
 
@@ -30,9 +30,7 @@ def draw(path, section, size_px):
     image = pyvips.Image.new_from_file(section)
     x, y = ((size_px - n) // 2 for n in slide.size_px)
     image = image.embed(x, y, size_px, size_px, extend="background", background=list(GLASS))
-    image = image.copy(xres=1000 / slide.mpp_xy[0], yres=1000 / slide.mpp_xy[1])
-    image.tiffsave(str(path), tile=True, tile_width=256, tile_height=256, pyramid=True, compression="jpeg",
-                   Q=85, bigtiff=True, resunit="cm")  # fmt: skip
+    write_pyramid(path, image, slide.mpp_xy)
 
 
 def worker(queue, path, student, options):

@@ -34,11 +34,16 @@ MAX_BASE_PX = 2**27  # a round reads no more of the base level
 
 
 def draw(path, size_px):
-    """A pyramid of JPEG tiles (256 px, quality 85)."""
+    """A paved slide."""
     rgb, _ = render_slide(0, DRAWN_PX, 1.0, num_glomeruli=20)
     times = -(-size_px // DRAWN_PX)
     image = pyvips.Image.new_from_array(rgb).replicate(times, times).crop(0, 0, size_px, size_px)
-    image = image.copy(xres=1000 / MPP, yres=1000 / MPP, interpretation="srgb")
+    write_pyramid(path, image.copy(interpretation="srgb"), (MPP, MPP))
+
+
+def write_pyramid(path, image, mpp_xy):
+    """JPEG tiles (256 px, quality 85)."""
+    image = image.copy(xres=1000 / mpp_xy[0], yres=1000 / mpp_xy[1])
     with replacing(path) as temporary:
         image.tiffsave(
             str(temporary), tile=True, tile_width=256, tile_height=256, pyramid=True, compression="jpeg",
