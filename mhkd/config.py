@@ -69,12 +69,12 @@ def add_mhkd_config(cfg: CN) -> None:
     cfg.MHKD.TEACHER_ITERS = 90000
     # The student's iterations over *all* steps, so that schedules of any length cost the same.
     cfg.MHKD.STUDENT_ITERS = 90000
-    # What the student's own steps know; the teacher's step 0 uses every annotation. Share of the images of
-    # DATASETS.TRAIN whose annotations are used, chosen by SEED; the others count as unlabelled.
+    # Share of the images of DATASETS.TRAIN whose annotations are used, chosen by SEED; the others count as
+    # unlabelled. It holds for the teacher's own step too; to take one that knew them all, give its weights.
     cfg.MHKD.LABELED_SHARE = 1.0
     cfg.MHKD.UNLABELED = ()  # further datasets, whose annotations are not used
-    # Share of the draws that are unlabelled images: the teacher's detections stand in for their ground
-    # truth. 0: they are left out.
+    # Share of the student's draws that are unlabelled images: the teacher's detections stand in for their
+    # ground truth. 0: they are left out.
     cfg.MHKD.UNLABELED_RATIO = 0.0
     # Learning rate x SOLVER.GAMMA at these shares of the teacher's step, and of all student steps together
     # (replaces SOLVER.STEPS, MAX_ITER).

@@ -4,8 +4,7 @@ from ..errors import InputError
 from .rows import METHODS, TABLES, Method, Row, Table
 
 _FEW = ("MHKD.LABELED_SHARE", "0.25")
-_FEWER = ("MHKD.LABELED_SHARE", "0.1")
-_MIXED = ("MHKD.UNLABELED_RATIO", "0.75")
+_MIXED = (*_FEW, "MHKD.UNLABELED_RATIO", "0.75")
 _X8 = ("INPUT.LR_FACTOR", "8")
 _SCANNER = ("INPUT.SCANNER.BLUR_PX", "1.0", "INPUT.SCANNER.NOISE", "8.0", "INPUT.SCANNER.JPEG_QUALITY", "50")
 
@@ -74,14 +73,14 @@ REGIMES = {
         ),
         _table(
             "few_labels",
-            "a quarter and a tenth of the labelled images",
+            "a quarter of the images labelled, for the teacher too",
             "none_25",
-            _row("none_25", "25 %: trained on LR", "none_from_teacher", _FEW),
-            _row("features_25", "25 %: and features", "features_w8", _FEW),
-            _row("mixed_25", "25 %: and features, unlabelled images", "features_w8", _FEW + _MIXED),
-            _row("none_10", "10 %: trained on LR", "none_from_teacher", _FEWER),
-            _row("features_10", "10 %: and features", "features_w8", _FEWER),
-            _row("mixed_10", "10 %: and features, unlabelled images", "features_w8", _FEWER + _MIXED),
+            _row("direct_25", "teacher fed with LR", "direct", _FEW),
+            _row("none_25", "trained on LR", "none_from_teacher", _FEW),
+            _row("features_25", "and features", "features_w8", _FEW),
+            _row("mixed_25", "and features, others with pseudo labels", "features_w8", _MIXED),
+            _row("label_free_25", "features of all images, no labels", "label_free", _MIXED),
+            _row("adapted_25", "the same, then labels and pseudo labels", "label_free_then_labels", _MIXED),
         ),
         _regime("x8", "eight times coarser", _X8),
         _regime("scanner", "blur, noise and JPEG of a cheap scanner", _SCANNER),

@@ -1,4 +1,4 @@
-"""Few labels and unlabelled tissue: which images the student's steps know the annotations of."""
+"""Few labels and unlabelled tissue: which images a training knows the annotations of."""
 
 from fractions import Fraction
 
@@ -41,7 +41,7 @@ def check_label_settings(cfg: CfgNode) -> None:
 
 
 def split_by_label(cfg: CfgNode, entries):
-    """What a student's step draws from.
+    """What a step draws from; the teacher's own, of the labelled alone.
 
     Args:
         entries: sequence of the dataset dicts of DATASETS.TRAIN.

@@ -122,8 +122,10 @@ def test_an_unlabelled_draw_has_both_views_and_no_instances(mixed_cfg):
         assert x["image"].shape == x["image_lr"].shape == (3, 96, 96)
 
 
-def test_the_teachers_own_step_uses_every_annotation(disks_cfg):
-    disks_cfg.MHKD.LABELED_SHARE = 0.25
+def test_the_teachers_own_step_knows_the_same_labels_and_no_unlabelled_image(disks_cfg):
+    disks_cfg.MHKD.LABELED_SHARE = 0.5
+    disks_cfg.MHKD.UNLABELED_RATIO = 0.5
+    disks_cfg.MHKD.SCHEDULE = "offline"
     disks_cfg.MHKD.TEACHER_ITERS, disks_cfg.MHKD.STUDENT_ITERS = 4, 16
     prepare_datasets(disks_cfg)
     trainer = DistillationTrainer(disks_cfg)
@@ -131,8 +133,10 @@ def test_the_teachers_own_step_uses_every_annotation(disks_cfg):
     for step in trainer.steps[:2]:
         trainer.iter = step.start
         trainer.enter_step(step)
-        seen.append({x["image_id"] for batch in trainer._batches for x in batch})
-    assert [len(s) for s in seen] == [4, 1]
+        seen.append({(x["image_id"], "instances" in x) for batch in trainer._batches for x in batch})
+    teacher, student = seen
+    assert len(teacher) == 2 and all(labeled for _, labeled in teacher)
+    assert len(student) == 4 and {x for x in student if x[1]} == teacher
 
 
 @pytest.mark.parametrize(
