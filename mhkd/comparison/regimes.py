@@ -78,6 +78,7 @@ REGIMES = {
             _row("direct_25", "teacher fed with LR", "direct", _FEW),
             _row("none_25", "trained on LR", "none_from_teacher", _FEW),
             _row("features_25", "and features", "features_w8", _FEW),
+            _row("pseudo_25", "others with pseudo labels", "none_from_teacher", _MIXED),
             _row("mixed_25", "and features, others with pseudo labels", "features_w8", _MIXED),
             _row("label_free_25", "features of all images, no labels", "label_free", _MIXED),
             _row("adapted_25", "the same, then labels and pseudo labels", "label_free_then_labels", _MIXED),
