@@ -10,8 +10,7 @@ from types import MappingProxyType
 
 from .errors import InputError
 
-PAPER_LOSSES = ("detect", "basic", "adaptive", "local", "output")
-LOSSES = (*PAPER_LOSSES, "standardized", "foreground", "attention", "soft")  # see mhkd.modeling.losses
+LOSSES = ("detect", "basic", "adaptive", "local", "output")
 STUDENT_STARTS = ("scratch", "teacher")
 FROZEN, HEADS, WHOLE = (), ("heads",), ("backbone", "heads")
 
@@ -28,7 +27,6 @@ class Stage:
         student: the student's parts that train, of "backbone", "bfa", "heads".
         bfa: whether the student's features pass through the BFA module.
         labels: whether annotations are used; if not, the teacher's detections stand in for them.
-        share: this step's part of the student's iterations, relative to the other steps.
     """
 
     name: str
@@ -37,7 +35,6 @@ class Stage:
     student: tuple[str, ...] = ("backbone", "bfa", "heads")
     bfa: bool = False
     labels: bool = True
-    share: float = 1.0
 
     def __post_init__(self):
         unknown = set(self.weights) - set(LOSSES)
@@ -116,7 +113,7 @@ SCHEDULES: dict[str, Schedule] = {
                 Stage("local_output", {"detect": 1, "local": 1, "output": 1}, HEADS, bfa=True),
             ),
         ),
-        _one_step("single_step", dict.fromkeys(PAPER_LOSSES, 1), teacher=WHOLE, bfa=True),
+        _one_step("single_step", dict.fromkeys(LOSSES, 1), teacher=WHOLE, bfa=True),
         # Table I: the paper's own baseline.
         _one_step("baseline_kd", {"detect": 1, "basic": 1, "local": 1, "output": 1}),
         # Table V: one location, or none (= the student trained on LR alone).
@@ -129,31 +126,8 @@ SCHEDULES: dict[str, Schedule] = {
         # A student that starts from the teacher's weights instead of from scratch.
         Schedule("mhkd_from_teacher", FOUR_STEPS, student_start="teacher"),
         _adapted("none_from_teacher", {"detect": 1}),
-        # The same with other losses; tables "losses" and "label_free".
-        _adapted("features_w1", {"detect": 1, "basic": 1, "local": 1}),
-        _adapted("features_w4", {"detect": 1, "basic": 4, "local": 4}),
-        _adapted("features_w8", {"detect": 1, **FEATURES_W8}),
-        _adapted("basic_w8", {"detect": 1, "basic": 8}),
-        _adapted("local_w8", {"detect": 1, "local": 8}),
-        _adapted("standardized", {"detect": 1, "standardized": 1}),
-        _adapted("standardized_w4", {"detect": 1, "standardized": 4}),
-        _adapted("foreground_w8", {"detect": 1, "foreground": 8}),
-        _adapted("attention_w8", {"detect": 1, "attention": 8}),
-        _adapted("soft", {"detect": 1, "soft": 1}),
-        _adapted("features_soft", {"detect": 1, **FEATURES_W8, "soft": 1}),
+        _adapted("features", {"detect": 1, **FEATURES_W8}),
         Schedule("label_free", (LABEL_FREE,), "teacher"),
-        _adapted("label_free_standardized", {"standardized": 4}, student=("backbone",), labels=False),
-        _adapted("pseudo_labels", {"detect": 1}, labels=False),
-        _adapted("pseudo_features", {"detect": 1, **FEATURES_W8}, labels=False),
-        Schedule("label_free_then_labels", (LABEL_FREE, Stage("labels", {"detect": 1})), "teacher"),
-        Schedule(
-            "features_then_labels",
-            (
-                Stage("features", {"detect": 1, **FEATURES_W8}),
-                Stage("labels", {"detect": 1, "basic": 1, "local": 1}),
-            ),
-            "teacher",
-        ),
         # Direct detection: one detector, trained on HR as the teacher, no student.
         Schedule("direct", ()),
     )
@@ -216,18 +190,16 @@ def get_schedule(name: str, student_start: str = "") -> Schedule:
 def plan_steps(schedule: Schedule, teacher_iters: int, student_iters: int) -> list[Step]:
     """Place the teacher's stage and the schedule's steps on iterations.
 
-    ``student_iters`` is split over the steps by their shares and always used up whole. A schedule
-    without a teacher has no position 0. ``teacher_iters`` is 0 where the teacher is given.
+    ``student_iters`` is split evenly over the steps and always used up whole. A schedule without a
+    teacher has no position 0. ``teacher_iters`` is 0 where the teacher is given.
     """
     steps, end = [], 0
     if schedule.uses_teacher and teacher_iters:
         end = teacher_iters
         steps.append(Step(0, TEACHER, 0, end))
-    total, done = sum(s.share for s in schedule.steps), 0.0
     offset = end
     for position, stage in enumerate(schedule.steps, 1):
-        done += stage.share
-        start, end = end, offset + round(student_iters * done / total)
+        start, end = end, offset + round(student_iters * position / len(schedule.steps))
         if end == start:
             raise InputError(
                 f"MHKD.STUDENT_ITERS {student_iters} leaves step {position} ({stage.name}) of schedule "

@@ -32,9 +32,7 @@ def _regime(name: str, title: str, options: tuple[str, ...]) -> Table:
         f"none_{name}",
         _row(f"direct_{name}", "teacher fed with LR", "direct", options),
         _row(f"none_{name}", "trained on LR", "none_from_teacher", options),
-        _row(f"features_{name}", "and features of the teacher", "features_w8", options),
         _row(f"label_free_{name}", "features alone, no labels", "label_free", options),
-        _row(f"pseudo_{name}", "features and pseudo labels, no labels", "pseudo_features", options),
     )
 
 
@@ -42,33 +40,12 @@ REGIMES = {
     t.number: t
     for t in (
         _table(
-            "losses",
-            "what to distil, all labels",
-            "none_from_teacher",
-            _known("none_from_teacher", "trained on LR"),
-            _row("features_w1", "basic + local, weight 1"),
-            _row("features_w4", "basic + local, weight 4"),
-            _row("features_w8", "basic + local, weight 8"),
-            _row("basic_w8", "basic, weight 8"),
-            _row("local_w8", "local, weight 8"),
-            _row("standardized", "standardised features (PKD)"),
-            _row("standardized_w4", "standardised features (PKD), weight 4"),
-            _row("foreground_w8", "foreground-weighted features, weight 8"),
-            _row("attention_w8", "attention maps, weight 8"),
-            _row("soft", "softened outputs"),
-            _row("features_soft", "basic + local, weight 8, softened outputs"),
-            _row("features_then_labels", "weight 8, then weight 1"),
-            _row("label_free_then_labels", "label-free, then labels"),
-        ),
-        _table(
             "label_free",
             "no label at LR",
             "faster_rcnn",
             _known("faster_rcnn", "teacher fed with LR"),
-            _row("label_free", "basic + local, weight 8, the teacher's heads"),
-            _row("label_free_standardized", "standardised features, weight 4"),
-            _row("pseudo_labels", "pseudo labels"),
-            _row("pseudo_features", "pseudo labels, basic + local, weight 8"),
+            _row("label_free", "features alone, no labels"),
+            _row("features", "features and all labels"),
             _known("none_from_teacher", "all labels"),
         ),
         _table(
@@ -77,11 +54,9 @@ REGIMES = {
             "none_25",
             _row("direct_25", "teacher fed with LR", "direct", _FEW),
             _row("none_25", "trained on LR", "none_from_teacher", _FEW),
-            _row("features_25", "and features", "features_w8", _FEW),
             _row("pseudo_25", "others with pseudo labels", "none_from_teacher", _MIXED),
-            _row("mixed_25", "and features, others with pseudo labels", "features_w8", _MIXED),
+            _row("mixed_25", "and features, others with pseudo labels", "features", _MIXED),
             _row("label_free_25", "features of all images, no labels", "label_free", _MIXED),
-            _row("adapted_25", "the same, then labels and pseudo labels", "label_free_then_labels", _MIXED),
         ),
         _regime("x8", "eight times coarser", _X8),
         _regime("scanner", "blur, noise and JPEG of a cheap scanner", _SCANNER),

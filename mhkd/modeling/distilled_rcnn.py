@@ -12,13 +12,7 @@ from torch import nn
 
 from ..errors import InputError
 from ..schedule import TEACHER, Stage, get_schedule
-from .losses import (
-    OTHER_FEATURE_LOSSES,
-    foreground_feature_loss,
-    global_feature_loss,
-    local_feature_loss,
-    soft_output_loss,
-)
+from .losses import global_feature_loss, local_feature_loss
 from .student import StudentBackbone
 
 
@@ -141,7 +135,7 @@ class DistilledRCNN(nn.Module):
             f_l = student.backbone.basic(extracted)
         f_s = f_a = student.backbone.adapt(extracted) if stage.bfa else f_l
 
-        detect_s, proposals_l, pooled_l, logits_l = detect(student, images_l, f_s, ground_truth)
+        detect_s, proposals_l, pooled_l = detect(student, images_l, f_s, ground_truth)
         losses.update(_weighted(detect_s, weights.get("detect", 0), "student/"))
         if "basic" in weights:
             losses["loss_basic"] = weights["basic"] * global_feature_loss(f_l, f_h)
@@ -150,18 +144,6 @@ class DistilledRCNN(nn.Module):
         if "local" in weights:
             pooled_h = pool(teacher, f_h, proposals_l)
             losses["loss_local"] = weights["local"] * local_feature_loss(pooled_l, pooled_h)
-        for name, loss in OTHER_FEATURE_LOSSES.items():
-            if name in weights:
-                losses[f"loss_{name}"] = weights[name] * loss(f_s, f_h)
-        if "foreground" in weights:
-            boxes = [x.gt_boxes.tensor for x in ground_truth]
-            size = images_l.tensor.shape[-2:]
-            losses["loss_foreground"] = weights["foreground"] * foreground_feature_loss(f_s, f_h, boxes, size)
-        if "soft" in weights:
-            with torch.no_grad():
-                heads = teacher.roi_heads
-                logits_h = heads.box_predictor(heads.box_head(pool(teacher, f_h, proposals_l)))
-            losses["loss_soft"] = weights["soft"] * soft_output_loss(logits_l, logits_h)
         if "output" in weights:
             output, *_ = detect(student, images_l, f_s, o_t)
             losses.update(_weighted(output, weights["output"], "output/"))
@@ -196,14 +178,14 @@ def detect(network: GeneralizedRCNN, images: ImageList, features: dict, targets:
 
     Returns:
         losses (none of parts that are frozen), the boxes of the sampled proposals (list of Boxes,
-        detached), their pooled features (R, C, S, S), the predictor's (logits, deltas) for them.
+        detached), their pooled features (R, C, S, S).
     """
     proposals, losses = network.proposal_generator(images, features, targets)
     heads = network.roi_heads
-    with _watch(heads.box_pooler) as pooled, _watch(heads.box_predictor) as predicted:
+    with _watch(heads.box_pooler) as pooled:
         _, roi_losses = heads(images, features, proposals, targets)
     (_, boxes), pooled_features = pooled
-    return {**losses, **roi_losses}, boxes, pooled_features, predicted[1]
+    return {**losses, **roi_losses}, boxes, pooled_features
 
 
 def pool(network: GeneralizedRCNN, features: dict, boxes) -> torch.Tensor:

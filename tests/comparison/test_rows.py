@@ -2,7 +2,7 @@ from mhkd.comparison.configs import SIZES, differences, row_cfg
 from mhkd.comparison.regimes import get_tables
 from mhkd.comparison.rows import METHODS, TABLES, methods_of
 from mhkd.errors import InputError
-from mhkd.schedule import SCHEDULES
+from mhkd.schedule import SCHEDULES, get_schedule
 
 import pytest
 
@@ -59,6 +59,26 @@ def test_the_cpu_sized_faster_rcnn_is_the_teacher(tmp_path):
     configs = (row_cfg(METHODS[k], "kidney_roi", "cpu", 0, tmp_path) for k in ("faster_rcnn", "mhkd"))
     different = differences(*configs, of_teacher=True)
     assert [d.split()[0] for d in different] == ["MODEL.META_ARCHITECTURE"]  # equal once exported
+
+
+def test_students_of_a_regime_differ_in_their_schedule_and_share_a_teacher(tmp_path):
+    mhkd = row_cfg(METHODS["mhkd"], "kidney_roi", "cpu", 0, tmp_path)
+    for name, changed in {
+        "label_free": set(),
+        "few_labels": {"MHKD.LABELED_SHARE", "MHKD.UNLABELED_RATIO"},
+        "x8": {"INPUT.LR_FACTOR"},
+        "scanner": {"INPUT.SCANNER.BLUR_PX", "INPUT.SCANNER.NOISE", "INPUT.SCANNER.JPEG_QUALITY"},
+    }.items():
+        (table,) = get_tables(name)
+        methods = [r.method for r in table.rows]
+        assert table.reference in {m.key for m in methods}
+        cfgs = [row_cfg(m, "kidney_roi", "cpu", 0, tmp_path) for m in methods if not m.is_direct]
+        assert {d.split()[0] for c in cfgs for d in differences(c, mhkd)} == changed
+        of_teacher = {d.split()[0] for c in cfgs for d in differences(c, mhkd, of_teacher=True)}
+        assert of_teacher == ({"MHKD.LABELED_SHARE"} if name == "few_labels" else set())
+        for method in methods:
+            schedule = get_schedule(method.schedule)
+            assert schedule.student_start == "teacher" or method.is_direct
 
 
 def test_bad_names_and_options(tmp_path):

@@ -3,6 +3,7 @@
 import copy
 from dataclasses import replace
 
+from mhkd.engine.trainer import start_student_from_teacher
 from mhkd.modeling import DistilledRCNN, student_cfg
 from mhkd.modeling.distilled_rcnn import pool
 from mhkd.schedule import ADAPTIVE, BASIC, LOCAL, SCHEDULES, SEMANTIC, TEACHER, WHOLE, Stage
@@ -253,6 +254,19 @@ def test_label_free_trains_the_backbone_alone_and_never_looks_at_annotations(mod
     assert trained and all(n.startswith("student.backbone.fpn.") for n in trained)
     for batch in (images(boxes=()), without_annotations(images())):
         assert step(model, LABEL_FREE, batch) == losses
+
+
+def test_label_free_has_nothing_to_learn_where_lr_is_hr_and_weighs_eight(tiny_cfg):
+    model = build_model(tiny_cfg)
+    start_student_from_teacher(model)
+    same = images()
+    same[0]["image_lr"] = same[0]["image"]
+    assert step(model, LABEL_FREE, same) == {"loss_basic": 0.0, "loss_local": 0.0}
+    plain = step(model, replace(LABEL_FREE, weights={"basic": 1, "local": 1}))
+    weighted = step(model, LABEL_FREE)
+    for name, value in plain.items():
+        assert value > 0
+        torch.testing.assert_close(weighted[name], 8 * value)
 
 
 def test_without_labels_the_teachers_detections_are_the_ground_truth(model):
