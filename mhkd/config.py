@@ -69,9 +69,10 @@ def add_mhkd_config(cfg: CN) -> None:
     cfg.MHKD.TEACHER_ITERS = 90000
     # The student's iterations over *all* steps, so that schedules of any length cost the same.
     cfg.MHKD.STUDENT_ITERS = 90000
-    # Share of the images of DATASETS.TRAIN whose annotations are used, chosen by SEED; the others count as
-    # unlabelled. It holds for the teacher's own step too; to take one that knew them all, give its weights.
+    # Share of the images of DATASETS.TRAIN whose annotations the student's steps use, chosen by SEED; the
+    # others count as unlabelled.
     cfg.MHKD.LABELED_SHARE = 1.0
+    cfg.MHKD.TEACHER_LABELED_SHARE = 1.0  # the same of the teacher's own step, which skips the others
     cfg.MHKD.UNLABELED = ()  # further datasets, whose annotations are not used
     # Share of the student's draws that are unlabelled images: the teacher's detections stand in for their
     # ground truth. 0: they are left out.

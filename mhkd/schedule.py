@@ -126,7 +126,7 @@ SCHEDULES: dict[str, Schedule] = {
         # A student that starts from the teacher's weights instead of from scratch.
         Schedule("mhkd_from_teacher", FOUR_STEPS, student_start="teacher"),
         _adapted("none_from_teacher", {"detect": 1}),
-        _adapted("features", {"detect": 1, **FEATURES_W8}),
+        _adapted("features_w8", {"detect": 1, **FEATURES_W8}),
         Schedule("label_free", (LABEL_FREE,), "teacher"),
         # Direct detection: one detector, trained on HR as the teacher, no student.
         Schedule("direct", ()),

@@ -29,8 +29,8 @@ IRRELEVANT = (
 )  # fmt: skip
 # The LR factor moves the teacher's crops by less than an LR pixel.
 IRRELEVANT_TO_TEACHER = (
-    "MODEL.STUDENT.", "MODEL.BFA.", "MHKD.OUTPUT_SCORE_THRESH", "MHKD.LR_RESTART", "MHKD.UNLABELED",
-    "INPUT.LR_", "INPUT.SCANNER.",
+    "MODEL.STUDENT.", "MODEL.BFA.", "MHKD.OUTPUT_SCORE_THRESH", "MHKD.LR_RESTART", "MHKD.LABELED_SHARE",
+    "MHKD.UNLABELED", "INPUT.LR_", "INPUT.SCANNER.",
 )  # fmt: skip
 
 

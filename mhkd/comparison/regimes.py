@@ -4,7 +4,8 @@ from ..errors import InputError
 from .rows import METHODS, TABLES, Method, Row, Table
 
 _FEW = ("MHKD.LABELED_SHARE", "0.25")
-_MIXED = (*_FEW, "MHKD.UNLABELED_RATIO", "0.75")
+_FEW_HR = (*_FEW, "MHKD.TEACHER_LABELED_SHARE", "0.25")
+_MIXED = ("MHKD.UNLABELED_RATIO", "0.75")
 _X8 = ("INPUT.LR_FACTOR", "8")
 _SCANNER = ("INPUT.SCANNER.BLUR_PX", "1.0", "INPUT.SCANNER.NOISE", "8.0", "INPUT.SCANNER.JPEG_QUALITY", "50")
 
@@ -32,6 +33,7 @@ def _regime(name: str, title: str, options: tuple[str, ...]) -> Table:
         f"none_{name}",
         _row(f"direct_{name}", "teacher fed with LR", "direct", options),
         _row(f"none_{name}", "trained on LR", "none_from_teacher", options),
+        _row(f"features_{name}", "and features of the teacher", "features_w8", options),
         _row(f"label_free_{name}", "features alone, no labels", "label_free", options),
     )
 
@@ -45,18 +47,26 @@ REGIMES = {
             "faster_rcnn",
             _known("faster_rcnn", "teacher fed with LR"),
             _row("label_free", "features alone, no labels"),
-            _row("features", "features and all labels"),
+            _row("features_w8", "features and all labels"),
             _known("none_from_teacher", "all labels"),
         ),
         _table(
             "few_labels",
-            "a quarter of the images labelled, for the teacher too",
+            "a quarter of the images labelled at LR",
             "none_25",
-            _row("direct_25", "teacher fed with LR", "direct", _FEW),
             _row("none_25", "trained on LR", "none_from_teacher", _FEW),
-            _row("pseudo_25", "others with pseudo labels", "none_from_teacher", _MIXED),
-            _row("mixed_25", "and features, others with pseudo labels", "features", _MIXED),
-            _row("label_free_25", "features of all images, no labels", "label_free", _MIXED),
+            _row("mixed_25", "and features, others with pseudo labels", "features_w8", _FEW + _MIXED),
+            _row("label_free", "features of all images, no labels"),
+        ),
+        _table(
+            "few_labels_hr",
+            "a quarter of the images labelled, for the teacher too",
+            "none_25_hr",
+            _row("direct_25_hr", "teacher fed with LR", "direct", _FEW_HR),
+            _row("none_25_hr", "trained on LR", "none_from_teacher", _FEW_HR),
+            _row("pseudo_25_hr", "others with pseudo labels", "none_from_teacher", _FEW_HR + _MIXED),
+            _row("mixed_25_hr", "and features, others with pseudo labels", "features_w8", _FEW_HR + _MIXED),
+            _row("label_free_25_hr", "features of all images, no labels", "label_free", _FEW_HR + _MIXED),
         ),
         _regime("x8", "eight times coarser", _X8),
         _regime("scanner", "blur, noise and JPEG of a cheap scanner", _SCANNER),

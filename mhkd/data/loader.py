@@ -78,11 +78,10 @@ def build_train_loader(
     """Batches of iterations ``start_iter`` to ``end_iter`` for this process.
 
     One iteration draws SOLVER.ACCUMULATE_BATCHES batches of SOLVER.IMS_PER_BATCH images, each batch
-    split over the processes. Only the student draws unlabelled images, see
-    :func:`mhkd.data.semi_supervised.split_by_label`.
+    split over the processes. What it draws from: :func:`mhkd.data.semi_supervised.split_by_label`.
     """
-    labeled, unlabeled = split_by_label(cfg, training_entries(cfg))
-    ratio = cfg.MHKD.UNLABELED_RATIO if for_student else 0.0
+    labeled, unlabeled = split_by_label(cfg, training_entries(cfg), for_student)
+    ratio = cfg.MHKD.UNLABELED_RATIO if unlabeled else 0.0
     world, rank, batch = comm.get_world_size(), comm.get_rank(), cfg.SOLVER.IMS_PER_BATCH
     if batch % world:
         raise InputError(f"SOLVER.IMS_PER_BATCH {batch} must be a multiple of {world} processes")

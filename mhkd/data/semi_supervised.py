@@ -1,4 +1,4 @@
-"""Few labels and unlabelled tissue: which images a training knows the annotations of."""
+"""Few labels and unlabelled tissue: which images a step knows the annotations of."""
 
 from fractions import Fraction
 
@@ -30,39 +30,42 @@ def share_of(n: int, share: float) -> int:
 
 
 def check_label_settings(cfg: CfgNode) -> None:
-    """Raises InputError where MHKD.LABELED_SHARE, UNLABELED_RATIO and UNLABELED cannot be meant."""
+    """Raises InputError where the shares, MHKD.UNLABELED_RATIO and UNLABELED cannot be meant."""
     share, ratio = cfg.MHKD.LABELED_SHARE, cfg.MHKD.UNLABELED_RATIO
-    if not 0 < share <= 1:
-        raise InputError(f"MHKD.LABELED_SHARE {share}: must be more than 0 and at most 1")
+    for key in ("LABELED_SHARE", "TEACHER_LABELED_SHARE"):
+        if not 0 < cfg.MHKD[key] <= 1:
+            raise InputError(f"MHKD.{key} {cfg.MHKD[key]}: must be more than 0 and at most 1")
     if not 0 <= ratio < 1:
         raise InputError(f"MHKD.UNLABELED_RATIO {ratio}: must be at least 0 and less than 1")
     if ratio and share == 1 and not cfg.MHKD.UNLABELED:
         raise nothing_unlabeled(cfg)
 
 
-def split_by_label(cfg: CfgNode, entries):
-    """What a step draws from; the teacher's own, of the labelled alone.
+def split_by_label(cfg: CfgNode, entries, for_student: bool = True):
+    """What a step draws from.
 
     Args:
         entries: sequence of the dataset dicts of DATASETS.TRAIN.
+        for_student: whether it is one of the student's, or the teacher's own.
 
     Returns:
-        Two sequences of dataset dicts: those whose annotations are known, MHKD.LABELED_SHARE of
-        ``entries`` but at least one, chosen by SEED so that a smaller share is part of a larger one; and
-        the unlabelled, which are the others and those of MHKD.UNLABELED. The latter is empty where
-        MHKD.UNLABELED_RATIO is 0.
+        Two sequences of dataset dicts: those whose annotations are known, MHKD.LABELED_SHARE (of the
+        teacher MHKD.TEACHER_LABELED_SHARE) of ``entries`` but at least one, chosen by SEED so that a
+        smaller share is part of a larger one; and the unlabelled, which are the others and those of
+        MHKD.UNLABELED. The latter is empty for the teacher and where MHKD.UNLABELED_RATIO is 0.
 
     Raises:
         InputError: see :func:`check_label_settings`.
     """
     check_label_settings(cfg)
     others = []
-    count = max(1, share_of(len(entries), cfg.MHKD.LABELED_SHARE))
+    share = cfg.MHKD.LABELED_SHARE if for_student else cfg.MHKD.TEACHER_LABELED_SHARE
+    count = max(1, share_of(len(entries), share))
     if count < len(entries):
         order = np.random.default_rng((cfg.SEED, 0, 2)).permutation(len(entries))  # no epoch's order
         others = torchdata.Subset(entries, sorted(order[count:].tolist()))
         entries = torchdata.Subset(entries, sorted(order[:count].tolist()))
-    if not cfg.MHKD.UNLABELED_RATIO:
+    if not for_student or not cfg.MHKD.UNLABELED_RATIO:
         return entries, []
     sources = [s for s in (others, *map(DatasetCatalog.get, cfg.MHKD.UNLABELED)) if len(s)]
     if not sources:

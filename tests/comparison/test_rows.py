@@ -66,6 +66,7 @@ def test_students_of_a_regime_differ_in_their_schedule_and_share_a_teacher(tmp_p
     for name, changed in {
         "label_free": set(),
         "few_labels": {"MHKD.LABELED_SHARE", "MHKD.UNLABELED_RATIO"},
+        "few_labels_hr": {"MHKD.LABELED_SHARE", "MHKD.TEACHER_LABELED_SHARE", "MHKD.UNLABELED_RATIO"},
         "x8": {"INPUT.LR_FACTOR"},
         "scanner": {"INPUT.SCANNER.BLUR_PX", "INPUT.SCANNER.NOISE", "INPUT.SCANNER.JPEG_QUALITY"},
     }.items():
@@ -75,7 +76,7 @@ def test_students_of_a_regime_differ_in_their_schedule_and_share_a_teacher(tmp_p
         cfgs = [row_cfg(m, "kidney_roi", "cpu", 0, tmp_path) for m in methods if not m.is_direct]
         assert {d.split()[0] for c in cfgs for d in differences(c, mhkd)} == changed
         of_teacher = {d.split()[0] for c in cfgs for d in differences(c, mhkd, of_teacher=True)}
-        assert of_teacher == ({"MHKD.LABELED_SHARE"} if name == "few_labels" else set())
+        assert of_teacher == ({"MHKD.TEACHER_LABELED_SHARE"} & changed)
         for method in methods:
             schedule = get_schedule(method.schedule)
             assert schedule.student_start == "teacher" or method.is_direct

@@ -122,8 +122,10 @@ def test_an_unlabelled_draw_has_both_views_and_no_instances(mixed_cfg):
         assert x["image"].shape == x["image_lr"].shape == (3, 96, 96)
 
 
-def test_the_teachers_own_step_knows_the_same_labels_and_no_unlabelled_image(disks_cfg):
+@pytest.mark.parametrize("share, num_teacher", [(1.0, 4), (0.5, 2)])
+def test_the_teachers_own_step_has_a_share_of_its_own_and_no_unlabelled_image(disks_cfg, share, num_teacher):
     disks_cfg.MHKD.LABELED_SHARE = 0.5
+    disks_cfg.MHKD.TEACHER_LABELED_SHARE = share
     disks_cfg.MHKD.UNLABELED_RATIO = 0.5
     disks_cfg.MHKD.SCHEDULE = "offline"
     disks_cfg.MHKD.TEACHER_ITERS, disks_cfg.MHKD.STUDENT_ITERS = 4, 16
@@ -135,8 +137,9 @@ def test_the_teachers_own_step_knows_the_same_labels_and_no_unlabelled_image(dis
         trainer.enter_step(step)
         seen.append({(x["image_id"], "instances" in x) for batch in trainer._batches for x in batch})
     teacher, student = seen
-    assert len(teacher) == 2 and all(labeled for _, labeled in teacher)
-    assert len(student) == 4 and {x for x in student if x[1]} == teacher
+    assert len(teacher) == num_teacher and all(labeled for _, labeled in teacher)
+    known = {x for x in student if x[1]}
+    assert len(student) == 4 and len(known) == 2 and known <= teacher
 
 
 @pytest.mark.parametrize(
@@ -144,6 +147,7 @@ def test_the_teachers_own_step_knows_the_same_labels_and_no_unlabelled_image(dis
     [
         ("LABELED_SHARE", 0.0, "LABELED_SHARE 0.0.*more than 0"),
         ("LABELED_SHARE", 1.5, "LABELED_SHARE 1.5.*at most 1"),
+        ("TEACHER_LABELED_SHARE", 0.0, "TEACHER_LABELED_SHARE 0.0.*more than 0"),
         ("UNLABELED_RATIO", 1.0, "UNLABELED_RATIO 1.0.*less than 1"),
         ("UNLABELED_RATIO", -0.1, "UNLABELED_RATIO -0.1"),
         ("UNLABELED_RATIO", 0.5, "0.5: there is no unlabelled image: name datasets"),
