@@ -75,7 +75,7 @@ def add_mhkd_config(cfg: CN) -> None:
     cfg.MHKD.TEACHER_LABELED_SHARE = 1.0  # the same of the teacher's own step, which skips the others
     cfg.MHKD.UNLABELED = ()  # further datasets, whose annotations are not used
     # Share of the student's draws that are unlabelled images: the teacher's detections stand in for their
-    # ground truth. 0: they are left out.
+    # ground truth. 0: they are left out. 1: there are no others, and DATASETS.TRAIN may be ().
     cfg.MHKD.UNLABELED_RATIO = 0.0
     # Learning rate x SOLVER.GAMMA at these shares of the teacher's step, and of all student steps together
     # (replaces SOLVER.STEPS, MAX_ITER).
@@ -87,7 +87,8 @@ def add_mhkd_config(cfg: CN) -> None:
     # --eval-only: "student" on LR | "teacher" on HR | "direct" (the teacher on upsampled LR). A schedule
     # without a student scores both of the latter.
     cfg.MHKD.EVAL = "student"
-    # Recorded in an exported student: class names, and micrometres per LR pixel (0 = not known).
+    # Recorded in an exported student: class names (set them where DATASETS.TRAIN is ()), and micrometres per
+    # LR pixel (0 = not known).
     cfg.MHKD.CLASSES = []
     cfg.MHKD.LR_MPP = 0.0
 

@@ -59,6 +59,8 @@ class _Epochs:
 
 def training_entries(cfg: CfgNode):
     """A sequence of the dataset dicts of DATASETS.TRAIN, as Detectron2 filters them."""
+    if not cfg.DATASETS.TRAIN:  # Detectron2 would refuse
+        return []
     datasets = [DatasetCatalog.get(name) for name in cfg.DATASETS.TRAIN]
     filter_empty = cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS
     if not any(isinstance(d, RegionEntries) for d in datasets):

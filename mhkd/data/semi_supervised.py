@@ -35,10 +35,23 @@ def check_label_settings(cfg: CfgNode) -> None:
     for key in ("LABELED_SHARE", "TEACHER_LABELED_SHARE"):
         if not 0 < cfg.MHKD[key] <= 1:
             raise InputError(f"MHKD.{key} {cfg.MHKD[key]}: must be more than 0 and at most 1")
-    if not 0 <= ratio < 1:
-        raise InputError(f"MHKD.UNLABELED_RATIO {ratio}: must be at least 0 and less than 1")
+    if not 0 <= ratio <= 1:
+        raise InputError(f"MHKD.UNLABELED_RATIO {ratio}: must be at least 0 and at most 1")
     if ratio and share == 1 and not cfg.MHKD.UNLABELED:
         raise nothing_unlabeled(cfg)
+
+
+def check_train_names(cfg: CfgNode) -> None:
+    """Raises InputError where DATASETS.TRAIN is () and what training needs instead is not there."""
+    missing = {
+        "MHKD.UNLABELED_RATIO 1": cfg.MHKD.UNLABELED_RATIO == 1,
+        "MHKD.UNLABELED (names of datasets)": cfg.MHKD.UNLABELED,
+        "MODEL.TEACHER.WEIGHTS (its file)": cfg.MODEL.TEACHER.WEIGHTS,
+        "MHKD.CLASSES (the teacher's, \"['glomerulus']\")": cfg.MHKD.CLASSES,
+    }
+    missing = [what for what, found in missing.items() if not found]
+    if missing and not cfg.DATASETS.TRAIN:
+        raise InputError(f"DATASETS.TRAIN is (), so set also {', '.join(missing)}")
 
 
 def split_by_label(cfg: CfgNode, entries, for_student: bool = True):

@@ -86,10 +86,15 @@ def export_cfg(cfg: CfgNode, network: str, bfa: bool = False) -> CfgNode:
         cfg: of the training, or exported before.
     """
     out = student_cfg(cfg, bfa) if network == "student" else teacher_cfg(cfg)
-    for name in cfg.DATASETS.TRAIN[:1]:
-        metadata = MetadataCatalog.get(name)
-        out.MHKD.CLASSES = list(metadata.get("thing_classes", cfg.MHKD.CLASSES))
+    out.MHKD.CLASSES = dataset_classes(cfg)
     return out
+
+
+def dataset_classes(cfg: CfgNode) -> list[str]:
+    """Class names of the training data, or MHKD.CLASSES where that is not named or not at hand."""
+    for name in cfg.DATASETS.TRAIN[:1]:
+        return list(MetadataCatalog.get(name).get("thing_classes", cfg.MHKD.CLASSES))
+    return list(cfg.MHKD.CLASSES)
 
 
 def export_network(weights: dict, cfg: CfgNode, folder: str | os.PathLike) -> Path:

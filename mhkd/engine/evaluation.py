@@ -58,6 +58,9 @@ def prepare_datasets(cfg: CfgNode) -> None:
     ensure_registered(every)
     dicts = {name: DatasetCatalog.get(name) for name in every}  # reads and checks the files
     classes = {name: list(MetadataCatalog.get(name).thing_classes) for name in names}
+    if not cfg.DATASETS.TRAIN and cfg.MHKD.CLASSES:
+        names = ["MHKD.CLASSES", *names]
+        classes["MHKD.CLASSES"] = list(cfg.MHKD.CLASSES)
     first = names[0] if names else None
     for name in names:
         if not classes[name]:
@@ -81,7 +84,8 @@ def prepare_datasets(cfg: CfgNode) -> None:
 
 def dataset_lr_mpp(cfg: CfgNode) -> float:
     """Micrometres per LR pixel of the training data, 0 where entries say nothing or differ."""
-    found = set().union(*(values_of(DatasetCatalog.get(name), "mpp") for name in cfg.DATASETS.TRAIN))
+    names = cfg.DATASETS.TRAIN or cfg.MHKD.UNLABELED
+    found = set().union(*(values_of(DatasetCatalog.get(name), "mpp") for name in names))
     mpp = found.pop() if len(found) == 1 else None
     return mpp * cfg.INPUT.LR_FACTOR if mpp else 0.0
 

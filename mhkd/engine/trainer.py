@@ -7,16 +7,16 @@ from pathlib import Path
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
 from detectron2.engine import SimpleTrainer, TrainerBase, create_ddp_model, default_writers, hooks
 from detectron2.modeling import build_model
 from detectron2.solver import build_lr_scheduler
 from detectron2.utils import comm
 
 from ..data.loader import build_train_loader
+from ..data.semi_supervised import check_train_names
 from ..errors import InputError
 from ..schedule import Step, check_stage, check_unlabeled, get_schedule, plan_steps
-from .checkpoint import load_file, load_weights, network_weights, save_atomically
+from .checkpoint import dataset_classes, load_file, load_weights, network_weights, save_atomically
 from .evaluation import dataset_lr_mpp
 from .hooks import PeriodicCheckpoint, PeriodicEval, StageTransition
 from .optimizer import build_optimizer
@@ -41,6 +41,7 @@ class DistillationTrainer(TrainerBase):
         self.output_dir = Path(cfg.OUTPUT_DIR)
         self.schedule = get_schedule(cfg.MHKD.SCHEDULE, cfg.MHKD.STUDENT_START)
         last = check_stage(self.schedule, cfg.MHKD.STAGE)
+        check_train_names(cfg)
         if cfg.MHKD.UNLABELED_RATIO:
             check_unlabeled(self.schedule)
         self.all_steps = plan_steps(
@@ -225,7 +226,7 @@ class DistillationTrainer(TrainerBase):
             "stage": self.step.position,
             "bfa": self.step.stage.bfa,
             "cfg": self.cfg.dump(),
-            "classes": list(MetadataCatalog.get(self.cfg.DATASETS.TRAIN[0]).thing_classes),
+            "classes": dataset_classes(self.cfg),
             "lr_mpp": dataset_lr_mpp(self.cfg),
         }
         if within_step:

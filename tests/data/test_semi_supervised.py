@@ -148,7 +148,7 @@ def test_the_teachers_own_step_has_a_share_of_its_own_and_no_unlabelled_image(di
         ("LABELED_SHARE", 0.0, "LABELED_SHARE 0.0.*more than 0"),
         ("LABELED_SHARE", 1.5, "LABELED_SHARE 1.5.*at most 1"),
         ("TEACHER_LABELED_SHARE", 0.0, "TEACHER_LABELED_SHARE 0.0.*more than 0"),
-        ("UNLABELED_RATIO", 1.0, "UNLABELED_RATIO 1.0.*less than 1"),
+        ("UNLABELED_RATIO", 1.5, "UNLABELED_RATIO 1.5.*at most 1"),
         ("UNLABELED_RATIO", -0.1, "UNLABELED_RATIO -0.1"),
         ("UNLABELED_RATIO", 0.5, "0.5: there is no unlabelled image: name datasets"),
         ("UNLABELED", ("disks_nowhere",), "disks_nowhere.*no annotation file"),

@@ -9,10 +9,14 @@ from mhkd.data.inspect import inspect_datasets
 from mhkd.data.loader import build_train_loader
 from mhkd.engine import DistillationTrainer, prepare_datasets
 from mhkd.errors import InputError
+from mhkd.modeling.distilled_rcnn import teacher_cfg
+from mhkd.wsi.detection.student import load_student
 
 import pytest
+import torch
 from click.testing import CliRunner
 from detectron2.data import DatasetCatalog
+from detectron2.modeling import build_model
 from support import DISKS as TINY_DISKS
 from support import tiny_config, write_disks
 from tiled_slides import BY_PATIENT, manifest_of, run, write_annotations, write_slide
@@ -92,6 +96,30 @@ def test_a_students_step_draws_unannotated_tissue(unannotated, out, monkeypatch)
         cfg.DATASETS.TRAIN = (train,)
         with pytest.raises(InputError, match=f"{train} has no categories.*MHKD.UNLABELED"):
             prepare_datasets(cfg)
+
+
+def test_a_teacher_and_slides_that_nobody_annotated_make_a_student(unannotated, out):
+    run(unannotated, out, "--no-annotations")
+    cfg = tiny_config(out / "output", TINY_DISKS)
+    cfg.INPUT.CROP.ENABLED = False
+    cfg.DATASETS.TRAIN = cfg.DATASETS.TEST = ()
+    cfg.MHKD.SCHEDULE, cfg.MHKD.STUDENT_ITERS = "label_free", 3
+    cfg.MHKD.UNLABELED, cfg.MHKD.UNLABELED_RATIO = ("tiled_set_train",), 1.0
+    prepare_datasets(cfg)
+    with pytest.raises(InputError, match=r"TRAIN is \(\), so set also MODEL.TEACHER.WEIGHTS .* MHKD.CLASSES"):
+        DistillationTrainer(cfg)
+    teacher = build_model(teacher_cfg(cfg)).state_dict()
+    torch.save({"model": teacher}, out / "teacher.pth")
+    cfg.MODEL.TEACHER.WEIGHTS, cfg.MHKD.CLASSES = str(out / "teacher.pth"), ["glomerulus"]
+    prepare_datasets(cfg)
+    DistillationTrainer(cfg).train()
+    student = load_student(out / "output" / "student")
+    mpp = DatasetCatalog.get("tiled_set_train")[0]["mpp"]
+    assert student.class_names == ("glomerulus",) and student.lr_mpp == mpp * cfg.INPUT.LR_FACTOR
+    trained = torch.load(out / "output" / "student" / "model_final.pth", weights_only=True)["model"]
+    for name, value in teacher.items():
+        own = name.replace("backbone.", "backbone.fpn.", 1) if name.startswith("backbone.") else name
+        assert torch.equal(trained[own], value) == (own == name), name
 
 
 def test_a_real_slide_without_annotations(shared_data, out):
