@@ -44,7 +44,7 @@ def check_label_settings(cfg: CfgNode) -> None:
 def check_train_names(cfg: CfgNode) -> None:
     """Raises InputError where DATASETS.TRAIN is () and what training needs instead is not there."""
     missing = {
-        "MHKD.UNLABELED_RATIO 1": cfg.MHKD.UNLABELED_RATIO == 1,
+        "MHKD.UNLABELED_RATIO 1.0": cfg.MHKD.UNLABELED_RATIO == 1,
         "MHKD.UNLABELED (names of datasets)": cfg.MHKD.UNLABELED,
         "MODEL.TEACHER.WEIGHTS (its file)": cfg.MODEL.TEACHER.WEIGHTS,
         "MHKD.CLASSES (the teacher's, \"['glomerulus']\")": cfg.MHKD.CLASSES,
