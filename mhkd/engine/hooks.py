@@ -62,7 +62,7 @@ class StageTransition(HookBase):
             report = {
                 **step.describe(),
                 "schedule": trainer.schedule.name,
-                "seconds": round(trainer.seconds, 1),
+                "seconds": round(trainer.seconds, 3),
                 # A class that the test set lacks has no score: null, since JSON knows no NaN.
                 "results": {
                     which: {k: None if math.isnan(v) else v for k, v in found.items()}
