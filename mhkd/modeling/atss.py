@@ -21,6 +21,8 @@ class ATSSDetector(FCOSDetector):
     Shape shorthand: R: anchors of all levels, one a cell; M: objects; P: positives of the batch.
     """
 
+    initial_box_bias = 0.0  # its boxes are offsets from anchors
+
     @configurable
     def __init__(self, *, top_k: int = 9, anchor_scale: float = 8, **arguments):
         """

@@ -33,6 +33,10 @@ class FCOSDetector(FCOS):
     and MODEL.ROI_HEADS.NUM_CLASSES and SCORE_THRESH_TEST as every detector here does.
     """
 
+    # The first distances to a box's sides, in strides. Detectron2 starts at 0 and cuts negative ones off;
+    # such a side has no gradient and may stay so for good.
+    initial_box_bias = 1.0
+
     @configurable
     def __init__(self, **arguments):
         super().__init__(**arguments)
@@ -44,15 +48,17 @@ class FCOSDetector(FCOS):
         backbone = build_backbone(cfg)
         retinanet, num_classes = cfg.MODEL.RETINANET, cfg.MODEL.ROI_HEADS.NUM_CLASSES
         shapes = sorted(backbone.output_shape().values(), key=lambda s: s.stride)
+        head = FCOSHead(
+            input_shape=shapes,
+            num_classes=num_classes,
+            conv_dims=[shapes[0].channels] * retinanet.NUM_CONVS,
+            norm=_group_norm,
+            prior_prob=retinanet.PRIOR_PROB,
+        )
+        nn.init.constant_(head.bbox_pred.bias, cls.initial_box_bias)
         return {
             "backbone": backbone,
-            "head": FCOSHead(
-                input_shape=shapes,
-                num_classes=num_classes,
-                conv_dims=[shapes[0].channels] * retinanet.NUM_CONVS,
-                norm=_group_norm,
-                prior_prob=retinanet.PRIOR_PROB,
-            ),
+            "head": head,
             "num_classes": num_classes,
             "focal_loss_alpha": retinanet.FOCAL_LOSS_ALPHA,
             "focal_loss_gamma": retinanet.FOCAL_LOSS_GAMMA,

@@ -97,6 +97,15 @@ def test_images_without_objects_train_it_too(name, tmp_path):
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_every_side_of_a_first_fcos_box_has_a_gradient(seed, tmp_path):
+    torch.manual_seed(seed)
+    detector = build_model(detector_config("fcos_R18_FPN_cpu", tmp_path)).teacher
+    image = torch.randint(0, 255, (1, 3, 96, 128)).float()
+    _, sides, _ = detector.head([detector.backbone(image)[k] for k in detector.head_in_features])
+    assert all((x > 0).all() for x in sides)
+
+
 def test_full_size_configs_build_and_are_r101():
     names = sorted(p.stem for p in (CONFIGS / "KidneyROI/direct").glob("*_R101*.yaml"))
     assert {n.split("_R101")[0] for n in names} == {n.split("_R18")[0] for n in SMALL}
