@@ -38,9 +38,42 @@ def _regime(name: str, title: str, options: tuple[str, ...]) -> Table:
     )
 
 
+def _few(percent: int) -> tuple[Row, Row]:
+    """The student knows the annotations of so many images; the others it draws as often as they are."""
+    share = ("MHKD.LABELED_SHARE", str(percent / 100))
+    mixed = (*share, "MHKD.UNLABELED_RATIO", str(1 - percent / 100))
+    return (
+        _row(f"none_{percent}", f"{percent} % of the labels: trained on LR", "none_from_teacher", share),
+        _row(f"mixed_{percent}", f"{percent} %: features, others with pseudo labels", "features_w8", mixed),
+    )
+
+
 REGIMES = {
     t.number: t
     for t in (
+        _table(
+            "losses",
+            "what to distil, all labels",
+            "none_from_teacher",
+            _known("none_from_teacher", "trained on LR"),
+            _row("features_w8", "basic + local, weight 8"),
+            _row("features_falling", "basic + local, weight 8, 3, 1"),
+            _row("standardized", "standardised features (PKD)"),
+            _row("foreground", "foreground-weighted features (FGD)"),
+            _row("masked", "masked generation (MGD)"),
+            _row("gradcam", "Grad-CAM maps (AT+)"),
+            _row("soft", "softened classes and boxes"),
+            _row("features_soft", "basic + local, weight 8, softened classes and boxes"),
+        ),
+        _table(
+            "all_labels",
+            "all labels, from scratch and from the teacher's weights",
+            "none",
+            _known("none", "trained on LR"),
+            _known("none_bfa", "trained on LR, with BFA"),
+            _known("none_from_teacher", "trained on LR, from the teacher's weights"),
+            _row("features_w8", "and features of the teacher"),
+        ),
         _table(
             "label_free",
             "no label at LR",
@@ -52,10 +85,9 @@ REGIMES = {
         ),
         _table(
             "few_labels",
-            "a quarter of the images labelled at LR",
+            "a share of the images labelled at LR",
             "none_25",
-            _row("none_25", "trained on LR", "none_from_teacher", _FEW),
-            _row("mixed_25", "and features, others with pseudo labels", "features_w8", _FEW + _MIXED),
+            *(row for percent in (10, 25, 50) for row in _few(percent)),
             _row("label_free", "features of all images, no labels"),
         ),
         _table(
