@@ -156,6 +156,15 @@ class DistillationTrainer(TrainerBase):
                 )
         if len(trained) != len(reached):
             raise InputError(f"{path}: was trained with another schedule; use another OUTPUT_DIR")
+        if "optimizer" not in state:
+            return  # a step is finished; the next may draw from other images
+        asked, found = self.cfg.MHKD, CfgNode.load_cfg(state["cfg"]).MHKD
+        for key in ("LABELED_SHARE", "TEACHER_LABELED_SHARE", "UNLABELED", "UNLABELED_RATIO"):
+            if type(asked[key])(found[key]) != asked[key]:  # a tuple is written as a list
+                raise InputError(
+                    f"{path}: was trained with MHKD.{key} {found[key]}, this config asks for {asked[key]}; "
+                    "use another OUTPUT_DIR"
+                )
 
     # --- Steps ---------------------------------------------------------------------------------
     def enter_step(self, step: Step, state: dict | None = None) -> None:

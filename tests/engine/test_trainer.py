@@ -324,6 +324,17 @@ def test_resuming_with_other_settings_is_refused(trained):
         train(other, resume=True)
 
 
+def test_a_step_resumes_with_the_labels_it_began_with(disks_cfg):
+    disks_cfg.SOLVER.CHECKPOINT_PERIOD, disks_cfg.MHKD.LABELED_SHARE = 1, 0.5
+    train(disks_cfg, kill_after=4)
+    disks_cfg.MHKD.LABELED_SHARE = 1.0
+    with pytest.raises(InputError, match="LABELED_SHARE 0.5, this config asks for 1.0"):
+        train(disks_cfg, resume=True)
+    disks_cfg.MHKD.LABELED_SHARE = 0.5
+    train(disks_cfg, resume=True)
+    assert Path(disks_cfg.OUTPUT_DIR, "4_semantic", "stage.json").is_file()
+
+
 def test_everything_finished_is_no_work(trained):
     before = Path(trained.OUTPUT_DIR, "4_semantic", "model_final.pth").stat().st_mtime_ns
     train(trained, resume=True)
