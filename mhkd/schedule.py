@@ -135,9 +135,14 @@ SCHEDULES: dict[str, Schedule] = {
         _adapted("gradcam", {"detect": 1, "gradcam": 4}),
         _adapted("soft", {"detect": 1, "soft": 1}),
         _adapted("features_soft", {"detect": 1, **FEATURES_W8, "soft": 1}),
+        _adapted("features_w1", {"detect": 1, "basic": 1, "local": 1}),
         Schedule(
             "features_falling",
-            tuple(Stage(f"w{w}", {"detect": 1, "basic": w, "local": w}) for w in (8, 3, 1)),
+            (
+                Stage("features_w8", {"detect": 1, **FEATURES_W8}),
+                Stage("features_w1", {"detect": 1, "basic": 1, "local": 1}),
+                Stage("labels", {"detect": 1}),
+            ),
             "teacher",
         ),
         Schedule("label_free", (LABEL_FREE,), "teacher"),
