@@ -10,8 +10,7 @@ from types import MappingProxyType
 
 from .errors import InputError
 
-PAPER_LOSSES = ("detect", "basic", "adaptive", "local", "output")
-LOSSES = (*PAPER_LOSSES, "standardized", "foreground", "masked", "gradcam", "soft")
+LOSSES = ("detect", "basic", "adaptive", "local", "output")
 STUDENT_STARTS = ("scratch", "teacher")
 FROZEN, HEADS, WHOLE = (), ("heads",), ("backbone", "heads")
 
@@ -114,7 +113,7 @@ SCHEDULES: dict[str, Schedule] = {
                 Stage("local_output", {"detect": 1, "local": 1, "output": 1}, HEADS, bfa=True),
             ),
         ),
-        _one_step("single_step", dict.fromkeys(PAPER_LOSSES, 1), teacher=WHOLE, bfa=True),
+        _one_step("single_step", dict.fromkeys(LOSSES, 1), teacher=WHOLE, bfa=True),
         # Table I: the paper's own baseline.
         _one_step("baseline_kd", {"detect": 1, "basic": 1, "local": 1, "output": 1}),
         # Table V: one location, or none (= the student trained on LR alone).
@@ -128,14 +127,7 @@ SCHEDULES: dict[str, Schedule] = {
         Schedule("mhkd_from_teacher", FOUR_STEPS, student_start="teacher"),
         _adapted("none_from_teacher", {"detect": 1}),
         _adapted("features_w8", {"detect": 1, **FEATURES_W8}),
-        # The literature's, beside all labels: table "losses".
-        _adapted("standardized", {"detect": 1, "standardized": 4}),
-        _adapted("foreground", {"detect": 1, "foreground": 8}),
-        _adapted("masked", {"detect": 1, "masked": 8}),
-        _adapted("gradcam", {"detect": 1, "gradcam": 4}),
-        _adapted("soft", {"detect": 1, "soft": 1}),
-        _adapted("features_soft", {"detect": 1, **FEATURES_W8, "soft": 1}),
-        _adapted("features_w1", {"detect": 1, "basic": 1, "local": 1}),
+        # The teacher's features first, labels alone last.
         Schedule(
             "features_falling",
             (
@@ -143,7 +135,7 @@ SCHEDULES: dict[str, Schedule] = {
                 Stage("features_w1", {"detect": 1, "basic": 1, "local": 1}),
                 Stage("labels", {"detect": 1}),
             ),
-            "teacher",
+            student_start="teacher",
         ),
         Schedule("label_free", (LABEL_FREE,), "teacher"),
         # Direct detection: one detector, trained on HR as the teacher, no student.

@@ -52,6 +52,16 @@ def test_a_start_from_the_teacher_changes_nothing_else():
     assert started[1].describe() == plain[1].describe() | {"student_start": "teacher"}
 
 
+def test_features_fall_from_eight_to_labels_alone_beside_a_frozen_teacher():
+    schedule = get_schedule("features_falling")
+    weights = [dict(s.weights) for s in schedule.steps]
+    assert [w.pop("detect") for w in weights] == [1, 1, 1]
+    assert weights == [{"basic": 8, "local": 8}, {"basic": 1, "local": 1}, {}]
+    assert [s.uses_teacher for s in schedule.steps] == [True, True, False]
+    assert all(s.labels and not s.teacher and not s.bfa for s in schedule.steps)
+    assert schedule.student_start == "teacher"
+
+
 def test_direct_detection_is_the_teacher_alone():
     assert [s.folder for s in plan_steps(SCHEDULES["direct"], 50, 8)] == ["0_teacher"]
     assert check_stage(SCHEDULES["direct"], -1) == 0

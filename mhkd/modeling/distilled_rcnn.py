@@ -12,15 +12,7 @@ from torch import nn
 
 from ..errors import InputError
 from ..schedule import TEACHER, Stage, get_schedule
-from .losses import (
-    MaskedGeneration,
-    foreground_feature_loss,
-    global_feature_loss,
-    local_feature_loss,
-    saliency,
-    soft_output_loss,
-    standardized_feature_loss,
-)
+from .losses import global_feature_loss, local_feature_loss
 from .student import StudentBackbone
 
 
@@ -42,8 +34,6 @@ class DistilledRCNN(nn.Module):
         teacher: GeneralizedRCNN,
         student: GeneralizedRCNN,
         output_score_thresh: float = 0.5,
-        masked_levels: list[str] = (),
-        masked_channels: int = 256,
     ):
         """
         Args:
@@ -55,7 +45,6 @@ class DistilledRCNN(nn.Module):
         self.teacher = teacher
         self.student = student
         self.output_score_thresh = output_score_thresh
-        self.masked = MaskedGeneration(masked_levels, masked_channels) if masked_levels else None
         self.size_divisibility = math.lcm(
             teacher.backbone.size_divisibility or 1, student.backbone.size_divisibility or 1
         )
@@ -73,10 +62,6 @@ class DistilledRCNN(nn.Module):
             "teacher": build_model(teacher_cfg(cfg)),
             "student": build_model(student_cfg(cfg, bfa=get_schedule(cfg.MHKD.SCHEDULE).uses_bfa)),
             "output_score_thresh": cfg.MHKD.OUTPUT_SCORE_THRESH,
-            "masked_levels": cfg.MODEL.RPN.IN_FEATURES
-            if any("masked" in s.weights for s in get_schedule(cfg.MHKD.SCHEDULE).steps)
-            else (),
-            "masked_channels": cfg.MODEL.FPN.OUT_CHANNELS,
         }
 
     @property
@@ -150,7 +135,7 @@ class DistilledRCNN(nn.Module):
             f_l = student.backbone.basic(extracted)
         f_s = f_a = student.backbone.adapt(extracted) if stage.bfa else f_l
 
-        detect_s, proposals_l, pooled_l, logits_l = detect(student, images_l, f_s, ground_truth)
+        detect_s, proposals_l, pooled_l = detect(student, images_l, f_s, ground_truth)
         losses.update(_weighted(detect_s, weights.get("detect", 0), "student/"))
         if "basic" in weights:
             losses["loss_basic"] = weights["basic"] * global_feature_loss(f_l, f_h)
@@ -159,26 +144,6 @@ class DistilledRCNN(nn.Module):
         if "local" in weights:
             pooled_h = pool(teacher, f_h, proposals_l)
             losses["loss_local"] = weights["local"] * local_feature_loss(pooled_l, pooled_h)
-        if "standardized" in weights:
-            losses["loss_standardized"] = weights["standardized"] * standardized_feature_loss(f_s, f_h)
-        if "foreground" in weights:
-            boxes = [x.gt_boxes.tensor for x in ground_truth]
-            size = images_l.tensor.shape[-2:]
-            losses["loss_foreground"] = weights["foreground"] * foreground_feature_loss(f_s, f_h, boxes, size)
-        if "masked" in weights:
-            losses["loss_masked"] = weights["masked"] * self.masked(f_s, f_h)
-        if "gradcam" in weights:
-            f_g = {k: x.detach().requires_grad_() for k, x in f_h.items()}
-            heads = teacher.roi_heads
-            logits_g, _ = heads.box_predictor(heads.box_head(pool(teacher, f_g, proposals_l)))
-            seen = saliency(logits_g, f_g).detach()
-            difference = saliency(logits_l[0], f_s) - seen
-            losses["loss_gradcam"] = weights["gradcam"] * difference.square().sum()
-        if "soft" in weights:
-            with torch.no_grad():
-                heads = teacher.roi_heads
-                logits_h = heads.box_predictor(heads.box_head(pool(teacher, f_h, proposals_l)))
-            losses["loss_soft"] = weights["soft"] * soft_output_loss(logits_l, logits_h)
         if "output" in weights:
             output, *_ = detect(student, images_l, f_s, o_t)
             losses.update(_weighted(output, weights["output"], "output/"))
@@ -213,14 +178,14 @@ def detect(network: GeneralizedRCNN, images: ImageList, features: dict, targets:
 
     Returns:
         losses (none of parts that are frozen), the boxes of the sampled proposals (list of Boxes,
-        detached), their pooled features (R, C, S, S), the predictor's (logits, deltas) for them.
+        detached), their pooled features (R, C, S, S).
     """
     proposals, losses = network.proposal_generator(images, features, targets)
     heads = network.roi_heads
-    with _watch(heads.box_pooler) as pooled, _watch(heads.box_predictor) as predicted:
+    with _watch(heads.box_pooler) as pooled:
         _, roi_losses = heads(images, features, proposals, targets)
     (_, boxes), pooled_features = pooled
-    return {**losses, **roi_losses}, boxes, pooled_features, predicted[1]
+    return {**losses, **roi_losses}, boxes, pooled_features
 
 
 def pool(network: GeneralizedRCNN, features: dict, boxes) -> torch.Tensor:

@@ -64,6 +64,7 @@ def test_the_cpu_sized_faster_rcnn_is_the_teacher(tmp_path):
 def test_students_of_a_regime_differ_in_their_schedule_and_share_a_teacher(tmp_path):
     mhkd = row_cfg(METHODS["mhkd"], "kidney_roi", "cpu", 0, tmp_path)
     for name, changed in {
+        "all_labels": set(),
         "label_free": set(),
         "few_labels": {"MHKD.LABELED_SHARE", "MHKD.UNLABELED_RATIO"},
         "few_labels_hr": {"MHKD.LABELED_SHARE", "MHKD.TEACHER_LABELED_SHARE", "MHKD.UNLABELED_RATIO"},
@@ -77,9 +78,16 @@ def test_students_of_a_regime_differ_in_their_schedule_and_share_a_teacher(tmp_p
         assert {d.split()[0] for c in cfgs for d in differences(c, mhkd)} == changed
         of_teacher = {d.split()[0] for c in cfgs for d in differences(c, mhkd, of_teacher=True)}
         assert of_teacher == ({"MHKD.TEACHER_LABELED_SHARE"} & changed)
-        for method in methods:
-            schedule = get_schedule(method.schedule)
-            assert schedule.student_start == "teacher" or method.is_direct
+        for cfg in cfgs:
+            assert get_schedule(cfg.MHKD.SCHEDULE, cfg.MHKD.STUDENT_START).student_start == "teacher"
+
+
+def test_what_is_not_labelled_is_drawn_as_often_as_it_is_there(tmp_path):
+    (table,) = get_tables("few_labels")
+    of = {r.method.key: row_cfg(r.method, "kidney_roi", "cpu", 0, tmp_path).MHKD for r in table.rows}
+    shares = {k: (c.LABELED_SHARE, c.UNLABELED_RATIO) for k, c in of.items() if k.startswith("mixed_")}
+    assert shares == {"mixed_10": (0.1, 0.9), "mixed_25": (0.25, 0.75), "mixed_50": (0.5, 0.5)}
+    assert of["none_10"].UNLABELED_RATIO == 0 and of["none_10"].LABELED_SHARE == 0.1
 
 
 def test_bad_names_and_options(tmp_path):
