@@ -41,7 +41,8 @@ def plot_table(content: dict, path: Path) -> Path:
         if len(values) > 1:
             axes.plot(values, [y[k] + 0.19] * len(values), "o", color="white", mec="black", ms=4)
     papers = [r["paper"].get("AP", np.nan) for r in rows]
-    axes.barh(y - 0.19, papers, 0.36, color=PAPERS, label=f"the paper ({content['paper_dataset']})")
+    if not np.isnan(papers).all():
+        axes.barh(y - 0.19, papers, 0.36, color=PAPERS, label=f"the paper ({content['paper_dataset']})")
     axes.set_yticks(y, [r["title"] for r in rows])
     axes.set_xlabel("AP on low resolution, %")
     axes.set_xlim(left=0)
