@@ -72,6 +72,7 @@ def collect(table: Table, results: dict, facts: dict) -> dict:
         **facts,
         "training_images": results["training_images"],
         "test_images": results["images"],
+        "detections_per_image": results["detections_per_image"],
         "interval_percent": LEVEL,
         "date": time.strftime("%Y-%m-%d %H:%M"),
         "commit": _commit(),
@@ -178,11 +179,14 @@ def _introduction(content: dict, several: bool) -> str:
     spread = "mean ± standard deviation over seeds" if several else "one seed, so no spread between trainings"
     seeds = ", ".join(map(str, content["seeds"]))
     paper = content["paper_dataset"]
+    limit = content["detections_per_image"]
+    counted = "all detections" if limit < 0 else f"at most {limit} detections an image"
     return (
         f"`{content['dataset']}`, size `{content['size']}`, seed{'s' * several} {seeds} ({spread}), "
-        f"{content['test_images']} test images, scored on LR in percent. Differences in AP with their "
-        f"{content['interval_percent']} % interval over resampled images, the same images for both rows; "
-        "undecided where it includes 0. Time: of one image, relative to Faster R-CNN in the same run."
+        f"{content['test_images']} test images, scored on LR in percent, {counted}. "
+        f"Differences in AP with their {content['interval_percent']} % interval over resampled images, "
+        "the same images for both rows; undecided where it includes 0. "
+        "Time: of one image, relative to Faster R-CNN in the same run."
         + (f" The paper's figures are of its {paper} dataset." if paper else "")
     )
 

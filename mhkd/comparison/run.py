@@ -153,18 +153,19 @@ def compare(trainings: list[Training], samples: int, echo: Callable[[str], None]
     Returns:
         "trainings": key -> list of Training; "scores": key -> list (a seed each) of view -> scores;
         "samples": key -> bootstrapped AP; "costs": key -> parameters, flops, seconds of the images;
-        "images", "training_images": how many there are.
+        "images", "training_images": how many there are; "detections_per_image": how many count at most.
     """
     results = {"trainings": {}, "scores": {}, "costs": {}}
     matches = {}
     (test_set,) = trainings[0].cfg.DATASETS.TEST
     truth = coco_dict(DatasetCatalog.get(test_set), MetadataCatalog.get(test_set))
+    results["detections_per_image"] = limit = trainings[0].cfg.TEST.DETECTIONS_PER_IMAGE
     for training in trainings:
         key = training.method.key
         echo(f"Scoring {training.name}")
         results["trainings"].setdefault(key, []).append(training)
         results["scores"].setdefault(key, []).append(score(training))
-        matches.setdefault(key, []).append(match(truth, lr_detections(training)))
+        matches.setdefault(key, []).append(match(truth, lr_detections(training), limit))
     results["images"] = len(truth["images"])
     results["training_images"] = sum(len(DatasetCatalog.get(n)) for n in trainings[0].cfg.DATASETS.TRAIN)
     results["samples"] = bootstrap(matches, results["images"], samples)

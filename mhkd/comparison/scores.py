@@ -30,7 +30,9 @@ def score(training: Training) -> dict[str, dict]:
     stamp = _stamp(training)
     if path.is_file():
         known = json.loads(path.read_text())
-        if known["of"] == stamp and all(detections_file(training, v).is_file() for v in views_of(training)):
+        # Scores kept before they depended on it are COCO's, of 100 detections an image.
+        unchanged = {"max_dets": 100} | known["of"] == stamp
+        if unchanged and all(detections_file(training, v).is_file() for v in views_of(training)):
             return known["scores"]
     network = load_exported(network_cfg(training))
     cfg = training.cfg
@@ -71,4 +73,5 @@ def _stamp(training: Training) -> dict:
     (name,) = training.cfg.DATASETS.TEST
     annotations = Path(MetadataCatalog.get(name).annotation_file).stat()
     files = {"weights": weights, "annotations": annotations}
-    return {k: [s.st_size, s.st_mtime_ns] for k, s in files.items()} | {"test_set": name}
+    stamp = {k: [s.st_size, s.st_mtime_ns] for k, s in files.items()} | {"test_set": name}
+    return stamp | {"max_dets": training.cfg.TEST.DETECTIONS_PER_IMAGE}

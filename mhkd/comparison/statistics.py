@@ -36,6 +36,7 @@ def match(ground_truth: dict, detections: list[dict], max_dets: int = 100) -> li
     Args:
         ground_truth: content of a COCO annotation file; its order of images is that of all indices.
         detections: in COCO's result format.
+        max_dets: detections per image and class that count, as in :class:`mhkd.evaluation.CocoEvaluator`.
 
     Returns:
         One entry a category, in the order of their ids.
@@ -47,7 +48,7 @@ def match(ground_truth: dict, detections: list[dict], max_dets: int = 100) -> li
         found = coco.loadRes([dict(d) for d in detections]) if detections else COCO()
         evaluation = COCOeval(coco, found, "bbox")
         evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
-        evaluation.params.maxDets = [max_dets]
+        evaluation.params.maxDets = [max_dets if max_dets >= 0 else len(detections)]
         evaluation.params.imgIds = ids = [image["id"] for image in ground_truth["images"]]
         evaluation.params.useCats = 1
         # evaluate() sorts the ids and drops equal ones; positions are taken from it afterwards.

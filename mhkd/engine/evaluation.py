@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 def evaluate(cfg: CfgNode, network: nn.Module, which: str) -> dict[str, float]:
     """COCO scores of ``network`` on DATASETS.TEST, in percent; boxes in the dataset's HR pixels.
 
+    As many detections an image count as ``network`` may give, TEST.DETECTIONS_PER_IMAGE: COCO's limit of
+    100 would cut off what a region with more glomeruli holds.
+
     Args:
         network: a ``GeneralizedRCNN``; left in evaluation mode.
         which: "student" (on LR), "teacher" (on HR) or "direct" (the teacher on upsampled LR).
@@ -35,7 +38,8 @@ def evaluate(cfg: CfgNode, network: nn.Module, which: str) -> dict[str, float]:
     scores = {}
     network.eval()
     for name in cfg.DATASETS.TEST:
-        evaluator = CocoEvaluator(name, str(Path(cfg.OUTPUT_DIR) / "inference" / which / name))
+        folder = Path(cfg.OUTPUT_DIR) / "inference" / which / name
+        evaluator = CocoEvaluator(name, str(folder), max_dets=cfg.TEST.DETECTIONS_PER_IMAGE)
         results = inference_on_dataset(network, build_eval_loader(cfg, name, which), evaluator)
         found = (results or {}).get("bbox", {})
         logger.info(f"{which} on {name}: " + ", ".join(f"{k} {v:.1f}" for k, v in found.items()))

@@ -44,8 +44,8 @@ class CocoEvaluator(COCOEvaluator):
             dataset_name (str): a dataset registered with its ``thing_classes``.
             output_dir (str): where to write ``coco_instances_results.json`` (COCO's result format,
                 with the category ids of the user's annotation file); None writes nothing.
-            max_dets (int): detections per image and class that count, for AP and AR alike. 100 is
-                COCO's; a whole kidney section can hold more glomeruli.
+            max_dets (int): detections per image and class that count, for AP and AR alike: as many as
+                the network may find, its TEST.DETECTIONS_PER_IMAGE. 100 is COCO's; less than 0: all.
         """
         # Not the parent's __init__: all it adds is a COCO file, or a cached conversion into one.
         self._dataset_name = dataset_name
@@ -80,7 +80,13 @@ class CocoEvaluator(COCOEvaluator):
         if self._output_dir:
             self._write(detections)
         results = self._score(detections, img_ids)
-        logger.info("Boxes in '%s':\n%s", self._dataset_name, create_small_table(results))
+        limit = f"at most {self._max_dets}" if self._max_dets >= 0 else "all"
+        logger.info(
+            "Boxes in '%s' (%s detections an image):\n%s",
+            self._dataset_name,
+            limit,
+            create_small_table(results),
+        )
         return OrderedDict(bbox=results)
 
     def _in_coco_format(self, predictions):
@@ -122,7 +128,7 @@ def box_scores(ground_truth, detections, max_dets, img_ids=None):
     Args:
         ground_truth (dict): content of a COCO annotation file, "categories" in the order of the result.
         detections (list[dict]): COCO results.
-        max_dets (int): detections per image and class that count.
+        max_dets (int): detections per image and class that count; less than 0: all.
         img_ids (list[int]): images to score; all if None.
 
     Returns:
@@ -131,7 +137,7 @@ def box_scores(ground_truth, detections, max_dets, img_ids=None):
     categories = ground_truth["categories"]
     ground_truth = COCO(ground_truth)
     coco_eval = COCOeval_faster(ground_truth, ground_truth.loadRes(detections), "bbox")
-    coco_eval.params.maxDets = [max_dets]
+    coco_eval.params.maxDets = [max_dets if max_dets >= 0 else len(detections)]
     if img_ids is not None:
         coco_eval.params.imgIds = list(img_ids)
     coco_eval.evaluate()

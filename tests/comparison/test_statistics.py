@@ -72,6 +72,15 @@ def test_ap_by_hand():
     assert np.isnan(average_precision(match(truth([1], []), []), np.array([1]))["AP"])
 
 
+def test_as_many_detections_count_as_the_row_may_find():
+    boxes = [(15 * (k % 12), 15 * (k // 12), 10, 10) for k in range(144)]
+    ground_truth = truth([1], [(1, 1, b, 0) for b in boxes])
+    found = [detection(1, b, 1 - k / 1000) for k, b in enumerate(boxes)]
+    for limit, recalls in ((36, 26), (100, 70), (144, 101), (300, 101), (-1, 101)):
+        ap = average_precision(match(ground_truth, found, limit), np.array([1]))["AP"]
+        assert ap == pytest.approx(100 * recalls / 101)
+
+
 def test_ap_equals_coco_on_all_images(drawn):
     ground_truth = truth(drawn.images, drawn.annotations, (1, 2))
     mine = average_precision(match(ground_truth, drawn.detections), np.ones(12, int))

@@ -71,11 +71,13 @@ def test_what_a_table_says(filled):
     assert mhkd["time_ratio"] > 0 and mhkd["training_seconds"] > 0
     assert three["difference"]["to"] == "mhkd" and "difference" not in mhkd
     assert content["command"] == "make table TABLE=III" and content["test_images"] == 2
+    assert content["detections_per_image"] == 100
     (pair,) = content["pairs"]
     assert pair["rows"] == ["three_step", "mhkd"] and pair["paper"] == "lower"
 
     text = (filled.root / "table_III.md").read_text()
     assert "| without BFA (three steps) |" in text and "| 49.0 | 70.5 | 60.6 | 59.3 |" in text
+    assert "in percent, at most 100 detections an image." in text
     with open(filled.root / "table_III.csv") as f:
         rows = list(csv.DictReader(f))
     assert [r["row"] for r in rows] == ["three_step", "mhkd"] and float(rows[1]["paper_AP"]) == 55.8
