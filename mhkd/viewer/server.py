@@ -1,9 +1,14 @@
 """The page's web server: this machine only, read only, a fixed list of addresses."""
 
+import contextlib
 import errno
 import json
 import logging
 import re
+import socket
+import sys
+import threading
+import time
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,11 +32,16 @@ STATIC = {
 _SLIDE = re.compile(r"/slides/(\d{1,6})")
 _DZI = re.compile(r"/tiles/(\d{1,6})-([0-9a-f]{16})\.dzi")
 _TILE = re.compile(r"/tiles/(\d{1,6})-([0-9a-f]{16})_files/(\d{1,2})/(\d{1,6})_(\d{1,6})\.jpeg")
+# Another site's name that is made to point here (DNS rebinding) is none of these. The port may be another
+# one: that of an ssh tunnel's other end.
+_HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?")
+IDLE_S = 60  # a connection that has asked nothing for so long is closed, however slowly it goes on sending
+MAX_CONNECTIONS = 128  # a browser opens six; of more than these the one that has been idle the longest is closed
 _HEADERS = {
     # Nothing from elsewhere is loaded, whatever a slide's or a class's name contains.
     "Content-Security-Policy": (
-        "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
-        "frame-ancestors 'none'"
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -47,34 +57,86 @@ def make_server(slides, title, port):
         port (int): 0 takes any that is free.
 
     Returns:
-        ThreadingHTTPServer: see ``serve_forever``; its ``server_port`` is the port.
+        PageServer: see ``serve_forever``; its ``server_port`` is the port.
 
     Raises:
         InputError: the port is in use or not allowed.
     """
     try:
-        server = ThreadingHTTPServer((ADDRESS, port), partial(_Handler, slides, title))
+        return PageServer((ADDRESS, port), partial(_Handler, slides, title))
     except (OSError, OverflowError) as e:
         reason = "is in use" if getattr(e, "errno", None) == errno.EADDRINUSE else f"cannot be used ({e})"
         raise InputError(f"port {port} {reason}: give another with --port, or 0 for any free one") from e
-    server.daemon_threads = True
-    return server
+
+
+class PageServer(ThreadingHTTPServer):
+    """A thread a connection, none of which is kept for ever: see IDLE_S and MAX_CONNECTIONS."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, *args):
+        self._lock = threading.Lock()
+        self._idle_since = {}  # connection -> seconds of time.monotonic(); None while it is answered
+        super().__init__(*args)
+
+    def set_idle(self, connection, idle):
+        """Says that a connection waits for a request, or that it is answered."""
+        with self._lock:
+            if connection in self._idle_since:
+                self._idle_since[connection] = time.monotonic() if idle else None
+
+    def process_request(self, request, client_address):
+        with self._lock:
+            self._idle_since[request] = time.monotonic()
+        self.service_actions()
+        if len(self._idle_since) > MAX_CONNECTIONS:  # all of them are being answered
+            return self.shutdown_request(request)
+        super().process_request(request, client_address)
+
+    def service_actions(self):
+        """Called between requests and twice a second: closes what has been idle for too long."""
+        with self._lock:
+            idle = sorted((t, k) for k, t in enumerate(self._idle_since.values()) if t is not None)
+            connections = list(self._idle_since)
+            surplus = max(0, len(connections) - MAX_CONNECTIONS)
+            for number, (since, k) in enumerate(idle):
+                if number < surplus or since < time.monotonic() - IDLE_S:
+                    del self._idle_since[connections[k]]
+                    with contextlib.suppress(OSError):  # gone already
+                        connections[k].shutdown(socket.SHUT_RDWR)  # its thread reads the end, and ends
+
+    def shutdown_request(self, request):
+        with self._lock:
+            self._idle_since.pop(request, None)
+        super().shutdown_request(request)
+
+    def handle_error(self, request, client_address):
+        error = sys.exc_info()[1]
+        if not isinstance(error, (ConnectionError, TimeoutError)):  # the page has moved on
+            logger.error("the page's server: %s: %s", type(error).__name__, error)
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "mhkd", ""
+    timeout = IDLE_S  # of one read, and of all that is sent of one answer
 
     def __init__(self, slides, title, *args):
         self._slides, self._title = slides, title
         super().__init__(*args)
 
     def do_GET(self):
-        host = self.headers.get("Host", "")
-        port = self.server.server_port
-        if host not in (f"{ADDRESS}:{port}", f"localhost:{port}"):
-            # Another site's name made to point here (DNS rebinding) must not read slides.
-            return self._fail(HTTPStatus.FORBIDDEN, f"this page is at http://{ADDRESS}:{port}/ only")
+        self.server.set_idle(self.connection, False)
+        try:
+            self._get()
+        finally:
+            self.server.set_idle(self.connection, True)
+
+    def _get(self):
+        if not _HOST.fullmatch(self.headers.get("Host", "")):
+            address = f"http://{ADDRESS}:{self.server.server_port}/"
+            return self._fail(HTTPStatus.FORBIDDEN, f"this page is at {address} only")
         try:
             self._answer(self.path.partition("?")[0])
         except LookupError:
@@ -82,7 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
         except InputError as e:
             logger.error("%s", e)
             self._fail(HTTPStatus.INTERNAL_SERVER_ERROR, str(e))
-        except (BrokenPipeError, ConnectionResetError):
+        except (ConnectionError, TimeoutError):
             self.close_connection = True  # the page has moved on
 
     def _answer(self, path):
@@ -117,11 +179,21 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, body, kind, cache, status=HTTPStatus.OK):
         self.send_response(status)
-        headers = {"Content-Type": kind, "Content-Length": len(body), "Cache-Control": cache, **_HEADERS}
+        headers = {"Content-Type": kind, "Content-Length": len(body), "Cache-Control": cache}
         for name, value in headers.items():
             self.send_header(name, str(value))
         self.end_headers()
         self.wfile.write(body)
+
+    def send_error(self, code, message=None, explain=None):
+        """What the base class answers to requests that it does not understand."""
+        self.close_connection = True
+        self._fail(HTTPStatus(code), message or HTTPStatus(code).phrase)
+
+    def end_headers(self):
+        for name, value in _HEADERS.items():
+            self.send_header(name, value)
+        super().end_headers()
 
     def log_message(self, *args):
         """Requests are not worth a line."""

@@ -1,10 +1,13 @@
 import http.client
 import json
 import shutil
+import socket
+import struct
 import threading
 
 from mhkd.cli import main
 from mhkd.data.synthetic.slides import to_geojson, write_tiff
+from mhkd.viewer import server as server_module
 from mhkd.viewer.content import ShownSlide
 from mhkd.viewer.server import STATIC, make_server
 from mhkd.wsi.detection.finished import find_finished
@@ -90,7 +93,8 @@ def test_everything_the_page_needs_is_here_and_nothing_else_is(out, serve):
     for path in STATIC:
         status, body, headers = get(path)
         assert status == 200 and body
-        assert "default-src 'self'" in headers["Content-Security-Policy"]
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert "unsafe" not in headers["Content-Security-Policy"]
     for path in (
         "/../pyproject.toml", "/static/../server.py", "/..%2f..%2fsetup.cfg", "//etc/passwd", "/etc/passwd",
         "/openseadragon/LICENSE.txt", "/slides/-1", "/slides/1", "/slides/0/run.json", "/tiles/0-..",
@@ -112,8 +116,65 @@ def test_only_this_address_and_only_get(out, serve):
     assert get("/slides", Host="evil.example")[0] == 403
     assert get("/slides", Host=f"evil.example:{get.port}")[0] == 403
     assert get("/slides", Host=f"localhost:{get.port}")[0] == 200
-    for method in ("POST", "PUT", "DELETE"):
-        assert get("/slides", method=method)[0] == 501
+    # The other end of an ssh tunnel has a port of its own.
+    for host in ("127.0.0.1:9000", "localhost:9000", "[::1]:9000", "localhost"):
+        assert get("/slides", Host=host)[0] == 200
+    for host in ("localhost.evil.example", "127.0.0.1.evil.example:80", "127.0.0.1:80@evil.example", ""):
+        assert get("/slides", Host=host)[0] == 403
+    for method in ("POST", "PUT", "DELETE", "HEAD"):
+        status, _, headers = get("/slides", method=method)
+        assert status == 501 and "default-src 'none'" in headers["Content-Security-Policy"]
+
+
+def is_closed(connection):
+    """Whether the other end has closed, within ten seconds."""
+    connection.settimeout(10)
+    try:
+        return connection.recv(1) == b""
+    except ConnectionError:
+        return True
+    except TimeoutError:
+        return False
+
+
+@pytest.fixture
+def connect(out, serve):
+    port = serve(out).port
+    opened = []
+
+    def begin(data=b""):
+        opened.append(socket.create_connection(("127.0.0.1", port)))
+        opened[-1].sendall(data)
+        return opened[-1]
+
+    yield begin
+    for connection in opened:
+        connection.close()
+
+
+def test_idle_and_slow_connections_are_closed(connect, monkeypatch, capfd):
+    monkeypatch.setattr(server_module, "IDLE_S", 0.5)
+    slow = connect(b"GET /slides HTTP/1.1\r\nHost: local")
+    assert is_closed(connect()) and is_closed(slow)
+    abrupt = connect(b"GET /slides HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    abrupt.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, not an end
+    abrupt.close()
+    assert is_closed(connect())
+    assert capfd.readouterr().err == ""
+
+
+def test_of_too_many_connections_the_one_that_is_idle_the_longest_goes(connect, monkeypatch):
+    monkeypatch.setattr(server_module, "MAX_CONNECTIONS", 5)
+    first = [connect() for _ in range(5)]
+    request = b"GET /slides HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    first[0].sendall(request)
+    assert first[0].recv(100).startswith(b"HTTP/1.1 200")
+    more = connect(request)
+    assert more.recv(100).startswith(b"HTTP/1.1 200")
+    assert is_closed(first[1])
+    for connection in first[2:]:
+        connection.sendall(request)
+        assert connection.recv(100).startswith(b"HTTP/1.1 200")
 
 
 def test_slide_that_has_moved_is_named_and_found_again(out, serve, tmp_path):
