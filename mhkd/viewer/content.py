@@ -14,6 +14,7 @@ from mhkd.wsi.annotations import read_annotations
 from mhkd.wsi.detection.finished import FinishedSlide
 from mhkd.wsi.exports import class_colors
 
+import numpy as np
 import shapely
 
 logger = logging.getLogger(__name__)
@@ -76,8 +77,11 @@ class ShownSlide:
     def content(self):
         """dict: all about the slide but its pixels; read anew, as annotations change while one looks."""
         found = self.finished.detections()
-        slide = self._opened[0]
-        outlines, remark = self._outlines() if slide else ([], None)
+        slide, deep_zoom, _ = self._opened
+        mpp_xy = self.finished.run.get("mpp_xy") or (slide and slide.mpp_xy)
+        # The page has square pixels, the slide's need not be.
+        stretch = np.divide(mpp_xy, min(mpp_xy)) if mpp_xy else np.ones(2)
+        outlines, remark = self._outlines(stretch) if slide else ([], None)
         others = sorted({name for name, _ in outlines if name and name not in found.class_names})
         colors = {**class_colors(others), **class_colors(found.class_names)}
         classes = [*found.class_names, *others]
@@ -85,12 +89,13 @@ class ShownSlide:
             **self.heading(),
             "problem": self.problem,
             "key": self.key,
-            "size_px": slide and slide.size_px,
-            "mpp": slide and slide.mpp,
+            "size_px": deep_zoom and deep_zoom.size_px,
+            "mpp": min(mpp_xy) if mpp_xy else None,
             "score_threshold": self.finished.score_threshold,
             "tissue_mm2": self.finished.summary.get("tissue_mm2"),
             "classes": [{"name": c, "color": "#{:02x}{:02x}{:02x}".format(*colors[c])} for c in classes],
-            "boxes_px": found.boxes_px.round(2).tolist(),
+            "num_found_classes": len(found.class_names),  # the others are those of annotations alone
+            "boxes_px": (found.boxes_px * np.tile(stretch, 2)).round(2).tolist(),
             "scores": [round(float(s), 4) for s in found.scores],
             "class_of": found.classes.tolist(),
             "outlines": [
@@ -99,8 +104,8 @@ class ShownSlide:
             "remark": remark,
         }
 
-    def _outlines(self):
-        """(class, rings in base pixels) of the annotations, and why there are none."""
+    def _outlines(self, stretch):
+        """(class, rings in the page's pixels) of the annotations, and why there are none."""
         slide = self._opened[0]
         try:
             path = annotation_file(slide.path, self.annotations)
@@ -116,14 +121,14 @@ class ShownSlide:
                 return [], None  # some other file that lies beside the slide
             logger.warning("%s", e)
             return [], str(e)
-        return [(a.name, _rings(a.geometry)) for a in read if not a.iscrowd], None
+        return [(a.name, _rings(a.geometry, stretch)) for a in read if not a.iscrowd], None
 
 
-def _rings(geometry):
-    """Rings of a polygon or several, each [x, y, x, y, ...]."""
+def _rings(geometry, stretch):
+    """Rings of a polygon or several, each [x, y, x, y, ...] in the page's pixels."""
     simple = shapely.simplify(geometry, OUTLINE_TOLERANCE_PX)
     rings = []
     for polygon in shapely.get_parts(simple):
         for ring in (polygon.exterior, *polygon.interiors):
-            rings.append(shapely.get_coordinates(ring).round(1).ravel().tolist())
+            rings.append((shapely.get_coordinates(ring) * stretch).round(1).ravel().tolist())
     return rings

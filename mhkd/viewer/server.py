@@ -35,8 +35,9 @@ _TILE = re.compile(r"/tiles/(\d{1,6})-([0-9a-f]{16})_files/(\d{1,2})/(\d{1,6})_(
 # Another site's name that is made to point here (DNS rebinding) is none of these. The port may be another
 # one: that of an ssh tunnel's other end.
 _HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?")
-IDLE_S = 60  # a connection that has asked nothing for so long is closed, however slowly it goes on sending
-MAX_CONNECTIONS = 128  # a browser opens six; of more than these the one that has been idle the longest is closed
+# A connection that has asked nothing for so long is closed, however slowly it goes on sending; of too many
+# connections (a browser opens six) the one that has been idle the longest is.
+IDLE_S, MAX_CONNECTIONS = 60, 128
 _HEADERS = {
     # Nothing from elsewhere is loaded, whatever a slide's or a class's name contains.
     "Content-Security-Policy": (

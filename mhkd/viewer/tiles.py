@@ -1,7 +1,8 @@
 """A slide as a Deep Zoom image (DZI): a pyramid of small JPEGs.
 
 Deep Zoom's levels halve the size down to one pixel, whatever levels the file has. Its highest level is the
-base level of the slide, so that the page's image pixels are base pixels.
+base level of the slide, so that the page's image pixels are base pixels; where those are not square, their
+longer side is stretched, since a page has square pixels.
 """
 
 import io
@@ -26,11 +27,18 @@ class DeepZoom:
     def __init__(self, slide):
         """
         Args:
-            slide (Slide): pixels are all that counts: it need not have a resolution.
+            slide (Slide): it need not have a resolution.
         """
-        # Base pixels as the unit of length, so that levels are whole multiples whatever the resolution.
-        self._slide = Slide(slide.path, slide_mpp=1.0)
-        self.size_px = self._slide.size_px
+        try:
+            x_mpp, y_mpp = slide.mpp_xy
+            self._slide = Slide(slide.path, slide.slide_mpp)
+        except InputError:  # pixels are all that counts
+            x_mpp = y_mpp = 1.0
+            self._slide = Slide(slide.path, slide_mpp=1.0)
+        self.mpp = min(x_mpp, y_mpp)  # of the page's pixels
+        self.stretch = (x_mpp / self.mpp, y_mpp / self.mpp)
+        """tuple[float, float]: the page's pixels per base pixel along x and y, 1 where they are square."""
+        self.size_px = tuple(math.ceil(n * s - 1e-6) for n, s in zip(slide.size_px, self.stretch))
         self.max_level = math.ceil(math.log2(max(self.size_px)))
         self._lock = threading.Lock()  # libvips and Pillow sources are not made for threads
 
@@ -83,9 +91,8 @@ class DeepZoom:
 
     def _read(self, x, y, width, height, downsample):
         try:
-            return self._slide.read_region(
-                x * downsample, y * downsample, width, height, float(downsample), from_base=False
-            )
+            x, y = (v * downsample / s for v, s in zip((x, y), self.stretch))
+            return self._slide.read_region(x, y, width, height, self.mpp * downsample, from_base=False)
         except OSError as e:
             raise InputError(f"{self._slide.path}: can no longer be read ({e})") from e
 

@@ -14,6 +14,7 @@ from mhkd.wsi.detection.finished import find_finished
 
 import numpy as np
 import pytest
+import pyvips
 from click.testing import CliRunner
 from results_folder import write_result
 from shapely.geometry import box
@@ -74,6 +75,18 @@ def test_content_has_boxes_annotations_and_units(out, serve):
     assert [o["class"] for o in found["outlines"]] == [0, 0]
     ring = np.reshape(found["outlines"][0]["rings"][0], (-1, 2))
     assert ring.min(axis=0).tolist() == [12, 20] and ring.max(axis=0).tolist() == [62, 70]
+
+
+def test_boxes_and_outlines_lie_on_the_stretched_picture(out, serve, tmp_path):
+    """Pixels of 2 x 1 um: along x everything is twice as many of the page's pixels of 1 um."""
+    path = tmp_path / "slides" / "a.tiff"
+    flat = pyvips.Image.new_from_file(str(path)).copy_memory().copy(xres=500, yres=1000)
+    flat.tiffsave(str(path), tile=True, resunit="cm")
+    found = content(serve(out))
+    assert found["size_px"] == [800, 300] and found["mpp"] == pytest.approx(1.0)
+    assert found["boxes_px"] == [[x0 * 2, y0, x1 * 2, y1] for x0, y0, x1, y1 in BOXES]
+    ring = np.reshape(found["outlines"][0]["rings"][0], (-1, 2))
+    assert ring.min(axis=0).tolist() == [24, 20] and ring.max(axis=0).tolist() == [124, 70]
 
 
 def test_tiles_are_pictures_that_a_browser_may_keep(out, serve):

@@ -7,6 +7,7 @@ from mhkd.wsi.slide import Slide
 
 import numpy as np
 import pytest
+import pyvips
 from PIL import Image
 
 WIDTH, HEIGHT = 3000, 1300  # level sizes are odd, and the last tiles are small
@@ -67,6 +68,24 @@ def test_there_is_nothing_outside_the_pyramid(deep_zoom):
 def test_the_description_is_deep_zoom_xml(deep_zoom):
     assert f'TileSize="{TILE_PX}"' in deep_zoom.dzi and 'Overlap="1"' in deep_zoom.dzi
     assert f'<Size Width="{WIDTH}" Height="{HEIGHT}"/>' in deep_zoom.dzi
+
+
+def test_pixels_that_are_not_square_are_stretched(slide_file, tmp_path):
+    """0.5 um wide and 0.25 high: the page's pixels are 0.25, so it shows two for each base pixel's width."""
+    path = tmp_path / "flat.tiff"
+    pyvips.Image.new_from_file(str(slide_file)).copy(xres=2000, yres=4000).tiffsave(
+        str(path), tile=True, pyramid=True, compression="jpeg", Q=95, bigtiff=True, resunit="cm"
+    )
+    flat = DeepZoom(Slide(path))
+    assert flat.mpp == pytest.approx(0.25, rel=1e-3) and flat.stretch == pytest.approx((2, 1), rel=1e-3)
+    assert flat.size_px == pytest.approx((2 * WIDTH, HEIGHT), abs=2) and flat.max_level == 13
+    for level, column, row in ((13, 5, 1), (12, 1, 0), (9, 0, 0)):
+        downsample = 2 ** (13 - level)
+        pixels = decoded(flat.tile(level, column, row))
+        x0, y0 = max(0, column * TILE_PX - 1), max(0, row * TILE_PX - 1)
+        x = (np.arange(x0, x0 + pixels.shape[1]) + 0.5)[None] * downsample / 2
+        y = (np.arange(y0, y0 + pixels.shape[0]) + 0.5)[:, None] * downsample
+        assert np.abs(pixels - colours(x, y))[2:-2, 2:-2].max() < 6 + 0.2 * downsample
 
 
 def test_coarse_levels_come_from_one_picture_and_not_from_the_file_again(slide_file, monkeypatch):
