@@ -19,7 +19,6 @@ from mhkd.schedule import SCHEDULES
 
 import click
 import torch
-from detectron2.config import get_cfg
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
@@ -87,9 +86,7 @@ def main(config, schedule, student_input, size_px, rounds, threads, out):
     click.echo("| input | step | floor s | step s | time ratio | floor MiB | step MiB | memory ratio |")
     click.echo("|---|---|---:|---:|---:|---:|---:|---:|")
     for input_ in student_input:
-        cfg = get_cfg()
-        mhkd.add_mhkd_config(cfg)
-        cfg.merge_from_file(config)
+        cfg = mhkd.load_cfg(config)
         cfg.MHKD.SCHEDULE, cfg.MODEL.STUDENT.INPUT = schedule, input_
         model = build_model(cfg)
         batch = make_batch(size_px, cfg.MODEL.DEVICE)

@@ -4,14 +4,12 @@ Importing the package makes Detectron2 0.6 importable and registers the project'
 before Detectron2::
 
     import mhkd
-    from detectron2.config import get_cfg
 
-    cfg = get_cfg()
-    mhkd.add_mhkd_config(cfg)
+    cfg = mhkd.load_cfg("projects/MHKD/configs/KidneyROI/mhkd_R50_FPN.yaml")
 """
 
 from . import compat, modeling  # compat first: it patches what Detectron2 imports
-from .config import add_mhkd_config
+from .config import add_mhkd_config, load_cfg
 
 __version__ = "0.1.0"
-__all__ = ["add_mhkd_config", "compat", "modeling", "__version__"]
+__all__ = ["add_mhkd_config", "compat", "load_cfg", "modeling", "__version__"]

@@ -1,6 +1,66 @@
-"""The project's config keys, added to Detectron2's defaults."""
+"""The project's config keys, added to Detectron2's defaults, and configs read from files."""
+
+import os
 
 from detectron2.config import CfgNode as CN
+from detectron2.config import get_cfg
+
+from .errors import InputError
+from .yaml_files import merge, one_line, parse_config, read_config
+
+
+def load_cfg(path: str | os.PathLike, allow_base: bool = True) -> CN:
+    """Every default and, over it, what a config file sets. Nothing in the file is executed or fetched.
+
+    The only way that this project reads a config: Detectron2's own takes unsafe YAML.
+
+    Args:
+        allow_base: False for the config of an exported network, which is whole.
+
+    Raises:
+        InputError: it is missing or no config, or sets a key that does not exist or has another type.
+    """
+    own, base = read_config(path, allow_base)
+    return _over_defaults(merge(own, base), path)
+
+
+def parse_cfg(text: str, source: str | os.PathLike) -> CN:
+    """:func:`load_cfg` of a config that a checkpoint records as text.
+
+    Args:
+        source: the checkpoint, for error messages.
+    """
+    if not isinstance(text, str):
+        raise InputError(f"{source}: records no config but a {type(text).__name__}")
+    return _over_defaults(parse_config(text, source), source)
+
+
+def _over_defaults(content: dict, source: str | os.PathLike) -> CN:
+    cfg = get_cfg()
+    add_mhkd_config(cfg)
+    version = content.get("VERSION", cfg.VERSION)
+    if version != cfg.VERSION:
+        raise InputError(f"{source}: VERSION {str(version)[:50]}: only {cfg.VERSION} is known")
+    empty = _empty_keys(content, cfg)
+    if empty:
+        raise InputError(f"{source}: {empty[0]} has no value: give it one, or remove it")
+    try:
+        cfg.merge_from_other_cfg(CN(content))
+    except (KeyError, ValueError, AssertionError, TypeError, RecursionError, MemoryError) as e:
+        raise InputError(f"{source}: {one_line(e)}") from e
+    return cfg
+
+
+def _empty_keys(content: dict, cfg: CN, prefix: str = "") -> list[str]:
+    """Keys without a value, which yacs takes for any type."""
+    found = []
+    for key, value in content.items():
+        default = cfg.get(key)
+        if value is None and default is not None:
+            found.append(prefix + key)
+        elif isinstance(value, dict) and isinstance(default, dict):
+            found += _empty_keys(value, default, f"{prefix}{key}.")
+    return found
 
 
 def add_mhkd_config(cfg: CN) -> None:

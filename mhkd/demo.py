@@ -4,9 +4,8 @@ import os
 from pathlib import Path
 
 import click
-from detectron2.config import get_cfg
 
-from .config import add_mhkd_config
+from .config import load_cfg
 from .data.slides import slides_to_coco, split_by_slide, write_coco
 from .data.synthetic import make_slides
 from .engine.predict import draw_curves, overlay_dataset
@@ -80,9 +79,7 @@ def make_dataset(out: Path, seed: int) -> None:
 
 def train(output_dir: Path, schedule: str, seed: int, options: tuple = ()) -> None:
     """Train ``schedule`` with the demo's config."""
-    cfg = get_cfg()
-    add_mhkd_config(cfg)
-    cfg.merge_from_file(str(CONFIG))
+    cfg = load_cfg(CONFIG)
     cfg.merge_from_list(
         [*options, "OUTPUT_DIR", str(output_dir), "MHKD.SCHEDULE", schedule, "SEED", seed]
     )

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from ..config import add_mhkd_config
+from ..config import load_cfg
 from ..data.registrar import ensure_registered
 from ..errors import InputError
+from ..yaml_files import read_config
 from .rows import Method
 
 CONFIGS = Path(__file__).parents[2] / "projects/MHKD/configs"
@@ -53,9 +53,7 @@ def row_cfg(
     for key in options[::2]:
         if key in RESERVED:
             raise InputError(f"{key} is set by the table itself, for each row: leave it out of the options")
-    cfg = get_cfg()
-    add_mhkd_config(cfg)
-    cfg.merge_from_file(str(_file(CONFIGS / FOLDERS.get(dataset, "KidneyROI") / SIZES[size])))
+    cfg = load_cfg(_file(CONFIGS / FOLDERS.get(dataset, "KidneyROI") / SIZES[size]))
     if dataset not in FOLDERS:
         _use_dataset(cfg, dataset)
     try:
@@ -94,10 +92,9 @@ def _architecture(name: str, size: str) -> CfgNode:
     found = [p for p in sorted(folder.glob(f"{name}_R*.yaml")) if (p.stem[-4:] == "_cpu") == (size == "cpu")]
     if not found:
         raise InputError(f"{folder}/{name}_R*.yaml: there is no config of this detector at size {size}")
-    content = yaml.safe_load(found[0].read_text())
-    content.pop("_BASE_", None)
-    content.pop("OUTPUT_DIR", None)
-    return CfgNode(content)
+    own, _ = read_config(found[0])
+    own.pop("OUTPUT_DIR", None)
+    return CfgNode(own)
 
 
 def _use_dataset(cfg: CfgNode, dataset: str) -> None:

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 
-from ..config import add_mhkd_config
+from ..config import load_cfg, parse_cfg
 from ..engine.checkpoint import export_cfg, load_file
 from ..errors import InputError
 from ..schedule import Step, get_schedule, plan_steps
@@ -82,9 +82,7 @@ def plan_training(method: Method, seed: int, cfg: CfgNode) -> Training:
     checkpoint = training.folder / "checkpoint.pth"
     if checkpoint.is_file() and training.finished < len(steps):
         state = load_file(checkpoint)
-        trained = get_cfg()
-        add_mhkd_config(trained)
-        trained.merge_from_other_cfg(CfgNode.load_cfg(state["cfg"]))
+        trained = parse_cfg(state["cfg"], checkpoint)
         planned = [s.describe() for s in steps if s.start < state["iteration"]]
         different = differences(cfg, trained)
         if planned != state["plan"][: len(planned)]:
@@ -105,9 +103,7 @@ def step_differences(step: Step, cfg: CfgNode, folder: Path) -> list[str]:
     path = folder / network / "config.yaml"
     if not path.is_file():
         return [*different, f"{path} is missing"]
-    trained = get_cfg()
-    add_mhkd_config(trained)
-    trained.merge_from_file(str(path))
+    trained = load_cfg(path, allow_base=False)
     return different + differences(export_cfg(cfg, network, step.stage.bfa), trained, network == "teacher")
 
 

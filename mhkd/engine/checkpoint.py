@@ -4,12 +4,12 @@ import os
 from pathlib import Path
 
 import torch
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 from detectron2.modeling import build_model
 from torch import nn
 
-from ..config import add_mhkd_config
+from ..config import load_cfg, parse_cfg
 from ..errors import InputError
 from ..files import write_text
 from ..modeling import student_cfg, teacher_cfg
@@ -131,9 +131,7 @@ def exported_cfg(folder: str | os.PathLike, device: str = "") -> CfgNode:
                 f"{folder / name}: missing; a trained student is OUTPUT_DIR/student/ or "
                 "OUTPUT_DIR/<step>/student/"
             )
-    cfg = get_cfg()
-    add_mhkd_config(cfg)
-    cfg.merge_from_file(str(folder / "config.yaml"))
+    cfg = load_cfg(folder / "config.yaml", allow_base=False)
     cfg.MODEL.WEIGHTS = str(folder / "model_final.pth")
     cfg.MODEL.DEVICE = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return cfg
@@ -181,10 +179,7 @@ def export_checkpoint(path: str | os.PathLike, folder: str | os.PathLike, networ
     checkpoint = load_file(path)
     if "cfg" not in checkpoint:
         raise InputError(f"{path}: not a training checkpoint (OUTPUT_DIR/<step>/model_final.pth)")
-    cfg = get_cfg()
-    add_mhkd_config(cfg)
-    cfg.merge_from_other_cfg(type(cfg).load_cfg(checkpoint["cfg"]))
-    cfg = export_cfg(cfg, network, checkpoint["bfa"])
+    cfg = export_cfg(parse_cfg(checkpoint["cfg"], path), network, checkpoint["bfa"])
     cfg.MHKD.CLASSES, cfg.MHKD.LR_MPP = checkpoint["classes"], checkpoint["lr_mpp"]
     return export_network(network_weights(checkpoint, network), cfg, folder)
 

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from detectron2.config import CfgNode, get_cfg
+from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Instances
 from torch import nn
 
-from ..config import add_mhkd_config
+from ..config import load_cfg
 from ..data.mapper import PairedResolutionMapper
 from ..data.registrar import ensure_registered
 from ..data.views import read_view
@@ -21,10 +21,7 @@ from .checkpoint import exported_cfg, load_exported
 
 def test_sets(config_file: Path) -> list[str]:
     """DATASETS.TEST of a config."""
-    cfg = get_cfg()
-    add_mhkd_config(cfg)
-    cfg.merge_from_file(str(config_file))
-    return list(cfg.DATASETS.TEST)
+    return list(load_cfg(config_file).DATASETS.TEST)
 
 
 def predictor(cfg: CfgNode, network: nn.Module, view: str = "lr") -> Callable[[dict], Instances]:

@@ -12,6 +12,7 @@ from detectron2.modeling import build_model
 from detectron2.solver import build_lr_scheduler
 from detectron2.utils import comm
 
+from ..config import parse_cfg
 from ..data.loader import build_train_loader
 from ..data.semi_supervised import check_train_names
 from ..errors import InputError
@@ -158,7 +159,7 @@ class DistillationTrainer(TrainerBase):
             raise InputError(f"{path}: was trained with another schedule; use another OUTPUT_DIR")
         if "optimizer" not in state:
             return  # a step is finished; the next may draw from other images
-        asked, found = self.cfg.MHKD, CfgNode.load_cfg(state["cfg"]).MHKD
+        asked, found = self.cfg.MHKD, parse_cfg(state["cfg"], path).MHKD
         for key in ("LABELED_SHARE", "TEACHER_LABELED_SHARE", "UNLABELED", "UNLABELED_RATIO"):
             if type(asked[key])(found[key]) != asked[key]:  # a tuple is written as a list
                 raise InputError(

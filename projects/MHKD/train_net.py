@@ -13,7 +13,6 @@ import mhkd  # first: prepares Detectron2
 from mhkd.engine import DistillationTrainer, launch, prepare_datasets, score_trained, views_to_score
 from mhkd.errors import InputError
 
-from detectron2.config import get_cfg
 from detectron2.engine import default_argument_parser, default_setup
 from detectron2.utils import comm
 from torch.multiprocessing import ProcessExitedException
@@ -36,12 +35,10 @@ Examples:
 
 
 def setup(args):
-    cfg = get_cfg()
-    mhkd.add_mhkd_config(cfg)
     if not Path(args.config_file).is_file():
         raise InputError(f"--config-file {args.config_file!r}: no such file")
+    cfg = mhkd.load_cfg(args.config_file)
     try:
-        cfg.merge_from_file(args.config_file)
         cfg.merge_from_list(args.opts)
     except (KeyError, ValueError, AssertionError) as e:
         raise InputError(f"{args.config_file} {' '.join(args.opts)}: {e}") from e

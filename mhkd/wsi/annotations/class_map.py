@@ -5,8 +5,7 @@ from collections.abc import Mapping
 
 from mhkd.errors import InputError
 from mhkd.wsi.annotations.files import read_annotation_head, read_text
-
-import yaml
+from mhkd.yaml_files import parse_yaml
 
 REST = "*"  # stands for every name that is not mentioned
 
@@ -102,10 +101,7 @@ class ClassMap:
 
 def _read_yaml(path):
     read_annotation_head(path)
-    try:
-        content = yaml.safe_load(read_text(path))
-    except (yaml.YAMLError, ValueError, RecursionError) as e:
-        raise InputError(f"{path}: is no valid YAML ({' '.join(str(e).split())[:200]})") from e
+    content = parse_yaml(read_text(path), path)
     scalars = (str, int, float, type(None))
     if not isinstance(content, Mapping) or not all(
         isinstance(k, scalars) and isinstance(v, scalars) for k, v in content.items()
