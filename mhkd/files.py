@@ -1,11 +1,21 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and folders that one process at a time writes to."""
 
+import errno
+import fcntl
 import json
+import logging
 import os
 from contextlib import contextmanager
 from pathlib import Path
 
 from mhkd.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+LOCK = ".lock"
+# What the user can mend, by making room or choosing another folder.
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR,
+         errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.EIO}  # fmt: skip
 
 
 @contextmanager
@@ -32,8 +42,56 @@ def replacing(path):
             temporary.unlink(missing_ok=True)
             raise
     except OSError as e:
-        reason = e.strerror or e
-        raise InputError(f"{path}: cannot be written ({reason}): make room or choose another folder") from e
+        raise _cannot_be_written(path, e) from e
+
+
+@contextmanager
+def writing_to(folder):
+    """For others' code that writes below ``folder``: a full or unwritable disk is one clear line.
+
+    Raises:
+        InputError: instead of an OSError that says so.
+    """
+    try:
+        yield
+    except OSError as e:
+        if e.errno not in _DISK:
+            raise
+        raise _cannot_be_written(e.filename or folder, e) from e
+
+
+@contextmanager
+def locked(folder):
+    """Only one process at a time is inside for ``folder``, which is made; killed, it is out.
+
+    Raises:
+        InputError: another process is inside, or the folder cannot be written to.
+    """
+    path = Path(folder) / LOCK
+    with writing_to(folder):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(path, "a+")
+    with file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, no child keeps it
+        except (BlockingIOError, PermissionError) as e:
+            file.seek(0)
+            raise InputError(
+                f"{folder}: another run ({file.read().strip() or 'of unknown number'}) is writing there: "
+                "wait for it or end it, or choose another OUTPUT_DIR"
+            ) from e
+        except OSError as e:
+            logger.warning("%s: this file system has no locks (%s): see that no other run writes there",
+                           folder, e.strerror)  # fmt: skip
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {os.uname().nodename}\n")
+        file.flush()
+        yield
+
+
+def _cannot_be_written(path, error):
+    reason = error.strerror or error
+    return InputError(f"{path}: cannot be written ({reason}): make room or choose another folder")
 
 
 def write_text(text: str, path: Path) -> None:

@@ -11,17 +11,23 @@ from torch import nn
 
 from ..config import load_cfg, parse_cfg
 from ..errors import InputError
-from ..files import write_text
+from ..files import replacing, write_text
 from ..modeling import student_cfg, teacher_cfg
 
 
 def save_atomically(data: dict, path: str | os.PathLike) -> None:
-    """``torch.save`` to a temporary name beside ``path``, then rename."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    torch.save(data, temporary)
-    os.replace(temporary, path)
+    """``torch.save`` to a temporary name beside ``path``, then rename.
+
+    Raises:
+        InputError: it cannot be written; what was there stays.
+    """
+    with replacing(path) as temporary, open(temporary, "wb") as f:
+        try:
+            torch.save(data, f)
+        except RuntimeError as e:
+            if isinstance(e.__context__, OSError):  # a full disk, of which torch tells its own story
+                raise e.__context__ from None
+            raise
 
 
 def load_file(path: str | os.PathLike) -> dict:

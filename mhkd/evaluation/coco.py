@@ -17,6 +17,7 @@ from detectron2.utils.logger import create_small_table
 from faster_coco_eval import COCO, COCOeval_faster
 
 from ..errors import InputError
+from ..files import replacing
 
 logger = logging.getLogger(__name__)
 
@@ -111,11 +112,8 @@ class CocoEvaluator(COCOEvaluator):
         return detections
 
     def _write(self, detections):
-        os.makedirs(self._output_dir, exist_ok=True)
-        path = os.path.join(self._output_dir, "coco_instances_results.json")
-        with open(f"{path}.tmp", "w") as f:
-            json.dump(detections, f)
-        os.replace(f"{path}.tmp", path)
+        with replacing(os.path.join(self._output_dir, "coco_instances_results.json")) as temporary:
+            temporary.write_text(json.dumps(detections))
 
     def _score(self, detections, img_ids):
         ground_truth = coco_dict(DatasetCatalog.get(self._dataset_name), self._metadata)

@@ -1,0 +1,79 @@
+"""Writers that leave the old file where there is no room for a new one; locks that die with their process."""
+
+import contextlib
+import resource
+import subprocess
+import sys
+
+from mhkd.engine.checkpoint import save_atomically
+from mhkd.errors import InputError
+from mhkd.files import locked, write_json, write_text, writing_to
+
+import pytest
+import torch
+
+HOLD = """
+import sys
+from mhkd.files import locked
+with locked(sys.argv[1]):
+    print("inside", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def room_for(num_bytes):
+    """No file may become larger, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: write_text("x" * 5000, path),
+        lambda path: write_json(["x" * 5000], path),
+        lambda path: save_atomically({"model": {"w": torch.zeros(50_000)}}, path),
+    ],
+)
+def test_a_full_disk_leaves_what_was_there(tmp_path, write):
+    path = tmp_path / "kept"
+    path.write_text("good")
+    with room_for(1000), pytest.raises(InputError, match="kept: cannot be written .File too large."):
+        write(path)
+    assert path.read_text() == "good"
+    assert [p.name for p in tmp_path.iterdir()] == ["kept"]
+
+
+def test_others_errors_of_a_full_disk_become_one_line(tmp_path):
+    with room_for(10), pytest.raises(InputError, match="out: cannot be written"):
+        with writing_to(tmp_path / "out"), open(tmp_path / "log", "w") as f:
+            f.write("x" * 1000)
+            f.flush()
+    with pytest.raises(FileNotFoundError), writing_to(tmp_path):
+        open(tmp_path / "nowhere")
+
+
+def test_one_process_at_a_time(tmp_path):
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, tmp_path / "out"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as other:  # fmt: skip
+        assert other.stdout.readline() == "inside\n"
+        with pytest.raises(InputError, match=f"out: another run .process {other.pid} on .*OUTPUT_DIR"):
+            with locked(tmp_path / "out"):
+                raise AssertionError
+        other.kill()
+        other.wait()
+        with locked(tmp_path / "out"):
+            pass
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file.* cannot be written"), locked(tmp_path / "file/out"):
+        raise AssertionError
