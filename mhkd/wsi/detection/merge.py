@@ -4,12 +4,16 @@ Two boxes are compared where both tiles could see: a side that a tile's edge cut
 object ends, so either box is clipped at the cut sides of the other, and the IoU is taken of what is left
 (the *shared view*). Between two whole boxes that is the ordinary IoU. Then
 
-1. of whole boxes that show the same object the one with the highest score stays;
-2. a cut box that shows the same object as a whole one goes;
-3. cut boxes that show the same object, which no tile holds whole, are joined to one box;
-4. of these, what lies mostly within a better box (a poorly seen piece) goes.
+1. a whole box that ends near a side of its tile goes where a larger one, seen from another tile, fits it and
+   goes on beyond that side: a network's box of an object that the tile cut does not always reach the side;
+2. of whole boxes that show the same object the one with the highest score stays, and so it does where one
+   lies mostly within another of its class;
+3. a cut box that shows the same object as a whole one goes;
+4. cut boxes that show the same object, which no tile holds whole, are joined to one box;
+5. of these, what lies mostly within a better box (a poorly seen piece), or around one of its class, goes.
 
-Neighbours that touch share little of what both tiles see, so they stay two.
+Neighbours that touch share little of what both tiles see, and little of either's box lies within the other's,
+so they stay two.
 """
 
 import logging
@@ -24,12 +28,16 @@ from scipy.sparse.csgraph import connected_components
 logger = logging.getLogger(__name__)
 
 COVERED = 0.5  # share of a leftover piece within a better box, from which on it is that box's
+# Share of a box within a larger one of its class, from which on they are one object; not if it is smaller
+# than NESTED_AREA of the other, since a small round neighbour lies in the corner of a large one's box.
+NESTED, NESTED_AREA = 0.7, 1 / 16
 OUTWARDS = np.array([-1.0, -1, 1, 1])  # of the sides of a box
 CHUNK = 100_000  # boxes looked up at a time, which bounds the memory of the pairs
 
 
-def merge_tiles(detections, cut, iou_threshold=0.5, margin_px=1.0, overlap_px=0.0):
-    """Merge the detections of overlapping tiles. Class-agnostic: the winner's class and score.
+def merge_tiles(detections, cut, iou_threshold=0.5, margin_px=1.0, overlap_px=0.0, near=None):
+    """Merge the detections of overlapping tiles. Class-agnostic, but for boxes within others: the winner's
+    class and score.
 
     Merge before low scores are left out: a whole view with a low score is better evidence than a piece
     with a high one.
@@ -45,23 +53,27 @@ def merge_tiles(detections, cut, iou_threshold=0.5, margin_px=1.0, overlap_px=0.
             tissue was looked at; 0: not known. A piece narrower than that was seen better from the
             neighbouring tile; if nothing there fits it, it is left out. And pieces from tiles that overlap
             less, which are not next to each other, are not joined for having sides that meet.
+        near (ndarray): bool, shape (N, 4): which sides of a box end so near to a side of its tile inside the
+            slide that the tile may have cut the object all the same; None: not known.
 
     Returns:
         Detections: one for each object, by descending score; the same for every order of the rows.
     """
     cut = np.asarray(cut, bool).reshape(-1, 4)
-    if len(cut) != len(detections):
-        raise ValueError(f"{len(detections)} detections, {len(cut)} rows of cut sides")
+    near = np.zeros_like(cut) if near is None else np.asarray(near, bool).reshape(-1, 4)
+    if not len(cut) == len(near) == len(detections):
+        raise ValueError(f"{len(detections)} detections, {len(cut)} and {len(near)} rows of sides")
     sound = detections.is_sound()
     if not sound.all():
         logger.warning(f"left out {(~sound).sum()} boxes that are not finite or have no size")
-        detections, cut = detections.select(sound), cut[sound]
+        detections, cut, near = detections.select(sound), cut[sound], near[sound]
     order = _rank(detections, cut)
-    detections, cut = detections.select(order), cut[order]
+    detections, cut, near = detections.select(order), cut[order], near[order]
     is_piece = cut.any(axis=1)
 
     whole = detections.select(~is_piece)
-    whole = whole.select(_greedy(len(whole), _pairs(whole.boxes_px, iou_threshold)))
+    whole = whole.select(~_seen_in_part(whole.boxes_px, near[~is_piece], iou_threshold, margin_px))
+    whole = whole.select(_greedy(len(whole), _pairs(whole, iou_threshold)))
 
     pieces, cut = detections.select(is_piece), cut[is_piece]
     seen_whole = np.zeros(len(pieces), bool)
@@ -72,7 +84,7 @@ def merge_tiles(detections, cut, iou_threshold=0.5, margin_px=1.0, overlap_px=0.
     joined = joined.select(extent_px >= overlap_px)
 
     merged = Detections.concatenate([whole, joined])
-    stays = _greedy(len(merged), _leftovers(merged.boxes_px, len(whole), iou_threshold))
+    stays = _greedy(len(merged), _leftovers(merged, len(whole), iou_threshold))
     merged = merged.select(stays)
     return merged.select(_rank(merged, np.zeros((len(merged), 4), bool)))
 
@@ -95,25 +107,51 @@ def _greedy(n, pairs):
     return np.frombuffer(stays, bool)
 
 
-def _pairs(boxes, iou_threshold):
+def _seen_in_part(boxes, near, iou_threshold, margin_px):
+    """bool (n,): boxes that end near a side of their tile, and that a larger one fits which goes on there."""
+    found = np.zeros(len(boxes), bool)
+    suspects = np.flatnonzero(near.any(axis=1))
+    uncut = np.zeros((len(boxes), 4), bool)
+    for i, j in _touching(boxes[suspects], boxes, 0):
+        i = suspects[i]
+        beyond = (near[i] & ((boxes[j] - boxes[i]) * OUTWARDS > margin_px)).any(axis=1)
+        i, j = i[beyond], j[beyond]
+        _, area_i, area_j = _areas(boxes[i], boxes[j])
+        iou = _shared_view_iou(boxes[i], near[i], boxes[j], uncut[j], margin_px)
+        found[i[(area_j > area_i) & (iou >= iou_threshold)]] = True
+    return found
+
+
+def _pairs(detections, iou_threshold):
     """Pairs i < j of the same object."""
+    boxes = detections.boxes_px
     found = [np.empty((2, 0), np.int64)]
     for i, j in _touching(boxes, boxes, 0):
         i, j = (v[i < j] for v in (i, j))
         shared, area_i, area_j = _areas(boxes[i], boxes[j])
         same = shared >= iou_threshold * (area_i + area_j - shared)
+        same |= _nested(detections, i, j, shared, area_i, area_j)
         found.append(np.stack([i[same], j[same]]))
     return np.concatenate(found, axis=1)
 
 
-def _leftovers(boxes, first, iou_threshold):
+def _nested(detections, i, j, shared, area_i, area_j):
+    """bool: whether of each pair, of one class, one box lies mostly within the other."""
+    small, large = np.minimum(area_i, area_j), np.maximum(area_i, area_j)
+    of_one_class = detections.classes[i] == detections.classes[j]
+    return of_one_class & (shared >= NESTED * small) & (small >= NESTED_AREA * large)
+
+
+def _leftovers(detections, first, iou_threshold):
     """Pairs i < j, j from ``first`` on, of the same object or with most of j within i."""
+    boxes = detections.boxes_px
     found = [np.empty((2, 0), np.int64)]
     for j, i in _touching(boxes[first:], boxes, 0):
         j = j + first
         i, j = (v[i < j] for v in (i, j))
         shared, area_i, area_j = _areas(boxes[i], boxes[j])
         same = (shared >= iou_threshold * (area_i + area_j - shared)) | (shared >= COVERED * area_j)
+        same |= _nested(detections, i, j, shared, area_i, area_j)
         found.append(np.stack([i[same], j[same]]))
     return np.concatenate(found, axis=1)
 

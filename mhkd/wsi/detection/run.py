@@ -45,6 +45,7 @@ MIN_TISSUE_UM2 = 10_000.0  # smaller pieces are dust; a glomerulus has 30 000
 MAX_HOLE_UM2 = 100_000.0  # a pale glomerulus is no hole in the tissue
 COARSE = 1.1  # a slide coarser than the student's resolution by more than this gets a warning
 CUT_LR_PX = 1.0  # a box that ends so near to a tile's side is cut by it
+NEAR_SHARE = 0.25  # of a box's width or height: one that ends so near to it may be
 AHEAD = 2  # batches that are read while one is in the network
 
 
@@ -233,12 +234,15 @@ def _run_batches(slide, grid, student, options, journal, clock, readers, progres
 def _merge(slide, grid, records, student, options):
     """Detections in base pixels, one for each object."""
     scale = np.array(_base_px(slide, student) * 2)
-    parts, cuts = [Detections.empty(student.class_names)], [np.empty((0, 4), bool)]
+    parts = [Detections.empty(student.class_names)]
+    cuts, nears = [np.empty((0, 4), bool)], [np.empty((0, 4), bool)]
     for k in sorted(records):
         for i, (boxes, scores, classes) in enumerate(records[k], k * options.batch_size):
             boxes = np.array(boxes, np.float32).astype(np.float64).reshape(-1, 4)
-            near = np.hstack([boxes[:, :2], np.array(grid.tile_px) - boxes[:, 2:]]) <= CUT_LR_PX
-            cuts.append(near & grid.inner_sides(i))
+            distance = np.hstack([boxes[:, :2], np.array(grid.tile_px) - boxes[:, 2:]])
+            extent = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
+            cuts.append((distance <= CUT_LR_PX) & grid.inner_sides(i))
+            nears.append((distance <= NEAR_SHARE * extent) & grid.inner_sides(i))
             boxes = (boxes + grid.corners[i] * 2) * scale
             parts.append(Detections(boxes, scores, classes, student.class_names))
     merged = merge_tiles(
@@ -246,6 +250,7 @@ def _merge(slide, grid, records, student, options):
         np.concatenate(cuts),
         margin_px=CUT_LR_PX * scale.max(),
         overlap_px=grid.overlap_px * scale.min(),
+        near=np.concatenate(nears),
     )
     return merged.select(merged.scores >= np.float32(options.score_threshold))
 

@@ -153,6 +153,38 @@ def test_noisy_copies_are_one():
     assert len(merged) == len(boxes)
 
 
+def test_a_box_mostly_within_another_of_its_class_is_one_object_with_it():
+    outer, inner = [0, 0, 100, 100], [5, 40, 65, 98]  # IoU 0.35
+    for scores, best in (([0.9, 0.8], outer), ([0.7, 0.8], inner)):
+        assert merge([outer, inner], [WHOLE] * 2, scores).boxes_px.tolist() == [best]
+    assert len(merge([outer, inner], [WHOLE] * 2, classes=[0, 1])) == 2
+    assert len(merge([outer, [60, 40, 120, 98]], [WHOLE] * 2)) == 2  # two thirds of it within
+    joined = merge([[-50, -50, 60, 150], [40, -50, 150, 150], inner], [RIGHT, LEFT, WHOLE])
+    assert len(joined) == 1
+
+
+@pytest.mark.parametrize("radius", [10, 20, 30, 50])
+def test_round_neighbours_that_touch_stay_two_however_small_one_is(radius):
+    """At 45 degrees, where their boxes share most."""
+    middle = 50 + (50 + radius) / np.sqrt(2)
+    boxes = [[0, 0, 100, 100], [*[middle - radius] * 2, *[middle + radius] * 2]]
+    assert sorted_rows(merge(boxes, [WHOLE] * 2, [0.6, 0.9]).boxes_px) == sorted_rows(boxes)
+
+
+def test_box_that_ends_short_of_its_tile_goes_with_the_whole():
+    """Tiles end at x = 50 and begin at x = 0; the box of what the first saw ends at 45 or at 40."""
+    whole = [0, 0, 100, 100]
+    for end in (45, 40):
+        merged = merge([[2, 3, end, 97], whole], [WHOLE] * 2, [0.9, 0.6], [1, 0], near=[RIGHT, WHOLE])
+        assert merged.boxes_px.tolist() == [whole] and merged.classes.tolist() == [0]
+    # A neighbour that ends there shows little of what the whole one does.
+    boxes = [[-50, 0, 45, 100], [40, 0, 140, 100]]
+    assert sorted_rows(merge(boxes, [WHOLE] * 2, near=[RIGHT, LEFT]).boxes_px) == sorted_rows(boxes)
+    # Two that are both near a side, and neither is larger: the better one.
+    boxes = [[0, 0, 95, 100], [5, 0, 100, 100]]
+    assert merge(boxes, [WHOLE] * 2, [0.8, 0.7], near=[RIGHT, LEFT]).boxes_px.tolist() == boxes[:1]
+
+
 def test_piece_that_a_detector_saw_badly_goes_with_the_whole():
     """A third of the whole's height is all that the tile saw, and its box is too short."""
     merged = merge([[0, 0, 100, 100], [20, 0, 60, 30]], [WHOLE, BOTTOM])

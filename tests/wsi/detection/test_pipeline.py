@@ -95,6 +95,26 @@ def test_shifting_the_grid_changes_hardly_a_detection(tmp_path):
     assert len(here) == len(boxes)
 
 
+def test_boxes_that_end_short_of_the_tile_are_not_counted_beside_the_whole(disks, tmp_path):
+    """As a network's do: what it sees of a disk that the tile cuts ends before the tile's side."""
+
+    class Shy(type(blob_student().network)):
+        def forward(self, batch):
+            outputs = super().forward(batch)
+            for entry, output in zip(batch, outputs):
+                boxes = output["instances"].pred_boxes.tensor
+                at_end = torch.hstack([boxes[:, :2] <= 0, boxes[:, 2:] >= entry["image"].shape[1]])
+                short = 0.15 * (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
+                boxes += torch.where(at_end, short, 0) * torch.tensor([1, 1, -1, -1])
+            return outputs
+
+    path, boxes, true_classes = disks
+    for shift_um in (0.0, 200.0, 512.0):
+        student = blob_student(network=Shy())
+        found, classes, _ = detected(path, tmp_path / str(shift_um), student, grid_shift_um=shift_um)
+        check_found(found, classes, boxes, true_classes, slack_px=5)
+
+
 def test_glass_is_searched_only_on_request(tmp_path):
     path = write_slide(tmp_path / "glass.tiff", np.full((500, 500, 3), 245, np.uint8))
     with pytest.raises(InputError, match="glass.tiff: there is no tissue .*--glass-too"):
