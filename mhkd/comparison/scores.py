@@ -34,8 +34,9 @@ def score(training: Training) -> dict[str, dict]:
         unchanged = {"max_dets": 100} | known["of"] == stamp
         if unchanged and all(detections_file(training, v).is_file() for v in views_of(training)):
             return known["scores"]
-    network = load_exported(network_cfg(training))
     cfg = training.cfg
+    classes = MetadataCatalog.get(cfg.DATASETS.TEST[0]).thing_classes
+    network = load_exported(network_cfg(training), classes)
     scores = {which: _kept(evaluate(cfg, network, which)) for which in views_of(training)}
     write_json({"of": stamp, "scores": scores}, path)
     return scores

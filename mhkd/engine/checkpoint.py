@@ -1,6 +1,7 @@
 """Training checkpoints and exported students: written whole or not at all, loaded strictly."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from ..config import load_cfg, parse_cfg
 from ..errors import InputError
 from ..files import replacing, write_text
 from ..modeling import student_cfg, teacher_cfg
+from .classes import order_classes, recorded_classes
 
 
 def save_atomically(data: dict, path: str | os.PathLike) -> None:
@@ -78,11 +80,39 @@ def load_weights(module: nn.Module, weights: dict, path: str | os.PathLike) -> N
     module.load_state_dict(weights)
 
 
-def network_weights(checkpoint: dict, network: str) -> dict:
-    """``network``'s ("teacher" or "student") weights from a training checkpoint or an exported one."""
+def network_weights(
+    checkpoint: dict, network: str, path: str | os.PathLike, classes: Sequence[str] = ()
+) -> dict:
+    """``network``'s ("teacher" or "student") weights from a training checkpoint or an exported one.
+
+    Args:
+        checkpoint: content of the file at ``path``.
+        classes: the order that the weights' classes are brought into; empty: as they are.
+
+    Raises:
+        InputError: that network was not trained yet, or is of other classes.
+    """
+    _check_trained(checkpoint, network, path)
     weights, prefix = checkpoint["model"], network + "."
     own = {k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)}
-    return own or weights
+    return order_classes(own or weights, recorded_classes(checkpoint, path), classes, path)
+
+
+def _check_trained(checkpoint: dict, network: str, path: str | os.PathLike) -> None:
+    """A training checkpoint holds both networks, of which one may be as the seed made it."""
+    if "plan" not in checkpoint:
+        return
+    if network == "student" and checkpoint["stage"] == 0:
+        raise InputError(
+            f"{path}: its teacher is trained, its student not yet: train further and use the checkpoint of a "
+            "later step (OUTPUT_DIR/<step>/model_final.pth), or ask for the teacher"
+        )
+    trains_teacher = checkpoint["plan"][0]["step"].startswith("0_")
+    given = parse_cfg(checkpoint["cfg"], path).MODEL.TEACHER.WEIGHTS
+    if network == "teacher" and not (trains_teacher or given):
+        raise InputError(
+            f"{path}: its schedule has no teacher, so none was trained: use a checkpoint of another schedule"
+        )
 
 
 def export_cfg(cfg: CfgNode, network: str, bfa: bool = False) -> CfgNode:
@@ -114,7 +144,7 @@ def export_network(weights: dict, cfg: CfgNode, folder: str | os.PathLike) -> Pa
     path = folder / "model_final.pth"
     if not cfg.MODEL.BFA.ENABLED:
         weights = {k: v for k, v in weights.items() if not _is_bfa(k)}
-    save_atomically({"model": weights}, path)
+    save_atomically({"model": weights, "classes": list(cfg.MHKD.CLASSES)}, path)
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MODEL.WEIGHTS = str(path.absolute())
@@ -143,18 +173,21 @@ def exported_cfg(folder: str | os.PathLike, device: str = "") -> CfgNode:
     return cfg
 
 
-def load_network(cfg: CfgNode, network: str, path: str | os.PathLike) -> nn.Module:
+def load_network(
+    cfg: CfgNode, network: str, path: str | os.PathLike, classes: Sequence[str] = ()
+) -> nn.Module:
     """Build the ``network`` ("teacher" or "student") of ``cfg`` alone and load its weights.
 
     Args:
         path: an exported ``model_final.pth`` or any training checkpoint, which both know whether the
             student has BFA.
+        classes: the order that its classes are brought into; empty: as they are.
 
     Raises:
-        InputError: missing, cut short, or of another architecture.
+        InputError: missing, cut short, not trained yet, of other classes or of another architecture.
     """
     checkpoint = load_file(path)
-    weights = network_weights(checkpoint, network)
+    weights = network_weights(checkpoint, network, path, classes)
     bfa = checkpoint.get("bfa", any(map(_is_bfa, weights)))
     weights = {k: v for k, v in weights.items() if bfa or not _is_bfa(k)}
     module = build_model(export_cfg(cfg, network, bfa))
@@ -162,14 +195,18 @@ def load_network(cfg: CfgNode, network: str, path: str | os.PathLike) -> nn.Modu
     return module.eval()
 
 
-def load_exported(cfg: CfgNode) -> nn.Module:
+def load_exported(cfg: CfgNode, classes: Sequence[str] = ()) -> nn.Module:
     """The network of an exported folder, student, teacher or other detector, ready to run.
 
     Args:
         cfg: from :func:`exported_cfg`.
+        classes: the order that its classes are brought into; empty: that of ``cfg``.
     """
+    path = cfg.MODEL.WEIGHTS
+    checkpoint = load_file(path)
+    recorded, classes = recorded_classes(checkpoint, path), classes or cfg.MHKD.CLASSES
     module = build_model(cfg)
-    load_weights(module, load_file(cfg.MODEL.WEIGHTS)["model"], cfg.MODEL.WEIGHTS)
+    load_weights(module, order_classes(checkpoint["model"], recorded, classes, path), path)
     return module.eval()
 
 
@@ -180,14 +217,15 @@ def export_checkpoint(path: str | os.PathLike, folder: str | os.PathLike, networ
         The path of the weights, see :func:`export_network`.
 
     Raises:
-        InputError: not a training checkpoint.
+        InputError: not a training checkpoint, or that network was not trained yet.
     """
     checkpoint = load_file(path)
     if "cfg" not in checkpoint:
         raise InputError(f"{path}: not a training checkpoint (OUTPUT_DIR/<step>/model_final.pth)")
+    weights = network_weights(checkpoint, network, path)
     cfg = export_cfg(parse_cfg(checkpoint["cfg"], path), network, checkpoint["bfa"])
     cfg.MHKD.CLASSES, cfg.MHKD.LR_MPP = checkpoint["classes"], checkpoint["lr_mpp"]
-    return export_network(network_weights(checkpoint, network), cfg, folder)
+    return export_network(weights, cfg, folder)
 
 
 def _is_bfa(parameter_name: str) -> bool:

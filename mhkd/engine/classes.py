@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-import yaml
 
 from ..errors import InputError
+from ..yaml_files import read_config
 
 logger = logging.getLogger(__name__)
 
@@ -31,20 +31,15 @@ def recorded_classes(checkpoint: dict, path: str | os.PathLike) -> list[str]:
         Empty where nothing is recorded.
 
     Raises:
-        InputError: an exported network and its config.yaml name different classes, or that file cannot be
-            read.
+        InputError: config.yaml cannot be read.
     """
-    own = list(checkpoint.get("classes", ()))
-    if "cfg" in checkpoint:  # a training checkpoint, which is complete by itself
-        return own
+    if "classes" in checkpoint:
+        return [str(name) for name in checkpoint["classes"]]
     beside = Path(path).with_name("config.yaml")
-    classes = _classes_of(beside) if beside.is_file() else []
-    if own and classes and own != classes:
-        raise InputError(
-            f"{path}: is of the classes {own}, but {beside} names {classes}: put the files together that "
-            "were exported together"
-        )
-    return own or classes
+    own = read_config(beside)[0] if beside.is_file() else {}
+    node = own.get("MHKD")
+    classes = node.get("CLASSES") if isinstance(node, dict) else None
+    return [str(name) for name in classes] if isinstance(classes, list) else []
 
 
 def order_classes(
@@ -63,10 +58,10 @@ def order_classes(
     if not recorded or not wanted or recorded == wanted:
         return weights
     if sorted(recorded) != sorted(wanted):
-        remedy = f" (NAME_split@{recorded[0]} makes all of a dataset one class)" if len(recorded) == 1 else ""
+        merge = f", which NAME_split@{recorded[0]} makes of any" if len(recorded) == 1 else ""
         raise InputError(
-            f"{path}: was trained for the classes {recorded}, the data has {wanted}: use weights of these "
-            f"classes, or a dataset of those{remedy}"
+            f"{path}: is of the classes {recorded}, but {wanted} are asked for: use weights of these, or a "
+            f"dataset of those{merge}"
         )
     order = torch.tensor([recorded.index(name) for name in wanted])
     ordered = {
@@ -76,8 +71,8 @@ def order_classes(
     }
     if not ordered:
         raise InputError(
-            f"{path}: was trained for the classes {recorded}, the data has {wanted}, and the rows of its "
-            "classifier are not known: give the dataset's categories the order of the weights"
+            f"{path}: is of the classes {recorded}, {wanted} are asked for, and the rows of its classifier "
+            "are not known: give the dataset's categories the order of the weights"
         )
     logger.info(f"{path}: classes {recorded} are put in the order {wanted}")
     return {**weights, **ordered}
@@ -92,13 +87,3 @@ def _rows(order: torch.Tensor, rows: int, rows_per_class: int) -> torch.Tensor:
     if rows == size + rows_per_class:  # the last one is no class
         return torch.cat([block, torch.arange(size, rows)])
     return torch.arange(rows)  # shared by all classes
-
-
-def _classes_of(config_file: Path) -> list[str]:
-    try:
-        content = yaml.safe_load(config_file.read_text(encoding="utf-8"))
-        return [str(name) for name in content["MHKD"]["CLASSES"]]
-    except (KeyError, TypeError):
-        return []  # of another program
-    except (OSError, ValueError, yaml.YAMLError) as e:
-        raise InputError(f"{config_file}: cannot be read ({str(e).splitlines()[0]})") from e

@@ -48,8 +48,11 @@ def evaluate(cfg: CfgNode, network: nn.Module, which: str) -> dict[str, float]:
     return scores
 
 
-def prepare_datasets(cfg: CfgNode) -> None:
+def prepare_datasets(cfg: CfgNode, training: bool = True) -> None:
     """Register and check the datasets that ``cfg`` names, before anything is built or trained.
+
+    Args:
+        training: False where trained weights are only scored: they get the order of the test set's classes.
 
     Raises:
         InputError: a dataset is missing or at fault, or has no classes; classes differ between training
@@ -57,27 +60,30 @@ def prepare_datasets(cfg: CfgNode) -> None:
             setting of labels is out of range.
     """
     check_label_settings(cfg)
+    if not training and not cfg.DATASETS.TEST:
+        raise InputError("DATASETS.TEST is (), so there is nothing to score: name a dataset in it")
     names = [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]
     every = [*names, *cfg.MHKD.UNLABELED]
     ensure_registered(every)
     dicts = {name: DatasetCatalog.get(name) for name in every}  # reads and checks the files
     classes = {name: list(MetadataCatalog.get(name).thing_classes) for name in names}
-    if not cfg.DATASETS.TRAIN and cfg.MHKD.CLASSES:
-        names = ["MHKD.CLASSES", *names]
-        classes["MHKD.CLASSES"] = list(cfg.MHKD.CLASSES)
-    first = names[0] if names else None
-    for name in names:
+    if cfg.MHKD.CLASSES:
+        classes = {"MHKD.CLASSES": list(cfg.MHKD.CLASSES), **classes}
+    first = next(iter(classes if training else cfg.DATASETS.TEST), None)
+    for name in classes:
         if not classes[name]:
             raise InputError(
                 f"{name} has no categories, so there is nothing to train on or to score: name it in "
                 "MHKD.UNLABELED instead of DATASETS"
             )
-        if classes[name] != classes[first]:
+        in_order = training or name in cfg.DATASETS.TEST
+        asked, found = (c if in_order else sorted(c) for c in (classes[first], classes[name]))
+        if asked != found:
             raise InputError(
                 f"{name} has classes {classes[name]}, {first} has {classes[first]}: make the categories "
                 "of all splits the same"
             )
-    if names and len(classes[first]) != cfg.MODEL.ROI_HEADS.NUM_CLASSES:
+    if first and len(classes[first]) != cfg.MODEL.ROI_HEADS.NUM_CLASSES:
         raise InputError(
             f"{first} has {len(classes[first])} classes ({', '.join(classes[first])}): set "
             f"MODEL.ROI_HEADS.NUM_CLASSES to {len(classes[first])}, not {cfg.MODEL.ROI_HEADS.NUM_CLASSES}"
@@ -108,7 +114,7 @@ def score_trained(cfg: CfgNode, which: str = "") -> dict[str, float]:
     OUTPUT_DIR/0_teacher/teacher/ for "teacher" and "direct".
 
     Raises:
-        InputError: no such weights, or of another architecture.
+        InputError: no such weights, not trained yet, of other classes or of another architecture.
     """
     which = which or cfg.MHKD.EVAL
     if which not in VIEWS:
@@ -116,4 +122,5 @@ def score_trained(cfg: CfgNode, which: str = "") -> dict[str, float]:
     network = "student" if which == "student" else "teacher"
     default = Path(cfg.OUTPUT_DIR, *(("student",) if network == "student" else ("0_teacher", "teacher")))
     given = cfg.MODEL.WEIGHTS or (cfg.MODEL.TEACHER.WEIGHTS if network == "teacher" else "")
-    return evaluate(cfg, load_network(cfg, network, given or default / "model_final.pth"), which)
+    classes = MetadataCatalog.get(cfg.DATASETS.TEST[0]).thing_classes if cfg.DATASETS.TEST else ()
+    return evaluate(cfg, load_network(cfg, network, given or default / "model_final.pth", classes), which)

@@ -18,6 +18,7 @@ from ..data.semi_supervised import check_train_names
 from ..errors import InputError
 from ..schedule import Step, check_stage, check_unlabeled, get_schedule, plan_steps
 from .checkpoint import dataset_classes, load_file, load_weights, network_weights, save_atomically
+from .classes import order_classes, recorded_classes
 from .evaluation import dataset_lr_mpp
 from .hooks import PeriodicCheckpoint, PeriodicEval, StageTransition
 from .optimizer import build_optimizer
@@ -124,9 +125,10 @@ class DistillationTrainer(TrainerBase):
             if state is None or latest["iteration"] > state["iteration"]:
                 path, state = self.checkpoint_file, latest
         self._check_plan(state, path)
+        self._order_classes(state, path)
         if state["stage"] == 0 and state["iteration"] == self.all_steps[0].end:
             # The student is still as the seed made it: a teacher can be taken over from any schedule.
-            load_weights(self.distilled.teacher, network_weights(state, "teacher"), path)
+            load_weights(self.distilled.teacher, network_weights(state, "teacher", path), path)
         else:
             load_weights(self.distilled, state["model"], path)
         logger.info(f"Resuming at iteration {state['iteration']} from {path}")
@@ -138,8 +140,19 @@ class DistillationTrainer(TrainerBase):
 
     def _start_afresh(self) -> None:
         if self.cfg.MODEL.TEACHER.WEIGHTS:
-            path = self.cfg.MODEL.TEACHER.WEIGHTS
-            load_weights(self.distilled.teacher, network_weights(load_file(path), "teacher"), path)
+            path, classes = self.cfg.MODEL.TEACHER.WEIGHTS, dataset_classes(self.cfg)
+            weights = network_weights(load_file(path), "teacher", path, classes)
+            load_weights(self.distilled.teacher, weights, path)
+
+    def _order_classes(self, state: dict, path: Path) -> None:
+        """The dataset's categories may have got another order since, but not within a step."""
+        recorded, classes = recorded_classes(state, path), dataset_classes(self.cfg)
+        if "optimizer" in state and sorted(recorded) == sorted(classes) and recorded != classes:
+            raise InputError(
+                f"{path}: this step began with the classes in the order {recorded}, the data has them as "
+                f"{classes}: give the dataset its categories' order back, or use another OUTPUT_DIR"
+            )
+        state["model"] = order_classes(state["model"], recorded, classes, path)
 
     def _check_plan(self, state: dict, path: Path) -> None:
         """The steps up to the checkpoint must be those that this config asks for."""

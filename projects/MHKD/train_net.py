@@ -43,7 +43,7 @@ def setup(args):
     except (KeyError, ValueError, AssertionError) as e:
         raise InputError(f"{args.config_file} {' '.join(args.opts)}: {e}") from e
     cfg.freeze()
-    prepare_datasets(cfg)
+    prepare_datasets(cfg, training=not args.eval_only)
     default_setup(cfg, args)
     for name in ("mhkd", "detectron2", "fvcore"):
         logging.getLogger(name).propagate = False

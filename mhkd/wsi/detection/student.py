@@ -121,7 +121,7 @@ def load_student(folder, device="", student_mpp=None, overlap_um=300.0, tile_siz
     if min_score is not None:
         cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = min(cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST, min_score)
     try:
-        network = load_network(cfg, "student", cfg.MODEL.WEIGHTS)
+        network = load_network(cfg, "student", cfg.MODEL.WEIGHTS, cfg.MHKD.CLASSES)
     except (RuntimeError, AssertionError) as e:  # of torch, for a device that is not there
         raise InputError(f"--device {cfg.MODEL.DEVICE}: cannot be used ({_first_line(e)})") from e
     if cfg.MODEL.DEVICE == "cpu":
