@@ -1,6 +1,8 @@
 """Training checkpoints and exported students: written whole or not at all, loaded strictly."""
 
 import os
+import warnings
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +17,11 @@ from ..errors import InputError
 from ..files import replacing, write_text
 from ..modeling import student_cfg, teacher_cfg
 from .classes import order_classes, recorded_classes
+
+NO_PICKLES = (
+    "a pickle may run any code and is not loaded, nor are weights of a model zoo: give a model_final.pth "
+    "that this project wrote"
+)
 
 
 def save_atomically(data: dict, path: str | os.PathLike) -> None:
@@ -38,19 +45,43 @@ def load_file(path: str | os.PathLike) -> dict:
     Raises:
         InputError: missing, cut short, or not a checkpoint.
     """
+    if "://" in str(path):
+        raise InputError(f"{path}: is an address, and only local files are loaded; {NO_PICKLES}")
     path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder: name the file in it, model_final.pth")
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint; check the path, or train the step that makes it")
     try:
-        data = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of a pickle's protocol: it is refused anyway
+            data = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:  # zipfile, pickle, EOF and runtime errors, depending on where it is cut
-        raise InputError(
-            f"{path}: not a readable checkpoint (cut short?): delete it, so that training goes on from "
-            f"the step before, or restore it ({type(e).__name__})"
-        ) from e
+        raise InputError(f"{path}: {_why_unreadable(path)}") from e
     if not isinstance(data, dict):
         raise InputError(f"{path}: holds no weights but a {type(data).__name__}")
-    return data if "model" in data else {"model": data}
+    data = data if "model" in data else {"model": data}
+    weights = data["model"]
+    if not isinstance(weights, dict) or not all(isinstance(v, torch.Tensor) for v in weights.values()):
+        raise InputError(f"{path}: holds no weights by name: give a file that this project wrote")
+    return data
+
+
+def _why_unreadable(path: Path) -> str:
+    try:
+        with open(path, "rb") as f:
+            head = f.read(2)
+    except OSError as e:
+        return f"cannot be read ({e.strerror or e})"
+    if zipfile.is_zipfile(path):  # its directory, which stands last, is there
+        return f"is damaged, or holds more than tensors; {NO_PICKLES}"
+    if head == b"PK":
+        return (
+            "not a readable checkpoint: it was cut short. Restore it from a copy; without one, train in "
+            "another OUTPUT_DIR, where MODEL.TEACHER.WEIGHTS may name a finished teacher's model_final.pth"
+        )
+    if head[:1] == b"\x80" or path.suffix in (".pkl", ".pickle"):
+        return f"is a pickle, as those of Detectron2's model zoo are; {NO_PICKLES}"
+    return "is no checkpoint: give a file that this project wrote, model_final.pth or checkpoint.pth"
 
 
 def load_weights(module: nn.Module, weights: dict, path: str | os.PathLike) -> None:

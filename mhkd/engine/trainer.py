@@ -115,8 +115,7 @@ class DistillationTrainer(TrainerBase):
         if done and not self.checkpoint_file.is_file() and done[-1] not in final:
             raise InputError(
                 f"{self.final_file(done[-1])}: missing, though {done[-1].folder} is finished and the next "
-                f"step starts from it; restore it, or delete {self.output_dir / done[-1].folder} to train "
-                "that step again"
+                "step starts from it; restore it from a copy, or train in another OUTPUT_DIR"
             )
         path = self.final_file(final[-1]) if final else None
         state = load_file(path) if path else None

@@ -2,6 +2,8 @@
 
 import json
 import math
+import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from mhkd.engine import (
 from mhkd.errors import InputError
 
 import cv2
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -361,6 +364,56 @@ def test_teacher_of_another_architecture(trained, disks_cfg):
         train(disks_cfg)
     disks_cfg.MODEL.TEACHER.WEIGHTS = "nowhere.pth"
     with pytest.raises(InputError, match="nowhere.pth: no such checkpoint"):
+        train(disks_cfg)
+
+
+@pytest.mark.parametrize("name, content, said", [
+    ("R-50.pkl", pickle.dumps({"model": {"stem.conv1.weight": np.zeros(3)}, "__author__": "Detectron2"}),
+     "is a pickle, as those of Detectron2's model zoo"),
+    ("zoo.pth", pickle.dumps({"model": {"stem.conv1.weight": np.zeros(3)}}), "is a pickle"),
+    ("text.pth", b"lr: 1", "is no checkpoint"),
+    ("list.pth", [torch.zeros(2)], "holds no weights but a list"),
+    ("other.pth", {"state_dict": {"w": torch.zeros(2)}, "epoch": 3}, "holds no weights by name"),
+    ("code.pth", {"model": {"w": Path("x")}}, "is damaged, or holds more than tensors"),
+    ("detectron2://ImageNetPretrained/MSRA/R-50.pkl", None, "is an address"),
+    ("", None, "is a folder"),
+])  # fmt: skip
+def test_what_is_no_checkpoint_is_said_to_be_what_it_is(disks_cfg, tmp_path, name, content, said):
+    path = name if "://" in name else tmp_path / name
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+    disks_cfg.MODEL.TEACHER.WEIGHTS = str(path)
+    with pytest.raises(InputError, match=f"{re.escape(str(path))}: {said}") as error:
+        DistillationTrainer(disks_cfg).train()
+    assert "delete" not in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_network_that_was_not_trained_is_not_handed_out(trained, disks_cfg, tmp_path):
+    teacher = str(Path(trained.OUTPUT_DIR, "0_teacher/model_final.pth"))
+    result = CliRunner().invoke(main, ["export", teacher, "--out", str(tmp_path / "out")])
+    assert result.exit_code == 2 and "its student not yet: train further" in result.output
+    assert not (tmp_path / "out").exists()
+    result = CliRunner().invoke(
+        main, ["export", teacher, "--out", str(tmp_path / "out"), "--network", "teacher"]
+    )
+    assert result.exit_code == 0, result.output
+    scored = trained.clone()
+    scored.MODEL.WEIGHTS = teacher
+    with pytest.raises(InputError, match="0_teacher.model_final.pth: .*its student not yet"):
+        score_trained(scored, "student")
+
+    disks_cfg.MHKD.SCHEDULE, disks_cfg.MHKD.STUDENT_ITERS = "none", 1
+    train(disks_cfg)
+    alone = str(Path(disks_cfg.OUTPUT_DIR, "1_none/model_final.pth"))
+    result = CliRunner().invoke(
+        main, ["export", alone, "--out", str(tmp_path / "none"), "--network", "teacher"]
+    )
+    assert result.exit_code == 2 and "schedule has no teacher" in result.output
+    disks_cfg.OUTPUT_DIR, disks_cfg.MHKD.SCHEDULE = str(tmp_path / "next"), "global_only"
+    disks_cfg.MODEL.TEACHER.WEIGHTS = alone
+    with pytest.raises(InputError, match="1_none.model_final.pth: its schedule has no teacher"):
         train(disks_cfg)
 
 
