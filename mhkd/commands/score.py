@@ -12,7 +12,8 @@ import click
 @click.option("--slides", type=click.Path(exists=True, file_okay=False),
               help="Where the slides are now, if they have moved.")
 @click.option("--class", "pairs", multiple=True, metavar="FROM=TO",
-              help="Class of the annotations to one of the student; FROM= drops; '*' is the rest.")
+              help="Class of the annotations to one of the student; FROM= drops; '*' is all others, '' those "
+              "without one.")
 @click.option("--class-map", type=click.Path(), help="YAML file of FROM: TO.")
 @click.option("--one-class", is_flag=True, help="Score all classes of both sides as one.")
 @click.option("--patient-csv", type=click.Path(), help="Table with the columns slide and patient.")

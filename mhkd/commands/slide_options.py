@@ -4,7 +4,7 @@ import click
 
 CLASSES = (
     click.option("--class", "pairs", multiple=True, metavar="FROM=TO",
-                 help="Rename or merge; FROM= drops; '*' is the rest."),
+                 help="Rename or merge; FROM= drops; '*' is all others, '' what has none."),
     click.option("--class-map", type=click.Path(), help="YAML file of FROM: TO."),
 )  # fmt: skip
 SPLITS = (

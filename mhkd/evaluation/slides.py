@@ -93,6 +93,10 @@ def load_slides(finished, annotations, class_map, slides_dir=None, one_class=Fal
             (failed if own or only else unannotated)[one.name] = str(e)
             continue
         if one_class:
+            with_class = [o for o in objects if o[1] != NO_CLASS]
+            if with_class and len(with_class) < len(objects):  # what has none is no glomerulus then
+                counts["objects without a class left out"] += len(objects) - len(with_class)
+                objects = with_class
             objects = [(geometry, ONE_CLASS, ignored) for geometry, _, ignored in objects]
             found = Detections(found.boxes_px, found.scores, np.zeros_like(found.classes), known)
         unknown.update(name for _, name, _ in objects if name not in known)
@@ -152,6 +156,5 @@ def _with_the_rest(class_map, one_class):
     if REST not in mapping:
         if one_class:
             mapping[REST] = ONE_CLASS
-        else:
-            mapping.setdefault("", NO_CLASS)
+        mapping.setdefault("", NO_CLASS)
     return ClassMap(mapping)

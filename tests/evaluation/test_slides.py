@@ -263,6 +263,15 @@ def test_other_classes_are_one_error_that_names_both_lists(tmp_path):
     assert report["scores"]["glomerulus/sensitivity"]["value"] == 50
 
 
+def test_one_class_leaves_out_what_has_none_beside_others(tmp_path):
+    """It is a region of interest; in a file without classes it is a glomerulus."""
+    add(tmp_path, "a", [(at(100), 0.9, 0)], [(at(100), "NG"), ((20, 20, 900, 900), None)])
+    add(tmp_path, "b", [(at(100), 0.9, 0)], [(at(100), None)])
+    report, text = run(tmp_path, "--one-class", "--sheets", 0)
+    assert report["scores"]["glomerulus/sensitivity"]["value"] == 100
+    assert "a.tiff: 1 objects without a class left out" in text and "b.tiff: 1" not in text
+
+
 def test_results_without_low_scores_are_warned_of(tmp_path):
     add(tmp_path, "a", [(at(100), 0.9, 0)], [(at(100), NORMAL)], score_threshold=0.6)
     report, text = run(tmp_path, "--sheets", 0)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from mhkd.errors import InputError
 from mhkd.wsi.annotations.files import read_annotation_head, read_text
+from mhkd.wsi.annotations.names import ObjectName, is_default, is_number, is_region
 from mhkd.yaml_files import parse_yaml
 
 REST = "*"  # stands for every name that is not mentioned
@@ -13,8 +14,9 @@ REST = "*"  # stands for every name that is not mentioned
 class ClassMap:
     """Renames, merges and drops classes.
 
-    "" as a name stands for objects without a class, "*" for all that are not mentioned; without "*"
-    they keep their names.
+    "" as a name stands for objects without a class, "*" for all that have one which is not mentioned;
+    without "*" they keep their names. Regions of interest, by their name, are no objects unless a pair
+    mentions them.
     """
 
     def __init__(self, mapping=None, classes=None):
@@ -52,10 +54,26 @@ class ClassMap:
             mapping[old] = new
         return cls(mapping, classes)
 
-    def target(self, name):
-        """str or None: what a name becomes; None: dropped."""
+    def target(self, name, has_class=True):
+        """What a name becomes.
+
+        Args:
+            name (str or None): as the file has it.
+            has_class (bool): False: it names something, but hardly a class ("Layer 3").
+
+        Returns:
+            str or None: None: dropped.
+        """
         name = name or ""
-        return self.mapping.get(name, self.mapping.get(REST, name)) or None
+        if name in self.mapping:
+            return self.mapping[name] or None
+        if is_region(name):
+            return None
+        if name and has_class:
+            return self.mapping.get(REST, name) or None
+        if "" in self.mapping or REST in self.mapping:
+            return self.mapping.get("") or None
+        return name or None
 
     def apply(self, annotations, strict=False):
         """Rename and drop.
@@ -66,23 +84,34 @@ class ClassMap:
 
         Returns:
             tuple[list[tuple[Annotation, str]], Counter]: objects with the dataset's class names,
-            and what was left out, in words.
+            and what was left out, or is doubtful, in words.
 
         Raises:
             InputError: strict, and a class that is not known.
         """
         kept, counts, unknown = [], Counter(), Counter()
+        sure = any(a.name and not isinstance(a.name, ObjectName) for a in annotations)
         for annotation in annotations:
-            target = self.target(annotation.name)
-            if target is None:
-                if (annotation.name or "") in self.mapping or REST in self.mapping:
-                    counts[f"objects of the class {annotation.name!r} dropped by the map"] += 1
-                else:
-                    unknown[annotation.name] += 1
-            elif self.classes is not None and target not in self.classes:
+            name = annotation.name or ""
+            by_name = sure and isinstance(name, ObjectName)  # beside objects that have a class
+            has_class = bool(name) and not by_name and not is_default(name)
+            target = self.target(name, has_class)
+            if target is None and name not in self.mapping and is_region(name):
+                counts[f"regions of interest ({name}) left out"] += 1
+            elif target is None and (name in self.mapping or (has_class and REST in self.mapping)):
+                what = f"of the class {name!r}" if name else "without a class"
+                counts[f"objects {what} dropped by the map"] += 1
+            elif target is None and name:
+                counts[
+                    f"objects without a class, called {name!r}, left out (use --class '{name}=...' for them)"
+                ] += 1
+            elif target is None or (self.classes is not None and target not in self.classes):
                 unknown[annotation.name] += 1
             else:
                 kept.append((annotation, target))
+                if target == name and name not in self.mapping and self.classes is None:
+                    counts[_doubt(name, by_name)] += 1
+        del counts[None]
         if unknown and strict:
             raise InputError(f"{annotations.path}: {self._remedy(unknown)}")
         for name, n in unknown.items():
@@ -97,6 +126,19 @@ class ClassMap:
             f"the classes {names} are not among the dataset's{known}: give each a name with "
             "--class from=to ('' stands for objects without a class), or drop it with --class from="
         )
+
+
+def _doubt(name, by_name):
+    """What is odd about a class that is called by its name in the file, in words; None: nothing."""
+    if is_number(name):
+        why = "a number, which may mean something else in another file"
+    elif is_default(name):
+        why = "a name that nobody gave and that may mean something else in another file"
+    elif by_name:
+        why = "the name of an object that has no class, beside others that have one"
+    else:
+        return None
+    return f"objects whose class is {name!r}, {why} (use --class '{name}=...' to name or drop it)"
 
 
 def _read_yaml(path):

@@ -32,6 +32,7 @@ class Collector:
         self.scale = (1.0, 1.0)  # base pixels per pixel of the file
         self.annotations = []
         self.counts = Counter()
+        self.unreadable = 0  # objects that should have an outline, and have none
         self._tangles = 0
 
     def error(self, where, what):
@@ -64,7 +65,7 @@ class Collector:
     def area(self, area, name, iscrowd=False):
         """One object that is valid geometry in the file's pixels already."""
         if not area.area > 0:
-            self.counts["outlines without an area left out"] += 1
+            self.empty()
             return
         if self.scale != (1.0, 1.0):
             area = shapely.transform(area, lambda xy: xy * self.scale)
@@ -83,6 +84,9 @@ class Collector:
 
     def point(self, point, name, where):
         """One point: a circle, or left out where no size was given."""
+        if point is None or not len(np.atleast_1d(point)):
+            self.no_geometry()
+            return
         ring = self.ring([point], where)
         if self.point_diameter_px is None:
             self.counts["points left out, since no diameter for them was given"] += 1
@@ -90,6 +94,16 @@ class Collector:
         centre = Point(ring[0] * self.scale)
         circle = centre.buffer(self.point_diameter_px / 2, quad_segs=16)
         self.annotations.append(Annotation(circle, name))
+
+    def empty(self):
+        """An outline without an area."""
+        self.unreadable += 1
+        self.counts["outlines without an area left out"] += 1
+
+    def no_geometry(self):
+        """An object that is nowhere."""
+        self.unreadable += 1
+        self.counts["objects without a geometry left out"] += 1
 
     def line(self):
         """A line, arrow or ruler: it has no area."""

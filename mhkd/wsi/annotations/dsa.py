@@ -4,12 +4,12 @@
 """
 
 from mhkd.wsi.annotations.collect import rotated
-from mhkd.wsi.annotations.names import class_name, word
+from mhkd.wsi.annotations.names import first_class, word
 
 import numpy as np
 
 _LINES = {"arrow"}
-_SIZED = {"rectangle", "ellipse", "circle"}
+SIZED = {"rectangle", "ellipse", "circle"}
 
 
 def annotations_of(content):
@@ -51,22 +51,16 @@ def _element(element, name, collector, where):
         collector.point(element.get("center"), name, where)
     elif kind in _LINES:
         collector.line()
-    elif kind in _SIZED:
+    elif kind in SIZED:
         centre = collector.ring([element.get("center")], where)
         if len(centre) != 1:
             raise collector.error(where, "has no center")
         if kind == "circle":
-            width = height = 2 * _number(element.get("radius"), collector, where)
+            size = (2 * _number(element.get("radius"), collector, where),) * 2
         else:
-            width = _number(element.get("width"), collector, where)
-            height = _number(element.get("height"), collector, where)
-        rotation = _number(element.get("rotation", 0), collector, where)
-        if kind == "rectangle":
-            half = np.array([width, height]) / 2
-            corners = half * [(-1, -1), (1, -1), (1, 1), (-1, 1)]
-            collector.polygons([[rotated(corners, rotation) + centre]], name, where)
-        else:
-            collector.ellipse(centre, width, height, rotation, name, where)
+            size = [_number(element.get(k), collector, where) for k in ("width", "height")]
+        rotation = _number(element.get("rotation") or 0, collector, where)
+        sized(kind, centre, size, rotation, collector, name, where)
     else:  # heat maps, grids, overlays, pixel maps
         collector.counts["elements that are no outlines left out"] += 1
 
@@ -84,12 +78,23 @@ def _number(value, collector, where):
     raise collector.error(where, f"has the measure {str(value)[:40]}")
 
 
+def sized(kind, centre, size, rotation, collector, name, where):
+    """One element of the kinds ``SIZED``: middle, full width and height, radians."""
+    if kind == "rectangle":
+        corners = np.array(size) / 2 * [(-1, -1), (1, -1), (1, 1), (-1, 1)]
+        collector.polygons([[rotated(corners, rotation) + centre]], name, where)
+    else:
+        collector.ellipse(centre, *size, rotation, name, where)
+
+
+def element_classes(element):
+    """tuple: where an element may have its class, in order: the group, as HistomicsTK does ("default" is the
+    web client's word for none), then the label. The name of the annotation comes after them."""
+    label, group = element.get("label"), element.get("group")
+    is_none = isinstance(group, str) and group.strip().lower() in ("default", "none")
+    label = label.get("value") if isinstance(label, dict) else word(element, "label")
+    return (None if is_none else group, label)
+
+
 def _class(element, annotation, collector, where):
-    """The group, as HistomicsTK does ("default" is the web client's word for none), else the label,
-    else the name of the annotation."""
-    label = element.get("label")
-    label = label.get("value") if isinstance(label, dict) else None
-    group = class_name(element.get("group"), collector, where)
-    if group in (None, "default"):
-        group = class_name(label, collector, where)
-    return group or class_name(annotation.get("name"), collector, where)
+    return first_class([*element_classes(element), annotation.get("name")], collector, where)

@@ -87,7 +87,7 @@ def parse_xml(path, readers, collector):
         collector (Collector): what the handler fills.
 
     Returns:
-        str or None: the root element; None if there is no handler for it.
+        The handler; None if there is none for the root element.
 
     Raises:
         InputError: broken XML, or XML with a document type (entities, external files).
@@ -107,7 +107,7 @@ def parse_xml(path, readers, collector):
         raise
     except (SAXException, ValueError, LookupError) as e:  # wrong encodings are the latter two
         raise InputError(f"{path}: is no valid XML, or cut short ({e}): {AGAIN}") from e
-    return root.name
+    return root.handler
 
 
 class _UnknownRoot(Exception):
@@ -120,12 +120,10 @@ class _Root(ContentHandler):
     def __init__(self, readers, collector):
         super().__init__()
         self._readers, self._collector = readers, collector
-        self.name = None
+        self.handler = None
 
     def startElement(self, name, attrs):
-        if self.name is None:
-            if name not in self._readers:
-                raise _UnknownRoot
-            self.name = name
-            handler = self._readers[name](self._collector)
-            self.startElement, self.endElement = handler.startElement, handler.endElement
+        if name not in self._readers:
+            raise _UnknownRoot
+        self.handler = self._readers[name](self._collector)
+        self.startElement, self.endElement = self.handler.startElement, self.handler.endElement

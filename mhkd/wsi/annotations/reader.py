@@ -6,20 +6,20 @@ import os
 from mhkd.errors import InputError
 from mhkd.wsi.annotations import coco, dsa, geojson, label_mask, rle
 from mhkd.wsi.annotations.annotation import Annotation, AnnotationSet
-from mhkd.wsi.annotations.aperio import AperioHandler
-from mhkd.wsi.annotations.asap import AsapHandler
+from mhkd.wsi.annotations.asap import ASAP, AsapHandler
 from mhkd.wsi.annotations.collect import Collector
 from mhkd.wsi.annotations.files import load_json, parse_xml, read_annotation_head
 from mhkd.wsi.annotations.frames import tool_offset_px
+from mhkd.wsi.annotations.layers import APERIO, HALO, LayersHandler
 
 import shapely
 
 logger = logging.getLogger(__name__)
 
 GEOJSON, DSA, COCO = "QuPath GeoJSON", "Digital Slide Archive JSON", "COCO JSON"
-APERIO, ASAP, RLE, MASK = "Aperio ImageScope XML", "ASAP XML", "HuBMAP RLE CSV", "label mask"
-FORMATS = (GEOJSON, APERIO, ASAP, DSA, COCO, RLE, MASK)
-_XML = {"Annotations": (APERIO, AperioHandler), "ASAP_Annotations": (ASAP, AsapHandler)}
+RLE, MASK = "HuBMAP RLE CSV", "label mask"
+FORMATS = (GEOJSON, APERIO, HALO, ASAP, DSA, COCO, RLE, MASK)
+_XML = {"Annotations": LayersHandler, "ASAP_Annotations": AsapHandler}
 _IMAGES = (b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -45,7 +45,8 @@ def read_annotations(
         and logged in one warning.
 
     Raises:
-        InputError: no known format, damaged, absurd coordinates, or of another slide.
+        InputError: no known format, damaged, absurd coordinates, of another slide, or none of its outlines
+            can be read.
     """
     path = os.fspath(path)
     if slide is not None:
@@ -54,6 +55,11 @@ def read_annotations(
         size_px = slide.size_px if size_px is None else size_px
     collector = Collector(path, point_diameter_px)
     file_format = _read(path, collector, slide_name, size_px)
+    if collector.unreadable and not collector.annotations:
+        raise InputError(
+            f"{path}: none of its {collector.unreadable} objects has an outline that can be read "
+            f"({file_format}): export the annotations again"
+        )
     if offset_px is None:
         offset_px = (0.0, 0.0) if slide is None else tool_offset_px(file_format, slide)
     annotations = _placed(collector, offset_px, size_px)
@@ -71,15 +77,13 @@ def _read(path, collector, slide_name, size_px):
         return MASK
     begin = head.lstrip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n")[:1]  # marks of UTF-8, -16, -32; blanks
     if begin == b"<":
-        handlers = {root: handler for root, (_, handler) in _XML.items()}
-        root = parse_xml(path, handlers, collector)
-        if root is not None:
-            return _XML[root][0]
+        handler = parse_xml(path, _XML, collector)
+        if handler is not None:
+            return handler.format
     elif begin in (b"{", b"["):
         content = load_json(path)
         if (features := geojson.features_of(content)) is not None:
-            geojson.read(features, collector)
-            return GEOJSON
+            return DSA if geojson.read(features, collector) else GEOJSON
         if (annotations := dsa.annotations_of(content)) is not None:
             dsa.read(annotations, collector)
             return DSA

@@ -2,6 +2,7 @@ from collections import Counter
 
 from mhkd.errors import InputError
 from mhkd.wsi.annotations import Annotation, AnnotationSet, ClassMap
+from mhkd.wsi.annotations.names import ObjectName
 
 import pytest
 from shapely.geometry import box
@@ -32,9 +33,46 @@ def test_objects_without_a_class():
 
 def test_the_rest():
     classes = ClassMap.parse(["artery=", "*=glomerulus"])
-    assert names(classes.apply(annotations("x", None, "artery", "y"))) == ["glomerulus"] * 3
+    result = classes.apply(annotations("x", None, "artery", "y"))
+    assert names(result) == ["glomerulus"] * 2  # what has no class is not the rest of the classes
+    assert result[1]["objects without a class left out"] == 1
+    assert names(ClassMap.parse(["*=a", "=b"]).apply(annotations("x", None))) == ["a", "b"]
     result = ClassMap.parse(["x=glomerulus", "*="]).apply(annotations("x", "y"), strict=True)
     assert names(result) == ["glomerulus"] and sum(result[1].values()) == 1
+
+
+@pytest.mark.parametrize("region", ["ROI", "roi_3", "Region*", "Region of interest 2", "Ignore*"])
+def test_regions_of_interest_are_no_objects(region):
+    for pairs in ([], ["*=glomerulus"], ["=glomerulus"]):
+        result = ClassMap.parse(pairs).apply(annotations("glomerulus", region))
+        assert names(result) == ["glomerulus"]
+        assert result[1] == Counter({f"regions of interest ({region}) left out": 1})
+    assert names(ClassMap.parse([f"{region}=tuft"]).apply(annotations(region))) == ["tuft"]
+
+
+@pytest.mark.parametrize("name", ["17", "Layer 2", "Annotation 5"])
+def test_numbers_and_default_names_are_doubted_until_they_are_named(name):
+    kept, counts = ClassMap.parse([]).apply(annotations(name, "normal"))
+    assert [target for _, target in kept] == [name, "normal"]
+    [doubt] = counts
+    assert f"'{name}'" in doubt and f"--class '{name}=...'" in doubt
+    named = ClassMap.parse([f"{name}=sclerotic"]).apply(annotations(name))
+    assert names(named) == ["sclerotic"] and not named[1]
+
+
+def test_the_rest_has_classes():
+    """Layers without a name have none; a number is one, as in a label mask."""
+    result = ClassMap.parse(["*=normal"]).apply(annotations("Layer 2", "2"))
+    assert [a.name for a, _ in result[0]] == ["2"] and "'Layer 2'" in next(iter(result[1]))
+    assert names(ClassMap.parse(["=normal"]).apply(annotations("Layer 2"))) == ["normal"]
+
+
+def test_the_name_of_an_object_is_its_class_where_no_object_has_one():
+    own = ObjectName("left kidney")
+    assert names(ClassMap.parse(["*=normal"]).apply(annotations(own))) == ["normal"]
+    for pairs, found in (([], ["a", "left kidney"]), (["*=normal"], ["normal"]), (["=b"], ["a", "b"])):
+        result = ClassMap.parse(pairs).apply(annotations("a", own))
+        assert names(result) == found and bool(result[1]) == (pairs != ["=b"])
 
 
 def test_unknown_classes_are_counted_or_an_error():
