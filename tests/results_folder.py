@@ -6,7 +6,7 @@ from pathlib import Path
 
 def write_result(
     out, slide_file, boxes_px, scores, classes, class_names=("normal", "sclerotic"),
-    *, score_threshold=0.05, tissue_mm2=4.0, slide_mpp=None, size_px=None,
+    *, score_threshold=0.05, tissue_mm2=4.0, slide_mpp=None, size_px=None, name=None,
 ):  # fmt: skip
     """One finished slide.
 
@@ -16,11 +16,12 @@ def write_result(
         boxes_px (list): XYXY in base pixels.
         scores (list[float]): of each box.
         classes (list[int]): of each box, index into ``class_names``.
+        name (str, optional): of the folder; default: as the slide.
 
     Returns:
         Path: its folder.
     """
-    folder = Path(out) / Path(slide_file).name
+    folder = Path(out) / (name or Path(slide_file).name)
     folder.mkdir(parents=True)
     results = [
         {"image_id": 1, "category_id": c + 1, "bbox": [x0, y0, x1 - x0, y1 - y0], "score": s}

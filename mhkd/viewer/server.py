@@ -20,14 +20,13 @@ logger = logging.getLogger(__name__)
 
 ADDRESS = "127.0.0.1"
 # What the page is made of; a file that is not in this list cannot be asked for.
+_SCRIPTS = ("page", "slide_view", "marks", "compare", "histogram", "list", "address", "scale_bar")
+_SCRIPT = "text/javascript; charset=utf-8"
 STATIC = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
-    "/slide_view.js": ("slide_view.js", "text/javascript; charset=utf-8"),
-    "/marks.js": ("marks.js", "text/javascript; charset=utf-8"),
-    "/scale_bar.js": ("scale_bar.js", "text/javascript; charset=utf-8"),
-    "/openseadragon.min.js": ("openseadragon/openseadragon.min.js", "text/javascript; charset=utf-8"),
+    "/openseadragon.min.js": ("openseadragon/openseadragon.min.js", _SCRIPT),
+    **{f"/{name}.js": (f"{name}.js", _SCRIPT) for name in _SCRIPTS},
 }
 _SLIDE = re.compile(r"/slides/(\d{1,6})")
 _DZI = re.compile(r"/tiles/(\d{1,6})-([0-9a-f]{16})\.dzi")
@@ -106,6 +105,14 @@ class PageServer(ThreadingHTTPServer):
                     del self._idle_since[connections[k]]
                     with contextlib.suppress(OSError):  # gone already
                         connections[k].shutdown(socket.SHUT_RDWR)  # its thread reads the end, and ends
+
+    def server_close(self):
+        """Ends every conversation too."""
+        super().server_close()
+        with self._lock:
+            for connection in self._idle_since:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
 
     def shutdown_request(self, request):
         with self._lock:

@@ -72,7 +72,17 @@ def address(tmp_path_factory):
     slide.with_suffix(".geojson").write_text(json.dumps(to_geojson(annotated, 0)))
     size = (SIZE_PX, SIZE_PX)
     write_result(folder / "out", slide, BOXES, SCORES, CLASSES, size_px=size, tissue_mm2=2.0)
-    write_result(folder / "out", folder / "gone.tiff", BOXES[:1], [0.9], [0], size_px=size)
+    gone = write_result(folder / "out", folder / "gone.tiff", BOXES[:1], [0.9], [0], size_px=size)
+    run = json.loads((gone / "run.json").read_text())
+    (gone / "run.json").write_text(json.dumps({**run, "mpp_xy": [0.5, 0.5]}))
+    damaged = write_result(folder / "out", slide, BOXES, SCORES, CLASSES, size_px=size, name="damaged.tiff")
+    (damaged / "coco_instances_results.json").write_text("[{}]")
+    # A student of one class, and an annotation that it takes for another.
+    other = folder / "other.tiff"
+    write_tiff(other, pixels, 1.0, "disks")
+    annotated = [(box(*BOXES[0]), "sclerotic"), (box(*BOXES[1]), "normal")]
+    other.with_suffix(".geojson").write_text(json.dumps(to_geojson(annotated, 0)))
+    write_result(folder / "out", other, BOXES[:2], SCORES[:2], [0, 0], ["normal"], size_px=size)
     server = make_server([ShownSlide(f) for f in find_finished(folder / "out")[0]], "out", 0)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/"
@@ -106,7 +116,7 @@ class Page:
 
     @property
     def items(self):
-        return self.browser.find_elements(By.CSS_SELECTOR, "#list button")
+        return self.browser.find_elements(By.CSS_SELECTOR, "#list li")
 
     @property
     def drawn(self):
@@ -150,7 +160,7 @@ def test_it_loads_with_tissue_boxes_and_numbers(page):
         ["2", "normal", "160", "µm", "0.80"],
         ["3", "sclerotic", "140", "µm", "0.60"],
     ]
-    tissue = ".openseadragon-canvas canvas"
+    tissue = "#view .openseadragon-canvas canvas"
     page.until(lambda: np.abs(np.subtract(page.colour_at(tissue, 1580, 480)[:3], (110, 60, 140))).max() < 12)
     assert np.abs(np.subtract(page.colour_at(tissue, 1300, 480)[:3], (235, 200, 225))).max() < 12
     edge = [page.colour_at("#marks", 1500, y)[3] for y in (430, 480, 530)]
@@ -188,7 +198,7 @@ def test_a_click_on_the_list_goes_there(page):
         page.items[k].click()
         x, y, side = FOUND[k][:3]
         page.until(lambda: page.center == pytest.approx([x + side / 2, y + side / 2], abs=1))  # noqa: B023
-        selected = page.browser.find_elements(By.CSS_SELECTOR, '#list [aria-current="true"]')
+        selected = page.browser.find_elements(By.CSS_SELECTOR, '#list [aria-selected="true"]')
         assert [e.text.split()[0] for e in selected] == [str(k + 1)]
     assert page.center != pytest.approx(before, abs=100)
     page.keys("n")
@@ -212,8 +222,9 @@ def test_the_threshold_decides_which_boxes_are_shown(page):
 def test_classes_and_annotations_are_switched(page):
     page.keys("2")
     assert page.drawn == 2 and page.text("shown") == "2"
-    page.keys("2", "b")
-    assert page.drawn == 0
+    page.keys("2", "b")  # what is drawn is no matter of what is found
+    assert page.drawn == 0 and len(page.items) == 3 and page.text("shown") == "3"
+    assert page.text("agreement").startswith("2 found, 1 missed; boxes not annotated: 1")
     page.keys("b", "g")
     assert page.drawn == 3 and page["marks"].get_attribute("data-outlines") == "0"
     page.keys("g")
@@ -244,8 +255,140 @@ def test_a_slide_that_has_moved_says_so_and_the_other_is_back(page):
     page.wait_for("gone.tiff")
     assert "gone.tiff" in page.text("message") and "--slides DIR" in page.text("message")
     assert page.text("shown") == "1" and len(page.items) == 1
+    assert page.items[0].text.split() == ["1", "normal", "60", "µm", "0.90"]  # the results know its resolution
     page.items[0].click()  # nowhere to go, and no error
     Select(page["slide"]).select_by_visible_text("a.tiff (4)")
     page.wait_for("a.tiff")
     assert not page["message"].is_displayed() and page.drawn == 3
     assert [e for e in page.browser.get_log("browser") if e["level"] == "SEVERE"] == []
+
+
+def is_empty(page):
+    numbers = [page.text(name) for name in ("shown", "density", "threshold-value", "agreement")]
+    hidden = not any(page[name].is_displayed() for name in ("sclerotic-box", "truth", "scale"))
+    return hidden and not page.items and page.drawn == 0 and numbers == ["–", "–", "", ""]
+
+
+def test_nothing_of_the_last_slide_stays_when_results_cannot_be_read(page):
+    page.items[0].click()
+    Select(page["slide"]).select_by_visible_text("damaged.tiff (4)")
+    page.wait_for("damaged.tiff")
+    assert "coco_instances_results.json" in page.text("message")
+    assert is_empty(page) and not page.run("mhkd.view.isOpen")
+    page.keys("n", "]", "1", "b")  # no error
+    Select(page["slide"]).select_by_visible_text("a.tiff (4)")
+    page.wait_for("a.tiff")
+    assert page.drawn == 3 and page.text("shown") == "3"
+
+
+def test_a_server_that_has_stopped_is_said(browser, tmp_path):
+    for name in ("a.tiff", "b.tiff"):
+        write_tiff(tmp_path / name, np.full((600, 600, 3), 200, np.uint8), 1.0, "grey")
+        write_result(tmp_path / "out", tmp_path / name, BOXES[:1], [0.9], [0], size_px=(600, 600))
+    server = make_server([ShownSlide(f) for f in find_finished(tmp_path / "out")[0]], "out", 0)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    browser.get(f"http://127.0.0.1:{server.server_port}/")
+    page = Page(browser)
+    page.wait_for("a.tiff")
+    server.shutdown()
+    server.server_close()
+    Select(page["slide"]).select_by_visible_text("b.tiff (1)")
+    page.until(lambda: "The server has stopped" in page.text("message"))
+    assert is_empty(page)
+    browser.get_log("browser")  # the failed request is in it
+
+
+@pytest.mark.parametrize("hash, message", [
+    ("%E0%A4%A", "This page's address is broken."),
+    ("no.tiff", "There is no slide no.tiff in these results."),
+    ("a.tiff/9", "There is no glomerulus 9 on this slide."),
+])  # fmt: skip
+def test_an_address_that_leads_nowhere_is_said(page, address, hash, message):
+    page.browser.get("about:blank")
+    page.browser.get(f"{address}#{hash}")
+    page.until(lambda: page.text("message") == message)
+    assert page.run("document.body.dataset.slide") == "a.tiff" and page.drawn == 3
+
+
+def test_a_glomerulus_has_a_link_and_back_leads_back(page, address):
+    page.items[1].click()
+    link = page.browser.current_url
+    assert link == f"{address}#a.tiff/2"
+    Select(page["slide"]).select_by_visible_text("other.tiff (2)")
+    page.wait_for("other.tiff")
+    assert page.browser.current_url == f"{address}#other.tiff"
+    page.browser.back()
+    page.wait_for("a.tiff")
+    page.until(lambda: page.center == pytest.approx([1580, 480], abs=1))
+    page.run(f"location.hash = '#{'a.tiff/4'}'")  # below the threshold, which gives way
+    page.until(lambda: page.center == pytest.approx([2145, 2145], abs=1))
+    assert page.text("threshold-value") == "0.30" and page.drawn == 4
+
+
+def test_another_class_is_neither_found_nor_missed_and_shares_are_of_what_the_student_knows(page):
+    Select(page["slide"]).select_by_visible_text("other.tiff (2)")
+    page.wait_for("other.tiff")
+    assert page.text("agreement").startswith("1 found, 1 as another class, 0 missed; boxes not annotated: 0")
+    Select(page["which"]).select_by_value("wrong")
+    assert [i.text.split("\n")[1] for i in page.items] == ["normal for sclerotic"]
+    assert not page["sclerotic-box"].is_displayed()  # the student knows no such class
+    Select(page["slide"]).select_by_visible_text("a.tiff (4)")
+    page.wait_for("a.tiff")
+    page.run("document.activeElement.blur()")
+    page.keys("1")  # what is hidden is found all the same
+    assert page.text("shown") == "1" and page.text("sclerotic") == "33 %"
+    page.keys("1")
+
+
+def test_largest_first_sorts_by_the_size_that_is_shown(page):
+    page.run("(mhkd.state.content.boxes_px[0] = [300, 300, 500, 350])")  # wide and low: 100 um
+    Select(page["order"]).select_by_value("large")
+    assert [[i.text.split()[0], i.text.split()[2]] for i in page.items] == [["2", "160"], ["3", "140"], ["1", "100"]]
+
+
+def test_the_list_is_one_tab_stop_and_the_arrows_go_through_it(page):
+    assert page.run("document.querySelectorAll('#list [tabindex], #list button, #list a').length") == 0
+    page.run("document.getElementById('list').focus()")
+    for keys, number in (([Keys.ARROW_DOWN], 1), ([Keys.ARROW_DOWN], 2), ([Keys.ARROW_UP], 1), ([Keys.ARROW_UP], 3)):
+        page.keys(*keys)
+        active = page["list"].get_attribute("aria-activedescendant")
+        assert page[active].text.split()[0] == str(number)
+
+
+def test_of_very_many_boxes_only_the_rows_in_sight_are_in_the_document(page):
+    script = """((n) => {
+        const {content} = mhkd.state, fill = (f) => Array.from({length: n}, (_, i) => f(i));
+        content.boxes_px = fill((i) => [i % 200 * 12, Math.floor(i / 200) * 12].flatMap((v, k, a) => k ? [...a, a[0] + 9, a[1] + 9] : []));
+        content.scores = fill((i) => 0.95 - i / n / 10); content.class_of = fill(() => 0);
+    })(20000)"""
+    page.run(script)
+    page.run("document.getElementById('which').dispatchEvent(new Event('change'))")
+    assert page.drawn == 20000 and page.text("shown") == "20000"
+    assert len(page.items) < 100 and page.items[0].text.startswith("1")
+    page.keys("p")  # the last one
+    page.until(lambda: page.items[-1].text.startswith("20000"))
+    assert len(page.items) < 100
+    assert page.run("document.getElementById('list').scrollHeight") == pytest.approx(20000 * 30, abs=30)
+
+
+@pytest.mark.parametrize("width, height", [(390, 844), (844, 390)])
+def test_on_a_phone_everything_can_be_touched_and_the_page_itself_does_not_scroll(browser, address, width, height):
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 2, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    try:
+        browser.get("about:blank")
+        browser.get(address)
+        page = Page(browser)
+        page.wait_for("a.tiff")
+        assert page.run("matchMedia('(pointer: coarse)').matches")
+        for box in browser.find_elements(By.CSS_SELECTOR, "aside input[type=checkbox]"):
+            assert min(box.size.values()) >= 24
+        for row in browser.find_elements(By.CSS_SELECTOR, ".row, #list li, #buttons button"):
+            assert row.size["height"] >= 44
+        scrolls = "[document.documentElement.scrollWidth, document.documentElement.scrollHeight]"
+        assert page.run(scrolls) == [width, height]
+        assert min(page["view"].size.values()) >= 300
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})

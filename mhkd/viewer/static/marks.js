@@ -1,8 +1,8 @@
 // What is drawn over the slide: boxes of what was found, outlines of what was annotated.
 
-const LEAST_IOU = 0.5;
 const LABEL_FROM_PX = 70; // smaller boxes carry no text
 const HALO_FROM_PX = 24; // nor a white rim
+const DOT_BELOW_PX = 4; // and these are dots
 const OUTLINE_COLOR = "#111";
 
 /** Box around an outline: its first ring, [x, y, x, y, ...]. */
@@ -17,36 +17,6 @@ export function boxOf(outline) {
     }
   }
   return box;
-}
-
-function iou(a, b) {
-  const width = Math.min(a[2], b[2]) - Math.max(a[0], b[0]);
-  const height = Math.min(a[3], b[3]) - Math.max(a[1], b[1]);
-  if (width <= 0 || height <= 0) return 0;
-  const area = (box) => (box[2] - box[0]) * (box[3] - box[1]);
-  return (width * height) / (area(a) + area(b) - width * height);
-}
-
-/**
- * Which annotations are found, whatever the class: the box with the highest score takes the annotation that
- * it overlaps best and that is still free, as COCO does.
- * `shown` are indices of boxes; returns the boxes that found nothing and the annotations that are missed.
- */
-export function compare(content, shown, truthBoxes) {
-  const free = new Set(truthBoxes.keys());
-  const extra = new Set();
-  const order = [...shown].sort((a, b) => content.scores[b] - content.scores[a] || a - b);
-  for (const i of order) {
-    let best = -1;
-    let bestIou = LEAST_IOU;
-    for (const j of free) {
-      const overlap = iou(content.boxes_px[i], truthBoxes[j]);
-      if (overlap >= bestIou) [best, bestIou] = [j, overlap];
-    }
-    if (best < 0) extra.add(i);
-    else free.delete(best);
-  }
-  return { extra, missed: free };
 }
 
 /**
@@ -85,6 +55,11 @@ export function draw(canvas, toScreen, { content, shown, outlines, selected }) {
 }
 
 function drawBox(pen, [x, y, w, h], color, score) {
+  if (Math.max(w, h) < DOT_BELOW_PX) {
+    pen.fillStyle = color;
+    pen.fillRect(x + w / 2 - 1.5, y + h / 2 - 1.5, 3, 3);
+    return;
+  }
   if (w >= HALO_FROM_PX) {
     pen.strokeStyle = "#ffffffb0";
     pen.lineWidth = 4.5;

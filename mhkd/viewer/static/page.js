@@ -1,42 +1,59 @@
 // The panel: which boxes are shown, the numbers, the list, the keys.
 
-import { boxOf, compare } from "./marks.js";
+import * as address from "./address.js";
+import { Comparison } from "./compare.js";
+import { drawHistogram } from "./histogram.js";
+import { LongList } from "./list.js";
+import { boxOf } from "./marks.js";
 import { SlideView } from "./slide_view.js";
 
 const at = (id) => document.getElementById(id);
 const PAN_PX = 80;
 const SCORE_STEP = 0.05;
-const BINS = 50;
+const STOPPED = "The server has stopped: start mhkd view again, then load this page anew.";
 
 const state = {
-  slide: 0,
-  content: null,
+  slides: [],
+  slide: null, // index
+  content: null, // null while nothing is known of the slide
   truthBoxes: [],
+  comparison: null,
   hiddenClasses: new Set(), // by name, kept from slide to slide
   threshold: 0,
+  chosen: null, // the threshold that the user has set, kept from slide to slide
   boxes: true,
   selected: null, // {kind: "box" or "outline", index}
   shown: [],
-  missed: new Set(),
-  extra: new Set(),
+  found: { extra: new Set(), wrong: new Map(), missed: new Set() },
 };
-const view = new SlideView(at("view"), { onPick: pick, onTrouble: (text) => say(text, view.isOpen) });
-window.mhkd = { state, view }; // for the browser's console
+const view = new SlideView(at("view"), { onPick: pick, onTrouble: explain });
+const list = new LongList(at("list"), fillRow, select);
+window.mhkd = { state, view, list }; // for the browser's console
 
 function say(text, small = false) {
-  at("message").textContent = text || "";
+  at("message").textContent = (text || "").trim();
   at("message").hidden = !text;
   at("message").classList.toggle("small", small);
 }
 
-async function ask(address) {
-  const answer = await fetch(address);
+async function ask(place) {
+  const answer = await fetch(place).catch(() => {
+    throw new Error(STOPPED);
+  });
   if (!answer.ok) throw new Error(await answer.text());
-  return answer.json();
+  return answer;
+}
+
+/** Pixels have failed: what the server says of them. */
+async function explain(place) {
+  const { content } = state;
+  const reason = await ask(place).then(() => "", (error) => error.message);
+  if (content === state.content && reason) say(reason, view.isOpen);
 }
 
 async function start() {
-  const { title, slides } = await ask("slides");
+  const { title, slides } = await (await ask("slides")).json();
+  state.slides = slides;
   at("folder").textContent = title;
   document.title = `${title} – MHKD`;
   at("slide-field").hidden = slides.length < 2;
@@ -45,41 +62,88 @@ async function start() {
     const count = slide.glomeruli == null ? "" : ` (${slide.glomeruli})`;
     at("slide").append(new Option(slide.name + count, k));
   });
-  const wanted = decodeURIComponent(location.hash.slice(1));
-  await openSlide(Math.max(0, slides.findIndex((s) => s.name === wanted)));
+  await follow();
 }
 
-async function openSlide(index) {
+/** Goes where the page's address says: a slide, a glomerulus on it. */
+async function follow() {
+  const wanted = address.read(location.hash);
+  const index = wanted ? state.slides.findIndex((s) => s.name === wanted.slide) : -1;
+  const known = index >= 0;
+  if (!known || index !== state.slide || !state.content) {
+    await openSlide(known ? index : (state.slide ?? 0), { number: known ? wanted.number : null });
+  } else {
+    selectNumber(wanted.number);
+  }
+  if (!known && (!wanted || wanted.slide)) {
+    say(wanted ? `There is no slide ${wanted.slide} in these results.` : "This page's address is broken.", true);
+  }
+}
+
+/** Nothing of the last slide stays. */
+function clear() {
+  Object.assign(state, { content: null, comparison: null, truthBoxes: [], selected: null, shown: [] });
   document.body.dataset.slide = "";
+  view.close();
+  view.show(null);
+  list.show([], () => false);
+  say("");
+  for (const id of ["shown", "density", "sclerotic"]) at(id).textContent = "–";
+  for (const id of ["threshold-value", "agreement"]) at(id).textContent = "";
+  for (const id of ["truth", "remark", "empty", "sclerotic-box"]) at(id).hidden = true;
+  at("threshold").disabled = true;
+  at("classes").replaceChildren();
+  at("histogram").width = 0;
+}
+
+async function openSlide(index, { number = null, addEntry = false } = {}) {
+  clear();
   state.slide = index;
   at("slide").value = index;
-  say("");
-  const content = await ask(`slides/${index}`);
-  if (state.slide !== index) return; // another one was chosen meanwhile
-  const first = state.content === null;
+  const { name } = state.slides[index];
+  at("slide-name").textContent = name;
+  address.write({ slide: name, number }, addEntry);
+  try {
+    const content = await (await ask(`slides/${index}`)).json();
+    if (state.slide !== index) return; // another one was chosen meanwhile
+    await show(content, number);
+  } catch (error) {
+    if (state.slide === index) say(error.message);
+  }
+  if (state.slide === index) document.body.dataset.slide = name;
+}
+
+async function show(content, number) {
   state.content = content;
   state.truthBoxes = content.outlines.map(boxOf);
-  state.selected = null;
-  history.replaceState(null, "", `#${encodeURIComponent(content.name)}`);
-  at("slide-name").textContent = content.name;
+  state.comparison = new Comparison(content, state.truthBoxes);
   const lowest = Math.floor(content.score_threshold * 100) / 100;
+  at("threshold").disabled = false;
   at("threshold").min = lowest;
-  state.threshold = first ? Math.max(0.5, lowest) : Math.max(state.threshold, lowest);
-  at("truth").hidden = !content.outlines.length;
-  at("which").hidden = !content.outlines.length;
+  state.threshold = Math.max(state.chosen ?? content.working_threshold ?? 0.5, lowest);
+  at("truth").hidden = at("which").hidden = !content.outlines.length;
   at("which").value = "all";
   at("remark").hidden = !content.remark;
   at("remark").textContent = content.remark || "";
   listClasses();
   update();
-  if (content.problem) {
-    view.close();
-    say(content.problem);
-  } else {
-    await view.open(`tiles/${index}-${content.key}.dzi`, content.mpp);
-    view.redraw();
-  }
-  document.body.dataset.slide = content.name;
+  if (content.problem) say(content.problem);
+  else await view.open(`tiles/${state.slide}-${content.key}.dzi`, content.mpp);
+  if (state.content === content && number !== null) selectNumber(number);
+}
+
+/** The glomerulus of a link; the settings that hide it give way. */
+function selectNumber(number) {
+  const { content } = state;
+  const index = number - 1;
+  if (number === null) return select(null);
+  if (!(index in content.scores)) return say(`There is no glomerulus ${number} on this slide.`, true);
+  state.hiddenClasses.delete(classOf(index).name);
+  listClasses();
+  at("which").value = "all";
+  state.threshold = Math.min(state.threshold, Math.floor(content.scores[index] * 100) / 100);
+  update();
+  select({ kind: "box", index });
 }
 
 function listClasses() {
@@ -108,149 +172,123 @@ const isOn = (k) => k === null || !state.hiddenClasses.has(state.content.classes
 /** Everything that follows from the settings. */
 function update() {
   const { content } = state;
-  const above = [...content.scores.keys()].filter((i) => content.scores[i] >= state.threshold - 1e-9);
-  state.shown = state.boxes ? above.filter((i) => isOn(content.class_of[i])) : [];
-  const truth = [...content.outlines.keys()].filter((k) => isOn(content.outlines[k].class));
-  const found = compare(content, state.shown, truth.map((k) => state.truthBoxes[k]));
-  state.extra = found.extra;
-  state.missed = new Set([...found.missed].map((k) => truth[k]));
+  const above = (i) => content.scores[i] >= state.threshold - 1e-9;
+  const isShown = (i) => above(i) && isOn(content.class_of[i]);
+  const isTruth = (k) => isOn(content.outlines[k].class);
+  const passing = [...content.scores.keys()].filter(above);
+  state.shown = passing.filter(isShown);
+  state.found = state.comparison.of(isShown, isTruth);
+  const truth = [...content.outlines.keys()].filter(isTruth);
 
-  showNumbers(above, truth);
-  drawHistogram();
+  showNumbers(passing, truth);
+  drawHistogram(at("histogram"), content.scores, Number(at("threshold").min), state.threshold);
   showList();
   const outlines = at("outlines").checked ? truth : [];
-  const selected = state.selected && boxOfEntry(state.selected);
   view.show({
     content,
-    shown: state.shown,
+    shown: state.boxes ? state.shown : [],
     outlines: outlines.map((k) => ({ outline: content.outlines[k], box: state.truthBoxes[k] })),
-    selected,
+    selected: state.selected && boxOfEntry(state.selected),
   });
 }
 
-function showNumbers(above, truth) {
-  const { content, shown } = state;
+function showNumbers(passing, truth) {
+  const { content, shown, found } = state;
   at("shown").textContent = shown.length;
   at("density").textContent = content.tissue_mm2 ? (shown.length / content.tissue_mm2).toFixed(2) : "–";
+  // Of all that passes the threshold, whichever classes are shown; none where the student knows no such class.
   const sclerotic = content.classes.findIndex((c) => c.name.toLowerCase() === "sclerotic");
-  const share = shown.filter((i) => content.class_of[i] === sclerotic).length / shown.length;
-  at("sclerotic-box").hidden = sclerotic < 0;
-  at("sclerotic").textContent = shown.length ? `${Math.round(100 * share)} %` : "–";
+  at("sclerotic-box").hidden = sclerotic < 0 || sclerotic >= content.num_found_classes;
+  const share = passing.filter((i) => content.class_of[i] === sclerotic).length / passing.length;
+  at("sclerotic").textContent = passing.length ? `${Math.round(100 * share)} %` : "–";
   const all = new Array(content.classes.length).fill(0);
-  const passing = new Array(content.classes.length).fill(0);
+  const counted = new Array(content.classes.length).fill(0);
   content.class_of.forEach((k) => all[k]++);
-  above.forEach((i) => passing[content.class_of[i]]++);
+  passing.forEach((i) => counted[content.class_of[i]]++);
   [...at("classes").children].forEach((item, k) => {
-    item.querySelector(".count").textContent = `${passing[k]} of ${all[k]}`;
+    item.querySelector(".count").textContent = `${counted[k]} of ${all[k]}`;
   });
   at("threshold").value = state.threshold;
   at("threshold-value").textContent = state.threshold.toFixed(2);
   at("outline-count").textContent = truth.length;
-  const hits = truth.length - state.missed.size;
+  const [wrong, missed] = [found.wrong.size, found.missed.size];
   at("agreement").textContent =
-    `${hits} found, ${state.missed.size} missed; boxes not annotated: ${state.extra.size} (IoU 0.5, any class)`;
-}
-
-/** How many boxes have which score; those below the threshold pale. */
-function drawHistogram() {
-  const canvas = at("histogram");
-  const ratio = window.devicePixelRatio || 1;
-  const [width, height] = [canvas.clientWidth, canvas.clientHeight];
-  [canvas.width, canvas.height] = [width * ratio, height * ratio];
-  const pen = canvas.getContext("2d");
-  pen.scale(ratio, ratio);
-  const lowest = Number(at("threshold").min);
-  const counts = new Array(BINS).fill(0);
-  const bin = (score) => Math.min(BINS - 1, Math.max(0, Math.floor(((score - lowest) / (1 - lowest)) * BINS)));
-  state.content.scores.forEach((s) => counts[bin(s)]++);
-  const most = Math.max(1, ...counts);
-  const thumb = 8; // the slider's ends lie inside its track
-  const step = (width - 2 * thumb) / BINS;
-  counts.forEach((n, k) => {
-    pen.fillStyle = lowest + ((k + 0.5) / BINS) * (1 - lowest) >= state.threshold ? "#8d74b3" : "#e0dae8";
-    const bar = n ? Math.max(2, (n / most) * height) : 0;
-    pen.fillRect(thumb + k * step, height - bar, step - 1, bar);
-  });
+    `${truth.length - missed - wrong} found, ${wrong ? `${wrong} as another class, ` : ""}${missed} missed; ` +
+    `boxes not annotated: ${found.extra.size} (IoU 0.5)`;
 }
 
 function boxOfEntry({ kind, index }) {
   return kind === "box" ? state.content.boxes_px[index] : state.truthBoxes[index];
 }
 
-function entries() {
-  const { content } = state;
-  const which = at("which").value;
-  if (which === "missed") return [...state.missed].map((index) => ({ kind: "outline", index }));
-  const found = state.shown.filter((i) => which === "all" || state.extra.has(i));
-  const size = (i) => content.boxes_px[i][2] - content.boxes_px[i][0];
-  const by = {
-    number: () => 0,
-    low: (a, b) => content.scores[a] - content.scores[b],
-    high: (a, b) => content.scores[b] - content.scores[a],
-    large: (a, b) => size(b) - size(a),
-    class: (a, b) => content.class_of[a] - content.class_of[b],
-  }[at("order").value];
-  return found.sort((a, b) => by(a, b) || a - b).map((index) => ({ kind: "box", index }));
+/** Side of the square of a box's area, in the page's pixels: the size that the list shows and sorts by. */
+function sizeOf(entry) {
+  const [x0, y0, x1, y1] = boxOfEntry(entry);
+  return Math.sqrt((x1 - x0) * (y1 - y0));
 }
 
-function showList() {
-  const scroll = at("list").scrollTop;
-  const listed = entries();
-  at("list").replaceChildren(...listed.map(listItem));
-  at("list").scrollTop = scroll;
-  at("empty").hidden = listed.length > 0;
+function entries() {
+  const { content, found } = state;
+  const which = at("which").value;
+  const outlines = which === "missed";
+  const indices = outlines
+    ? [...found.missed]
+    : state.shown.filter((i) => which === "all" || (which === "extra" ? found.extra : found.wrong).has(i));
+  const listed = indices.map((index) => ({ kind: outlines ? "outline" : "box", index }));
+  const score = ({ index }) => (outlines ? 0 : content.scores[index]); // an annotation has none
+  const classIndex = ({ index }) => (outlines ? content.outlines[index].class ?? -1 : content.class_of[index]);
+  const by = {
+    number: () => 0,
+    low: (a, b) => score(a) - score(b),
+    high: (a, b) => score(b) - score(a),
+    large: (a, b) => sizeOf(b) - sizeOf(a),
+    class: (a, b) => classIndex(a) - classIndex(b),
+  }[at("order").value];
+  return listed.sort((a, b) => by(a, b) || a.index - b.index);
 }
 
 const isSelected = (e) => state.selected && e.kind === state.selected.kind && e.index === state.selected.index;
 
-function listItem(entry) {
-  const { content } = state;
-  const item = document.createElement("li");
-  item.entry = entry;
-  item.setAttribute("aria-current", isSelected(entry) ? "true" : "false");
-  item.innerHTML = `<button><span class="number"></span><span class="swatch" aria-hidden="true"></span>
-    <span class="class"></span><span class="size"></span><span class="score"></span></button>`;
-  const set = (name, text) => (item.querySelector(name).textContent = text);
-  const [x0, y0, x1, y1] = boxOfEntry(entry);
-  if (content.mpp) set(".size", `${Math.round(Math.sqrt((x1 - x0) * (y1 - y0)) * content.mpp)} µm`);
-  if (entry.kind === "box") {
-    set(".number", entry.index + 1);
-    set(".class", classOf(entry.index).name);
-    set(".score", content.scores[entry.index].toFixed(2));
-    item.querySelector(".swatch").style.borderColor = classOf(entry.index).color;
-  } else {
-    const k = content.outlines[entry.index].class;
-    set(".class", k === null ? "no class" : content.classes[k].name);
-    item.querySelector(".swatch").classList.add("outline");
-  }
-  item.firstChild.addEventListener("click", () => select(entry));
-  return item;
+function showList() {
+  const listed = entries();
+  list.show(listed, isSelected);
+  at("empty").hidden = listed.length > 0;
 }
 
-/** Marks an entry, in the list too, and goes there. */
+function fillRow(row, entry) {
+  const { content, found } = state;
+  row.innerHTML = `<span class="number"></span><span class="swatch" aria-hidden="true"></span>
+    <span class="class"></span><span class="size"></span><span class="score"></span>`;
+  const set = (name, text) => (row.querySelector(name).textContent = text);
+  const annotated = (k) => (k === null ? "no class" : content.classes[k].name);
+  const wrong = at("which").value === "wrong"; // of these the annotation's class stands where the size does
+  if (content.mpp && !wrong) set(".size", `${Math.round(sizeOf(entry) * content.mpp)} µm`);
+  if (entry.kind === "box") {
+    const truth = wrong ? ` for ${annotated(content.outlines[found.wrong.get(entry.index)].class)}` : "";
+    set(".number", entry.index + 1);
+    set(".class", classOf(entry.index).name + truth);
+    set(".score", content.scores[entry.index].toFixed(2));
+    row.querySelector(".swatch").style.borderColor = classOf(entry.index).color;
+  } else {
+    set(".class", annotated(content.outlines[entry.index].class));
+    row.querySelector(".swatch").classList.add("outline");
+  }
+  row.title = row.querySelector(".class").textContent;
+}
+
+/** Marks an entry, in the list too, and goes there; the page's address leads back to a glomerulus. */
 function select(entry, travel = true) {
   state.selected = entry;
-  for (const item of at("list").children) {
-    item.setAttribute("aria-current", isSelected(item.entry) ? "true" : "false");
-    if (isSelected(item.entry)) item.scrollIntoView({ block: "nearest" });
-  }
-  view.marks.selected = entry && boxOfEntry(entry);
-  if (!view.isOpen) return;
-  if (entry && travel) view.goTo(boxOfEntry(entry));
-  view.redraw();
-}
-
-function step(by) {
-  const items = [...at("list").children];
-  if (!items.length) return;
-  const now = items.findIndex((item) => isSelected(item.entry));
-  const next = now < 0 ? (by > 0 ? 0 : items.length - 1) : (now + by + items.length) % items.length;
-  select(items[next].entry);
+  list.mark(isSelected);
+  const number = entry && entry.kind === "box" ? entry.index + 1 : null;
+  address.write({ slide: state.content.name, number }, false);
+  view.select(entry && boxOfEntry(entry), travel);
 }
 
 /** A click on the slide: the smallest box there. */
 function pick(x, y, slack) {
   const area = ([x0, y0, x1, y1]) => (x1 - x0) * (y1 - y0);
+  if (!state.content || !state.boxes) return;
   const under = state.shown.filter((i) => {
     const [x0, y0, x1, y1] = state.content.boxes_px[i];
     return x >= x0 - slack && x <= x1 + slack && y >= y0 - slack && y <= y1 + slack;
@@ -260,13 +298,13 @@ function pick(x, y, slack) {
 }
 
 function setThreshold(value) {
-  state.threshold = Math.min(1, Math.max(Number(at("threshold").min), Math.round(value * 100) / 100));
+  state.chosen = state.threshold = Math.min(1, Math.max(Number(at("threshold").min), Math.round(value * 100) / 100));
   update();
 }
 
 const KEYS = {
-  n: () => step(1),
-  p: () => step(-1),
+  n: () => list.step(1),
+  p: () => list.step(-1),
   "[": () => setThreshold(state.threshold - SCORE_STEP),
   "]": () => setThreshold(state.threshold + SCORE_STEP),
   b: () => ((state.boxes = !state.boxes), update()),
@@ -285,14 +323,16 @@ document.addEventListener("keydown", (e) => {
   if (e.ctrlKey || e.metaKey || e.altKey || !state.content) return;
   if (e.target.matches("select") || (e.target.matches("input[type=range]") && e.key.startsWith("Arrow"))) return;
   const key = e.key.length === 1 ? e.key.toLowerCase() : e.key;
-  if (/^[1-9]$/.test(key)) at("classes").children[key - 1]?.querySelector("input").click();
+  const inList = { ArrowDown: 1, ArrowUp: -1 }[e.target === at("list") && key];
+  if (inList) list.step(inList);
+  else if (/^[1-9]$/.test(key)) at("classes").children[key - 1]?.querySelector("input").click();
   else if (key in KEYS && (view.isOpen || !/Arrow|[-+=0]/.test(key))) KEYS[key]();
   else return;
   e.preventDefault();
 });
 
-const failed = (error) => say(`${error.message.trim()}`);
-at("slide").addEventListener("change", () => openSlide(Number(at("slide").value)).catch(failed));
+at("slide").addEventListener("change", () => openSlide(Number(at("slide").value), { addEntry: true }));
+window.addEventListener("popstate", follow);
 at("threshold").addEventListener("input", () => setThreshold(Number(at("threshold").value)));
 at("outlines").addEventListener("change", update);
 at("which").addEventListener("change", update);
@@ -300,5 +340,5 @@ at("order").addEventListener("change", update);
 at("zoom-in").addEventListener("click", () => view.zoom(1));
 at("zoom-out").addEventListener("click", () => view.zoom(-1));
 at("home").addEventListener("click", () => view.home());
-window.addEventListener("resize", () => state.content && drawHistogram());
-start().catch(failed);
+window.addEventListener("resize", () => state.content && update());
+start().catch((error) => say(error.message));

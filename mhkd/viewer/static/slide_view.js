@@ -7,11 +7,17 @@ const SURROUNDINGS = 4; // a glomerulus is shown with as many times its width
 const ZOOM_STEP = 1.6;
 
 export class SlideView {
-  /** `onPick(x, y, slack)` is called for a click, in image pixels; `onTrouble(text)` when pixels fail. */
+  /**
+   * `onPick(x, y, slack)` is called for a click, in image pixels; `onTrouble(place)` with the address
+   * of pixels that could not be had. */
   constructor(element, { onPick, onTrouble }) {
     this.marks = null;
     this.mpp = null;
     this.still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+    // OpenSeadragon looks for this mark before it adds a style of its own, which the page's policy would block.
+    const mark = document.createElementNS("urn:no-style", "style");
+    mark.setAttribute("data-openseadragon-mobile-css", "");
+    document.head.append(mark);
     this.osd = window.OpenSeadragon({
       element,
       drawer: "canvas", // also where there is no graphics card
@@ -19,8 +25,7 @@ export class SlideView {
       immediateRender: true,
       showNavigationControl: false,
       showNavigator: true,
-      navigatorPosition: "TOP_RIGHT",
-      navigatorSizeRatio: 0.16,
+      navigatorId: "navigator", // in the panel: it covers no tissue
       navigatorBackground: "#fff",
       navigatorOpacity: 1,
       navigatorAutoFade: false,
@@ -38,18 +43,19 @@ export class SlideView {
       const { scale, x, y } = this.toScreen;
       onPick((e.position.x - x) / scale, (e.position.y - y) / scale, 4 / scale);
     });
-    this.osd.addHandler("open-failed", (e) => onTrouble(e.message));
-    this.osd.addHandler("tile-load-failed", (e) => onTrouble(`A part cannot be read: ${e.message}`));
+    this.osd.addHandler("open-failed", (e) => onTrouble(e.source));
+    this.osd.addHandler("tile-load-failed", (e) => onTrouble(e.tile.getUrl()));
     for (const event of ["open", "update-viewport", "resize", "animation"]) {
       this.osd.addHandler(event, () => this.redraw());
     }
   }
 
-  /** Shows a slide; resolves once its first picture can be asked for. */
+  /** Shows a slide; resolves once its first picture can be asked for, or cannot be had. */
   open(dzi, mpp) {
     this.mpp = mpp;
     return new Promise((resolve) => {
       this.osd.addOnceHandler("open", resolve);
+      this.osd.addOnceHandler("open-failed", resolve);
       this.osd.open(dzi);
     });
   }
@@ -69,6 +75,13 @@ export class SlideView {
     this.redraw();
   }
 
+  /** Marks a box, null for none; `travel` goes there. */
+  select(box, travel) {
+    if (this.marks) this.marks.selected = box;
+    if (box && travel && this.isOpen) this.goTo(box);
+    this.redraw();
+  }
+
   /** {scale, x, y}: screen = image * scale + (x, y), in CSS pixels. */
   get toScreen() {
     const image = this.osd.world.getItemAt(0);
@@ -84,6 +97,7 @@ export class SlideView {
     document.getElementById("scale").hidden = !toScreen || !this.mpp;
     if (!toScreen || !this.marks) {
       this.canvas.getContext("2d").clearRect(0, 0, this.canvas.width, this.canvas.height);
+      Object.assign(this.canvas.dataset, { boxes: 0, outlines: 0 });
       return;
     }
     draw(this.canvas, toScreen, this.marks);
