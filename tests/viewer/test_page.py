@@ -255,7 +255,7 @@ def test_a_slide_that_has_moved_says_so_and_the_other_is_back(page):
     page.wait_for("gone.tiff")
     assert "gone.tiff" in page.text("message") and "--slides DIR" in page.text("message")
     assert page.text("shown") == "1" and len(page.items) == 1
-    assert page.items[0].text.split() == ["1", "normal", "60", "µm", "0.90"]  # the results know its resolution
+    assert page.items[0].text.split() == ["1", "normal", "60", "µm", "0.90"]  # as run.json knows
     page.items[0].click()  # nowhere to go, and no error
     Select(page["slide"]).select_by_visible_text("a.tiff (4)")
     page.wait_for("a.tiff")
@@ -343,14 +343,16 @@ def test_another_class_is_neither_found_nor_missed_and_shares_are_of_what_the_st
 def test_largest_first_sorts_by_the_size_that_is_shown(page):
     page.run("(mhkd.state.content.boxes_px[0] = [300, 300, 500, 350])")  # wide and low: 100 um
     Select(page["order"]).select_by_value("large")
-    assert [[i.text.split()[0], i.text.split()[2]] for i in page.items] == [["2", "160"], ["3", "140"], ["1", "100"]]
+    listed = [item.text.split() for item in page.items]
+    assert [(words[0], words[2]) for words in listed] == [("2", "160"), ("3", "140"), ("1", "100")]
 
 
 def test_the_list_is_one_tab_stop_and_the_arrows_go_through_it(page):
     assert page.run("document.querySelectorAll('#list [tabindex], #list button, #list a').length") == 0
     page.run("document.getElementById('list').focus()")
-    for keys, number in (([Keys.ARROW_DOWN], 1), ([Keys.ARROW_DOWN], 2), ([Keys.ARROW_UP], 1), ([Keys.ARROW_UP], 3)):
-        page.keys(*keys)
+    down, up = Keys.ARROW_DOWN, Keys.ARROW_UP
+    for key, number in ((down, 1), (down, 2), (up, 1), (up, 3)):
+        page.keys(key)
         active = page["list"].get_attribute("aria-activedescendant")
         assert page[active].text.split()[0] == str(number)
 
@@ -358,8 +360,10 @@ def test_the_list_is_one_tab_stop_and_the_arrows_go_through_it(page):
 def test_of_very_many_boxes_only_the_rows_in_sight_are_in_the_document(page):
     script = """((n) => {
         const {content} = mhkd.state, fill = (f) => Array.from({length: n}, (_, i) => f(i));
-        content.boxes_px = fill((i) => [i % 200 * 12, Math.floor(i / 200) * 12].flatMap((v, k, a) => k ? [...a, a[0] + 9, a[1] + 9] : []));
-        content.scores = fill((i) => 0.95 - i / n / 10); content.class_of = fill(() => 0);
+        const box = (x, y) => [x, y, x + 9, y + 9];
+        content.boxes_px = fill((i) => box(i % 200 * 12, Math.floor(i / 200) * 12));
+        content.scores = fill((i) => 0.95 - i / n / 10);
+        content.class_of = fill(() => 0);
     })(20000)"""
     page.run(script)
     page.run("document.getElementById('which').dispatchEvent(new Event('change'))")
@@ -372,7 +376,7 @@ def test_of_very_many_boxes_only_the_rows_in_sight_are_in_the_document(page):
 
 
 @pytest.mark.parametrize("width, height", [(390, 844), (844, 390)])
-def test_on_a_phone_everything_can_be_touched_and_the_page_itself_does_not_scroll(browser, address, width, height):
+def test_on_a_phone_all_can_be_touched_and_the_page_does_not_scroll(browser, address, width, height):
     metrics = {"width": width, "height": height, "deviceScaleFactor": 2, "mobile": True}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
