@@ -6,14 +6,15 @@ in OpenSlide, and as strict: whatever it does not like is left to OpenSlide to d
 
 import os
 
+from mhkd.wsi import tiff
+
 import numpy as np
 import simplejpeg
-import tifftools
 
 MAX_TILE_PX = 2048  # side; memory
 
 _SOI = b"\xff\xd8"
-_JPEG, _CHUNKY = 7, 1  # compression, planar configuration
+_JPEG = 7  # compression
 # TIFF's photometric interpretation, in JPEG's own words: an Adobe segment with its colour transform.
 _ADOBE = {
     photometric: b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00" + bytes([transform])
@@ -24,34 +25,31 @@ _ADOBE = {
 class JpegTiles:
     """One page of a TIFF. Made by :func:`find_pages`."""
 
-    def __init__(self, file, tags):
+    def __init__(self, file, page):
         """
         Args:
             file (file object): the TIFF, open for reading, unbuffered.
-            tags (dict): of the page, from tifftools.
+            page (TiffPage): of it.
 
         Raises:
             LookupError: no page of JPEG tiles in colour, or one of a layout that is not known here.
         """
-        get = {t: tags[t.value]["data"] for t in tifftools.Tag if t.value in tags}
-        tag = tifftools.Tag
-        self.size_px = (get[tag.ImageWidth][0], get[tag.ImageLength][0])
-        self.tile_px = (get[tag.TileWidth][0], get[tag.TileLength][0])
+        self.size_px, self.tile_px = page.size_px, page.unit_px
         across, down = (-(-n // t) for n, t in zip(self.size_px, self.tile_px))
-        offsets, sizes = (np.array(get[t], np.int64) for t in (tag.TileOffsets, tag.TileByteCounts))
         if not (
-            get[tag.Compression][0] == _JPEG
-            and get[tag.SamplesPerPixel][0] == 3
-            and tuple(get[tag.BitsPerSample]) == (8, 8, 8)
-            and get.get(tag.PlanarConfig, (_CHUNKY,))[0] == _CHUNKY
+            page.is_tiled
+            and page.first(tiff.COMPRESSION) == _JPEG
+            and page.samples == 3
+            and page.tags[tiff.BITS].tolist() == [8, 8, 8]
+            and page.planes == 1
             and max(self.tile_px) <= MAX_TILE_PX
-            and len(offsets) == len(sizes) == across * down
+            and len(page.offsets) == len(page.byte_counts) == across * down
         ):
             raise LookupError
-        self._offsets, self._sizes = offsets.reshape(down, across), sizes.reshape(down, across)
+        self._offsets, self._sizes = (a.reshape(down, across) for a in (page.offsets, page.byte_counts))
         self._file = file
-        tables = bytes(get.get(tag.JPEGTables, b""))[2:-2]  # less the marks of begin and end
-        self._head = _SOI + _ADOBE[get[tag.Photometric][0]] + tables
+        tables = bytes(page.tags.get(tiff.JPEG_TABLES, b""))[2:-2]  # less the marks of begin and end
+        self._head = _SOI + _ADOBE[page.first(tiff.PHOTOMETRIC)] + tables
 
     def tile(self, column, row):
         """Pixels of one tile.
@@ -77,26 +75,22 @@ class JpegTiles:
         return pixels if decoded.shape == pixels.shape else None
 
 
-def find_pages(path, tiff=None):
+def find_pages(path, tiff_pages):
     """The pages of JPEG tiles of a TIFF.
 
     Args:
         path (str): file.
-        tiff (dict, optional): what ``tifftools.read_tiff`` says of it.
+        tiff_pages (Sequence[TiffPage]): all of its pages.
 
     Returns:
         dict[tuple[int, int], JpegTiles]: by width and height, those that no other page shares.
     """
     pages, seen = {}, set()
-    try:
-        file = open(path, "rb", buffering=0)  # noqa: SIM115  (closed with the last page)
-        ifds = (tiff or tifftools.read_tiff(path))["ifds"]
-    except (OSError, tifftools.TifftoolsError, KeyError, ValueError):
-        return {}
-    for ifd in ifds:
+    file = open(path, "rb", buffering=0)  # noqa: SIM115  (closed with the last page)
+    for tiff_page in tiff_pages:
         try:
-            page = JpegTiles(file, ifd["tags"])
-        except (LookupError, TypeError, ValueError, OverflowError):
+            page = JpegTiles(file, tiff_page)
+        except LookupError:
             continue
         if page.size_px in seen:
             pages.pop(page.size_px, None)

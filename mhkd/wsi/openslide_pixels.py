@@ -9,15 +9,15 @@ import ctypes
 
 from mhkd.errors import InputError
 from mhkd.wsi.jpeg_tiles import find_pages
-from mhkd.wsi.ome import read_ome
-from mhkd.wsi.windows import plausible_mpp, read_window, tile_cache, tile_cache_lock
+from mhkd.wsi.windows import read_window, tile_cache, tile_cache_lock
 
 import cv2
 import numpy as np
 import openslide
 
 OPENSLIDE_CACHE_BYTES = 16 * 2**20  # OpenSlide's own, per process: windows may cut its tiles
-_PLAIN = ("aperio", "generic-tiff")  # vendors whose levels are pages of one TIFF, tile by tile
+# Vendors whose levels are pages of one TIFF, tile by tile: all that there is to check is in its tags.
+CHECKED = ("aperio", "generic-tiff")
 _BLOCK_PX = 1024  # OpenSlide is asked for blocks of this size: it takes 4 bytes a pixel
 
 _openslide_cache = openslide.OpenSlideCache(OPENSLIDE_CACHE_BYTES)
@@ -26,30 +26,25 @@ _openslide_cache = openslide.OpenSlideCache(OPENSLIDE_CACHE_BYTES)
 class OpenSlidePixels:
     """An opened slide, read from the levels that are in the file."""
 
-    def __init__(self, path, source):
+    def __init__(self, path, source, pages=()):
         """
         Args:
             path (str): slide.
             source (large_image_source_openslide.OpenslideFileTileSource): the same; it knows what part
                 of the canvas was scanned, and which levels can be read.
+            pages (Sequence[TiffPage]): of a slide of one of the vendors CHECKED.
         """
         self.path = path
         self.size_px = (source.sizeX, source.sizeY)
         bounds = source._bounds or {"x": 0, "y": 0}
         self._origin_px = (bounds["x"], bounds["y"])
         self._open()
-        properties = self._openslide.properties
-        mpp, _ = read_ome(properties.get("tiff.ImageDescription"))
-        if mpp is None:
-            recorded = source.getNativeMagnification()
-            mpp = tuple((recorded[k] or 0) * 1000 for k in ("mm_x", "mm_y"))
-        self.mpp = plausible_mpp(mpp)
+        recorded = source.getNativeMagnification()
+        self.mpp = tuple((recorded[k] or 0) * 1000 for k in ("mm_x", "mm_y"))
         self._levels = self._whole_levels({level["svslevel"] for level in source._svslevels})
         self.downsamples = sorted(self._levels)
         self._pages = {}  # downsample -> JpegTiles, or None
-        self._tiff_pages = {}
-        if properties.get("openslide.vendor") in _PLAIN and source._bounds is None:
-            self._tiff_pages = find_pages(path, getattr(source, "_tiffinfo", None))
+        self._tiff_pages = find_pages(path, pages) if pages and source._bounds is None else {}
 
     def _open(self):
         """Also after an error, when OpenSlide refuses all further work on what was open."""
@@ -143,4 +138,6 @@ class OpenSlidePixels:
             ) from e
         rgb = cv2.cvtColor(argb, cv2.COLOR_BGRA2RGB)  # little-endian
         alpha = argb[..., 3:]
-        return rgb if alpha.min() == 255 else rgb + (255 - alpha)  # premultiplied, on white
+        if alpha.min() == 255:
+            return rgb
+        return cv2.add(rgb, cv2.cvtColor(255 - alpha, cv2.COLOR_GRAY2RGB))  # premultiplied, on white

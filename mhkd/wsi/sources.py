@@ -1,31 +1,31 @@
 """Opens a slide file and hands out windows of its pixels; everything format-specific ends here.
 
-OpenSlide comes first: it is the one reader that refuses damaged tiles instead of inventing pixels.
-libvips serves the TIFFs that OpenSlide does not take (striped, planar), Pillow plain PNG and JPEG.
-Both OpenSlide and libvips are opened through large-image.
+OpenSlide comes first: it is the one reader that refuses damaged tiles instead of inventing pixels; it is
+opened through large-image. libvips serves the TIFFs that OpenSlide does not take (striped, planar), Pillow
+plain PNG and JPEG. A TIFF is checked before either sees it. Formats that we cannot check are read in a
+process of their own, since OpenSlide ends the process on some damage.
 """
 
 import logging
 
 from mhkd.errors import InputError
+from mhkd.wsi import tiff
 from mhkd.wsi.heads import read_head
 from mhkd.wsi.images import read_rgb
-from mhkd.wsi.openslide_pixels import OpenSlidePixels
+from mhkd.wsi.ome import read_ome
+from mhkd.wsi.openslide_pixels import CHECKED, OpenSlidePixels
+from mhkd.wsi.reader_process import ProcessPixels
+from mhkd.wsi.samples import check_samples
 from mhkd.wsi.vips_pixels import VipsPixels
+from mhkd.wsi.windows import plausible_mpp
 
-import large_image
 import numpy as np
 import openslide
-import pyvips
 from large_image.exceptions import TileSourceError
 from large_image_source_openslide import OpenslideFileTileSource
-from large_image_source_vips import VipsFileTileSource
 
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG_JPEG = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 
-# By default large-image keeps libvips away from files by the end of their name; we go by content.
-large_image.config.setConfig("source_vips_ignored_names", "")
 logging.getLogger("large_image").setLevel(logging.CRITICAL)  # its errors reach the user through ours
 
 
@@ -36,36 +36,68 @@ def open_pixels(path):
         path (str): whatever OpenSlide opens, a TIFF that libvips opens, PNG or JPEG.
 
     Returns:
-        OpenSlidePixels, VipsPixels or ImagePixels: with ``size_px`` (width, height), ``mpp`` ((x, y)
-        micrometres per pixel or None), ``downsamples`` (of its levels, whole numbers, ascending from 1)
-        and ``read(downsample, x, y, width, height)``.
+        OpenSlidePixels, ProcessPixels, VipsPixels or ImagePixels: with ``size_px`` (width, height), ``mpp``
+        ((x, y) micrometres per pixel or None), ``downsamples`` (of its levels, whole numbers, ascending
+        from 1) and ``read(downsample, x, y, width, height)``.
 
     Raises:
         InputError: the file is missing, empty, damaged, or of a format that none of them takes.
     """
     magic, _ = read_head(path, "slide", "copy the slide again", 8)
-    try:
-        return OpenSlidePixels(path, OpenslideFileTileSource(path, noCache=True))
-    except TileSourceError:
-        _reject_if_damaged(path)
-    if magic.startswith(_TIFF):
-        try:
-            return VipsPixels(path, VipsFileTileSource(path, noCache=True))
-        except InputError:  # which is a ValueError
-            raise
-        except (TileSourceError, pyvips.Error, ValueError, OSError) as e:
-            raise InputError(
-                f"{path}: neither OpenSlide nor libvips can open this TIFF: it is damaged or cut "
-                "short "
-                "(copy it again), or compressed in a way they do not know (convert it)"
-            ) from e
     if magic.startswith(_PNG_JPEG):
         return ImagePixels(path)
-    raise InputError(
-        f"{path}: is no slide or image that OpenSlide, libvips or Pillow know, whatever its name "
-        "says: "
-        "convert it to a tiled pyramidal TIFF"
-    )
+    pages = tiff.read_pages(path) if magic.startswith(tiff.MAGIC) else None
+    vendor = openslide.OpenSlide.detect_format(path)
+    if pages is None or vendor not in (None, *CHECKED):
+        if vendor is not None:
+            return ProcessPixels(path)
+        raise InputError(
+            f"{path}: is no slide or image that OpenSlide, libvips or Pillow know, whatever its name says: "
+            "convert it to a tiled pyramidal TIFF"
+        )
+    ome_mpp, channels = read_ome(pages[0].description)
+    pixels = None
+    if vendor is not None:
+        pixels = _openslide_pixels(path, vendor, pages, channels)
+    if pixels is None:
+        drop = check_samples(path, pages[0], pages, channels)
+        pixels = VipsPixels(path, pages[0], drop)
+    pixels.mpp = plausible_mpp(ome_mpp or pixels.mpp)
+    return pixels
+
+
+def _openslide_pixels(path, vendor, pages, channels):
+    """None where libvips is to read it."""
+    tiled = [p for p in pages if p.is_tiled]
+    base = max(tiled, key=lambda p: p.size_px[0], default=pages[0])
+    if check_samples(path, base, pages, channels) or base.samples == 2:
+        return None  # OpenSlide takes a fourth sample for alpha, whatever it is, and leaves grey's as it is
+    try:
+        return OpenSlidePixels(path, OpenslideFileTileSource(path, noCache=True), pages)
+    except TileSourceError:
+        _reject_if_damaged(path)
+    return None
+
+
+def open_unchecked(path):
+    """A slide of another format than CHECKED; for the process that reads it.
+
+    Args:
+        path (str): slide.
+
+    Returns:
+        OpenSlidePixels: see :func:`open_pixels`.
+
+    Raises:
+        InputError: it cannot be opened.
+    """
+    try:
+        pixels = OpenSlidePixels(path, OpenslideFileTileSource(path, noCache=True))
+    except TileSourceError as e:
+        _reject_if_damaged(path)
+        raise InputError(f"{path}: is a slide, but none of its levels can be read ({e})") from e
+    pixels.mpp = plausible_mpp(pixels.mpp)
+    return pixels
 
 
 def _reject_if_damaged(path):

@@ -1,8 +1,7 @@
-"""TIFFs that OpenSlide does not take, opened through large-image's libvips source."""
+"""TIFFs that OpenSlide does not take, read with libvips."""
 
 from mhkd.errors import InputError
-from mhkd.wsi.ome import read_ome
-from mhkd.wsi.windows import on_white, plausible_mpp, read_window
+from mhkd.wsi.windows import on_white, read_window
 
 import numpy as np
 import pyvips
@@ -15,33 +14,27 @@ class VipsPixels:
 
     downsamples = (1,)
 
-    def __init__(self, path, source):
+    def __init__(self, path, page, drop_last=False):
         """
+        Args:
+            path (str): TIFF.
+            page (TiffPage): its first, whose samples have been checked.
+            drop_last (bool): its last sample is neither colour nor alpha.
+
         Raises:
-            InputError: not 8-bit RGB, nor grey.
+            InputError: libvips cannot open it.
         """
         self.path = path
-        self.size_px = (source.sizeX, source.sizeY)
-        image = source._image
-        known = image.get_typeof("image-description") != 0
-        mpp, channels = read_ome(image.get("image-description") if known else None)
-        if mpp is None:
-            recorded = source.getNativeMagnification()
-            mpp = tuple((recorded[k] or 0) * 1000 for k in ("mm_x", "mm_y"))
-        self.mpp = plausible_mpp(mpp)
-        if image.format != "uchar" or image.bands > 4 or image.interpretation in ("cmyk", "lab"):
+        self.mpp = page.mpp
+        try:  # by default libvips makes up pixels for damaged ones, and remembers files by name
+            image = pyvips.Image.tiffload(path, fail_on="warning", revalidate=True)
+        except pyvips.Error as e:
             raise InputError(
-                f"{path}: has {image.bands} channels of {image.format} ({image.interpretation}), not "
-                "8-bit RGB: convert it to an RGB TIFF"
-            )
-        if image.bands < 3 <= (channels or 0):
-            raise InputError(
-                f"{path}: keeps its {channels} channels on separate pages: convert it to an RGB TIFF "
-                "(datasets/prepare_hubmap.py does so for those of HuBMAP)"
-            )
-
-        # large-image opens files in libvips' default way, which makes up pixels for damaged ones.
-        self._image = pyvips.Image.tiffload(path, fail_on="warning", revalidate=True)
+                f"{path}: neither OpenSlide nor libvips can open this TIFF: it is damaged or cut short (copy "
+                "it again), or compressed in a way they do not know (convert it)"
+            ) from e
+        self._image = image[: image.bands - 1] if drop_last else image
+        self.size_px = (image.width, image.height)
 
     def read(self, downsample, x, y, width, height):
         """As :meth:`mhkd.wsi.openslide_pixels.OpenSlidePixels.read`."""
@@ -53,6 +46,7 @@ class VipsPixels:
             data = pyvips.Region.new(self._image).fetch(left, top, width, height)
         except pyvips.Error as e:
             raise InputError(
-                f"{self.path}: its pixels at base pixel ({left}, {top}) are damaged: copy the slide again"
+                f"{self.path}: its pixels at base pixel ({left}, {top}) are damaged, or not what its tags "
+                "say: copy the slide again, or convert it to a tiled TIFF"
             ) from e
         return on_white(np.frombuffer(data, np.uint8).reshape(height, width, self._image.bands))

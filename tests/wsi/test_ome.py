@@ -25,8 +25,10 @@ def test_resolution_of_an_ome_tiff(tmp_path, size, unit, tile):
     assert (Slide(path, 0.5).read_region(0, 0, 96, 64, 0.5) == RGB).all()
 
 
-def test_channels_on_separate_pages_are_not_taken_for_a_grey_slide(tmp_path):
-    path = ome(tmp_path / "a.ome.tiff", RGB.transpose(2, 0, 1), "CYX", 0.5, photometric="minisblack")
+@pytest.mark.parametrize("tile", [None, (32, 32)], ids=["striped", "tiled"])
+def test_channels_on_separate_pages_are_not_taken_for_a_grey_slide(tmp_path, tile):
+    options = {"photometric": "minisblack", "tile": tile}
+    path = ome(tmp_path / "a.ome.tiff", RGB.transpose(2, 0, 1), "CYX", 0.5, **options)
     with pytest.raises(InputError, match="3 channels on separate pages"):
         Slide(path).size_px  # noqa: B018
 
