@@ -1,21 +1,19 @@
 """Reads and checks COCO files: every fault is one error that names the file and the remedy."""
 
+import functools
 import json
-import math
+import logging
 import os
-from collections import Counter
 
 from mhkd.errors import InputError
+from mhkd.wsi.annotations import coco_schema
+from mhkd.wsi.annotations.coco_schema import ANNOTATION_KEYS, CATEGORY_KEYS, IMAGE_KEYS
 from mhkd.wsi.images import image_size
 
+import pycocotools.mask as mask_util
 from detectron2.structures import BoxMode
 
-IMAGE_KEYS = ("id", "file_name", "width", "height")
-ANNOTATION_KEYS = ("id", "image_id", "category_id", "bbox")
-OPTIONAL_IMAGE_KEYS = ("mpp", "slide", "patient")  # carried over as they are
-REGION_KEYS = ("slide_file", "x_px", "y_px", "mpp")
-# Annotators round: a box may stick out of its image by this much before it counts as outside.
-OUTSIDE_TOLERANCE_PX = 2.0
+logger = logging.getLogger(__name__)
 
 
 def read_coco(json_file):
@@ -32,11 +30,15 @@ def read_coco(json_file):
         InputError: the file is missing, empty, cut short, or not COCO.
     """
     content = load_coco(json_file)
-    _check_records(json_file, content["images"], IMAGE_KEYS, "image")
-    _check_records(json_file, content["annotations"], ANNOTATION_KEYS, "annotation")
-    _check_records(json_file, content["categories"], ("id", "name"), "category")
-    names = [c["name"] for c in content["categories"]]
-    _check_unique(json_file, names, "category name")
+    coco_schema.check_records(json_file, content["images"], IMAGE_KEYS, "image")
+    coco_schema.check_records(json_file, content["annotations"], ANNOTATION_KEYS, "annotation")
+    coco_schema.check_records(json_file, content["categories"], CATEGORY_KEYS, "category")
+    names = [category_name(c, json_file) for c in content["categories"]]
+    twice = next((n for n in names if names.count(n) > 1), None)
+    if twice is not None:
+        raise InputError(
+            f"{json_file}: category name {twice!r} is there more than once: make it unique"
+        )
     return content
 
 
@@ -69,13 +71,28 @@ def load_coco(json_file):
     return content
 
 
-def sorted_categories(content):
+def category_name(category, json_file):
+    """str: a category's name, given as a text or as a whole number.
+
+    Raises:
+        InputError: it has none.
+    """
+    where = f"{json_file}: category {category['id']}"
+    name = coco_schema.label(category, "name", where)
+    if name is None:
+        raise InputError(f"{where} has no name: give it one")
+    return name
+
+
+def sorted_categories(content, json_file):
     """Categories of a file's content as ((id, name), ...), in the order of the ids."""
-    return tuple(sorted((c["id"], c["name"]) for c in content["categories"]))
+    return tuple(sorted((c["id"], category_name(c, json_file)) for c in content["categories"]))
 
 
 def coco_to_dicts(content, json_file, image_root, id_map, check_images=True):
     """COCO content to Detectron2 dataset dicts, in the order of the image ids.
+
+    Outlines are kept where they can be read. Boxes do without: what is odd about outlines is one warning.
 
     Args:
         content (dict): from :func:`read_coco`.
@@ -94,55 +111,84 @@ def coco_to_dicts(content, json_file, image_root, id_map, check_images=True):
     dicts = {}
     for image in content["images"]:
         dicts[image["id"]] = image_to_dict(image, json_file, image_root, check_images)
+    odd = {}
     for annotation in content["annotations"]:
         where = f"{json_file}: annotation {annotation['id']}"
-        entry = dicts.get(annotation["image_id"])
-        if entry is None:
-            raise InputError(
-                f"{where} belongs to image_id {annotation['image_id']}, which is not in 'images': "
-                "add the image or remove the annotation"
-            )
-        if annotation["category_id"] not in id_map:
-            raise InputError(
-                f"{where} has category_id {annotation['category_id']}, which is not in "
-                "'categories': "
-                "add the category or correct the annotation"
-            )
+        coco_schema.check_reference(annotation, dicts, id_map, where)
+        entry = dicts[annotation["image_id"]]
         obj = {
-            "bbox": _checked_bbox(annotation["bbox"], entry, where),
+            "bbox": coco_schema.bbox(annotation, where, entry),
             "bbox_mode": BoxMode.XYWH_ABS,
             "category_id": id_map[annotation["category_id"]],
             # COCO's own "ignore" and crowd regions are the same thing to the evaluator.
-            "iscrowd": int(bool(annotation.get("iscrowd", 0) or annotation.get("ignore", 0))),
+            "iscrowd": int(coco_schema.is_ignored(annotation, where)),
         }
-        if annotation.get("segmentation"):
-            obj["segmentation"] = annotation["segmentation"]
+        outline, note = read_outline(annotation, entry)
+        if outline:
+            obj["segmentation"] = outline
+        if note:
+            odd.setdefault(note, []).append(annotation["id"])
         entry["annotations"].append(obj)
+    for note, ids in odd.items():
+        _warn_once(
+            f"{json_file}: {len(ids)} objects whose outline {note}, the first annotation {ids[0]}: their "
+            "boxes are used"
+        )
     return [dicts[k] for k in sorted(dicts)]
+
+
+@functools.lru_cache(maxsize=256)
+def _warn_once(message):
+    """A dataset is loaded for every step."""
+    logger.warning(message)
+
+
+def read_outline(annotation, entry):
+    """An annotation's outline in Detectron2's forms: polygons, or a compressed mask.
+
+    Args:
+        annotation (dict): COCO's.
+        entry (dict): its image, with ``width`` and ``height``.
+
+    Returns:
+        tuple[list[list[float]] or dict or None, str or None]: None where there is none that can be read;
+        and what is odd about it, in words.
+    """
+    segmentation = annotation.get("segmentation")
+    try:
+        outline, note = coco_schema.outline(segmentation, (entry["width"], entry["height"]))
+    except ValueError as e:
+        return None, str(e)
+    if isinstance(outline, list):
+        outline = [ring.ravel().tolist() for ring in outline]
+    elif outline is not None:
+        size = [entry["height"], entry["width"]]
+        packed = mask_util.frPyObjects({"size": size, "counts": outline.tolist()}, *size)
+        outline = {"size": size, "counts": packed["counts"].decode()}
+    return outline, note
 
 
 def image_to_dict(image, json_file, image_root, check_images=True):
     """One image entry, without annotations; see :func:`coco_to_dicts`."""
     where = f"{json_file}: image {image['id']}"
-    if not isinstance(image["file_name"], str) or not image["file_name"]:
-        raise InputError(f"{where} has no file_name")
-    size_px = (image["width"], image["height"])
-    if not all(isinstance(v, int) and v > 0 for v in size_px):
-        raise InputError(
-            f"{where} ({image['file_name']}) has size {size_px}: whole pixels are needed"
-        )
+    file_name = coco_schema.text(image, "file_name", where)
+    named = f"{where} ({file_name})"
+    width, height = coco_schema.size_px(image, named)
     entry = {
-        "file_name": os.path.join(image_root, image["file_name"]),
+        "file_name": os.path.join(image_root, file_name),
         "image_id": image["id"],
-        "width": image["width"],
-        "height": image["height"],
+        "width": width,
+        "height": height,
         "annotations": [],
     }
-    entry.update({k: image[k] for k in OPTIONAL_IMAGE_KEYS if image.get(k) is not None})
-    if image.get("lr_file_name"):
-        entry["lr_file_name"] = os.path.join(image_root, image["lr_file_name"])
-    if image.get("region"):
-        entry["region"] = _checked_region(image["region"], where, image_root)
+    optional = {"mpp": coco_schema.mpp(image, named)}
+    optional.update({key: coco_schema.label(image, key, named) for key in ("slide", "patient")})
+    entry.update({k: v for k, v in optional.items() if v is not None})
+    if image.get("lr_file_name") not in (None, ""):
+        entry["lr_file_name"] = os.path.join(image_root, coco_schema.text(image, "lr_file_name", named))
+    region = coco_schema.region(image, where)
+    if region:
+        entry["region"] = {**region, "slide_file": os.path.join(image_root, region["slide_file"])}
     if check_images:
         _check_files(entry, where)
     return entry
@@ -167,67 +213,3 @@ def _check_files(entry, where):
                 f"{entry['lr_file_name']}: is {width}x{height} px, larger than its HR image "
                 f"({entry['width']}x{entry['height']}): are the two swapped?"
             )
-
-
-def _checked_region(region, where, image_root):
-    missing = [k for k in REGION_KEYS if k not in region]
-    if missing:
-        raise InputError(f"{where}: its 'region' has no {', '.join(missing)}")
-    if not all(_is_number(region[k]) for k in REGION_KEYS[1:]) or region["mpp"] <= 0:
-        raise InputError(f"{where}: x_px, y_px and mpp of its 'region' must be finite numbers")
-    return {**region, "slide_file": os.path.join(image_root, region["slide_file"])}
-
-
-def bbox_fault(bbox, width, height):
-    """What is wrong with a box, [x, y, width, height] in pixels of an image of that size.
-
-    Returns:
-        str or None: "no numbers", "no area", "outside" (by more than OUTSIDE_TOLERANCE_PX) or None.
-    """
-    if not isinstance(bbox, list) or len(bbox) != 4 or not all(_is_number(v) for v in bbox):
-        return "no numbers"
-    x, y, w, h = bbox
-    if w <= 0 or h <= 0:
-        return "no area"
-    t = OUTSIDE_TOLERANCE_PX
-    outside = x < -t or y < -t or x + w > width + t or y + h > height + t
-    return "outside" if outside else None
-
-
-def _checked_bbox(bbox, entry, where):
-    fault = bbox_fault(bbox, entry["width"], entry["height"])
-    if fault == "no numbers":
-        raise InputError(
-            f"{where} has bbox {bbox}: it must be four finite numbers, x, y, width, height"
-        )
-    if fault == "no area":
-        raise InputError(f"{where} has bbox {bbox}, of no area: correct or remove it")
-    if fault == "outside":
-        raise InputError(
-            f"{where} has bbox {bbox}, outside its image of {entry['width']}x{entry['height']} px "
-            f"({entry['file_name']}): boxes are [x, y, width, height] in pixels of that image"
-        )
-    return [float(v) for v in bbox]
-
-
-def _check_records(json_file, records, keys, what):
-    for i, record in enumerate(records):
-        missing = keys if not isinstance(record, dict) else [k for k in keys if k not in record]
-        if missing:
-            raise InputError(f"{json_file}: {what} number {i + 1} has no {', '.join(missing)}")
-    for key in ("id", "image_id", "category_id"):
-        if key in keys and not all(type(r[key]) is int for r in records):
-            raise InputError(f"{json_file}: the {key} of every {what} must be a whole number")
-    _check_unique(json_file, [r["id"] for r in records], f"{what} id")
-
-
-def _check_unique(json_file, values, what):
-    twice = [v for v, n in Counter(values).items() if n > 1]
-    if twice:
-        raise InputError(
-            f"{json_file}: {what} {twice[0]!r} is there more than once: make it unique"
-        )
-
-
-def _is_number(v):
-    return isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v)

@@ -7,14 +7,18 @@ import os
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
-from mhkd.data.coco import (
+from mhkd.data.coco import category_name, image_to_dict, load_coco, read_outline
+from mhkd.errors import InputError
+from mhkd.wsi.annotations.coco_schema import (
     ANNOTATION_KEYS,
+    CATEGORY_KEYS,
+    IDS,
     IMAGE_KEYS,
     bbox_fault,
-    image_to_dict,
-    load_coco,
+    is_id,
+    is_ignored,
+    missing_keys,
 )
-from mhkd.errors import InputError
 from mhkd.wsi.slide import open_slide
 
 from detectron2.structures import BoxMode
@@ -86,10 +90,17 @@ def read_split(name, json_file, warnings):
     """
     content = load_coco(json_file)
     merged = name.partition("@")[2]
-    classes = {
-        c["id"]: merged or str(c["name"])
-        for c in _records(content["categories"], ("id", "name"), name, "categories", warnings)
-    }
+    classes, names = {}, set()
+    for category in _records(content["categories"], CATEGORY_KEYS, name, "categories", warnings):
+        try:
+            own = category_name(category, json_file)
+        except InputError as e:
+            warnings.add("categories that training refuses", e)
+            own = str(category["name"])
+        if own in names:
+            warnings.add("categories with the name of another", f"{name}: {own}")
+        names.add(own)
+        classes[category["id"]] = merged or own
     entries, refused = {}, set()
     for image in tqdm(
         _records(content["images"], IMAGE_KEYS, name, "images", warnings),
@@ -101,7 +112,7 @@ def read_split(name, json_file, warnings):
             entry = image_to_dict(image, json_file, os.path.dirname(json_file))
             _check_region(entry)
             entries[image["id"]] = entry
-        except (InputError, TypeError) as e:  # the latter: values of a wrong type
+        except InputError as e:
             warnings.add("images that training refuses", e)
             refused.add(image["id"])
 
@@ -124,6 +135,14 @@ def read_split(name, json_file, warnings):
             image = os.path.basename(entry["file_name"])
             warnings.add(_BOX_FAULTS[fault], f"{where} has {bbox} ({image})")
             continue
+        try:
+            ignored = is_ignored(annotation, f"{json_file}: annotation {annotation['id']}")
+        except InputError as e:
+            warnings.add("annotations that training refuses", e)
+            continue
+        _, odd = read_outline(annotation, entry)
+        if odd:
+            warnings.add(f"objects whose outline {odd}", where)
         key = (annotation["image_id"], annotation["category_id"], tuple(bbox))
         seen[key] += 1
         if seen[key] == 2:
@@ -133,7 +152,7 @@ def read_split(name, json_file, warnings):
                 "bbox": [float(v) for v in bbox],
                 "bbox_mode": BoxMode.XYWH_ABS,
                 "category_id": annotation["category_id"],
-                "iscrowd": int(bool(annotation.get("iscrowd") or annotation.get("ignore"))),
+                "iscrowd": int(ignored),
             }
         )
     ordered = [entries[k] for k in sorted(entries)]
@@ -147,10 +166,10 @@ def _records(records, keys, name, what, warnings):
     """The records that have the keys and an id of their own."""
     ids, good = set(), []
     for number, record in enumerate(records, 1):
-        missing = keys if not isinstance(record, dict) else [k for k in keys if k not in record]
+        missing = missing_keys(record, keys)
         if missing:
             warnings.add(f"{what} without {', '.join(missing)}", f"{name}: number {number}")
-        elif not all(type(record[k]) is int for k in keys if k == "id" or k.endswith("_id")):
+        elif not all(is_id(record[k]) for k in IDS if k in record):
             warnings.add(f"{what} whose ids are no whole numbers", f"{name}: number {number}")
         elif record["id"] in ids:
             warnings.add(f"{what} with the id of another", f"{name}: id {record['id']}")

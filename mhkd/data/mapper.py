@@ -1,7 +1,5 @@
 """Dataset dict to model input: the same tissue at two resolutions, through the same geometry."""
 
-import copy
-
 import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
@@ -38,6 +36,7 @@ class PairedResolutionMapper:
         crop_size_px: tuple[int, int] | None = None,
         flip_prob: float = 0.5,
         scanner: Scanner | None = None,
+        mask_format: str | None = None,
     ):
         """
         Args:
@@ -46,6 +45,7 @@ class PairedResolutionMapper:
             lr_factor, lr_filter: see :func:`mhkd.data.views.read_view`.
             crop_size_px: height and width of the random HR crop, multiples of ``lr_factor``.
             scanner: what LR images go through before they are brought to the HR size.
+            mask_format: "polygon" or "bitmask" where masks are learned; None: outlines are not read.
         """
         self.is_train = is_train
         self.view = view
@@ -55,6 +55,7 @@ class PairedResolutionMapper:
         self.crop_size_px = crop_size_px
         self.flip_prob = flip_prob
         self.scanner = scanner or Scanner()
+        self.mask_format = mask_format
         if crop_size_px and any(s % lr_factor for s in crop_size_px):
             raise InputError(
                 f"INPUT.CROP.SIZE {list(crop_size_px)} must be multiples of INPUT.LR_FACTOR {lr_factor}"
@@ -71,6 +72,7 @@ class PairedResolutionMapper:
             "crop_size_px": [int(s) for s in cfg.INPUT.CROP.SIZE] if cfg.INPUT.CROP.ENABLED else None,
             "flip_prob": cfg.INPUT.FLIP_PROB,
             "scanner": Scanner(**{k.lower(): v for k, v in cfg.INPUT.SCANNER.items()}),
+            "mask_format": cfg.INPUT.MASK_FORMAT if cfg.MODEL.MASK_ON else None,
         }
 
     def __call__(self, dataset_dict: dict) -> dict:
@@ -93,13 +95,20 @@ class PairedResolutionMapper:
         if dataset_dict.get("unlabeled"):
             return entry
         annotations = [
-            detection_utils.transform_instance_annotations(copy.copy(a), hr_transform, hr.shape[:2])
+            detection_utils.transform_instance_annotations(self._used(a), hr_transform, hr.shape[:2])
             for a in dataset_dict.get("annotations", ())
             if not a.get("iscrowd", 0)
         ]
-        instances = detection_utils.annotations_to_instances(annotations, hr.shape[:2])
+        instances = detection_utils.annotations_to_instances(
+            annotations, hr.shape[:2], self.mask_format or "polygon"
+        )
         entry["instances"] = detection_utils.filter_empty_instances(instances, by_mask=False)
         return entry
+
+    def _used(self, annotation: dict) -> dict:
+        """A copy, without what the networks do not learn from: it may be of any form, or there for some."""
+        left_out = {"keypoints"} if self.mask_format else {"keypoints", "segmentation"}
+        return {k: v for k, v in annotation.items() if k not in left_out}
 
     def _read(self, dataset_dict: dict, view: str) -> np.ndarray:
         return read_view(dataset_dict, view, self.lr_factor, self.lr_filter)
@@ -133,5 +142,8 @@ def upsample(image: np.ndarray, factor: int) -> np.ndarray:
 
 
 def to_tensor(image: np.ndarray) -> torch.Tensor:
-    """(H, W, 3) uint8 array to (3, H, W) uint8 tensor."""
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    """(H, W, 3) uint8 array to (3, H, W) uint8 tensor.
+
+    Always a copy: a flipped view of one pixel counts as contiguous, though its strides are negative.
+    """
+    return torch.from_numpy(image.transpose(2, 0, 1).copy())

@@ -10,9 +10,21 @@ import os
 from array import array
 from collections.abc import Sequence
 
-from mhkd.data.coco import OUTSIDE_TOLERANCE_PX, REGION_KEYS, sorted_categories
+from mhkd.data.coco import sorted_categories
 from mhkd.errors import InputError
 from mhkd.files import replacing
+from mhkd.wsi.annotations.coco_schema import (
+    MAX_SIDE_PX,
+    OUTSIDE_TOLERANCE_PX,
+    REGION_KEYS,
+    check_records,
+    is_id,
+    is_ignored,
+    is_number,
+    label,
+    mpp,
+    text,
+)
 
 import numpy as np
 from detectron2.structures import BoxMode
@@ -24,7 +36,6 @@ MIN_BYTES = 2**26  # of a COCO file; smaller ones become dicts, outlines include
 _IMAGE = ("id", "width", "height", "mpp", "slide", "patient", "file", "region_file", "x_px", "y_px",
           "region_mpp", "slide_mpp")  # fmt: skip
 _ANNOTATION = ("id", "image_id", "category_id", "iscrowd", "x", "y", "width", "height")
-_WHOLE = 2**53
 
 
 class RegionEntries(Dataset, Sequence):
@@ -128,7 +139,7 @@ def read_regions(json_file):
         return None
     folder, name = os.path.split(json_file)
     packed = os.path.join(folder, f".{name}.npz")
-    key = json.dumps([stat.st_size, stat.st_mtime_ns, 1])  # 1: the version of these columns
+    key = json.dumps([stat.st_size, stat.st_mtime_ns, 2])  # 2: the version of these columns
     entries = _unpack(packed, key)
     if entries is None:
         entries = _parse(json_file)
@@ -145,7 +156,10 @@ class _Odd(Exception):
 
 
 class _Packer:
-    """json's hook for objects: puts images and annotations away as they come."""
+    """json's hook for objects: puts images and annotations away as they come.
+
+    What the schema refuses is an InputError without the file's name: the ordinary reader says it in full.
+    """
 
     def __init__(self):
         self.images, self.annotations = array("d"), array("d")
@@ -153,11 +167,10 @@ class _Packer:
 
     def __call__(self, obj):
         if "image_id" in obj:
-            whole = (obj["id"], obj["image_id"], obj["category_id"])
-            crowd = bool(obj.get("iscrowd", 0) or obj.get("ignore", 0))
-            self._check_whole(*whole)
-            x, y, width, height = obj["bbox"]
-            self.annotations.extend((*whole, crowd, x, y, width, height))
+            ids, box = (obj["id"], obj["image_id"], obj["category_id"]), obj["bbox"]
+            if not all(map(is_id, ids)) or len(box) != 4 or not all(map(is_number, box)):
+                raise _Odd
+            self.annotations.extend((*ids, is_ignored(obj, ""), *box))
             return None
         if "slide_file" in obj:
             if not obj.keys() <= {*REGION_KEYS, "slide_mpp"}:
@@ -165,32 +178,23 @@ class _Packer:
             return obj
         if "file_name" in obj:
             region = obj["region"]
-            if obj.get("lr_file_name"):
+            whole, place = (obj["id"], obj["width"], obj["height"]), (region["x_px"], region["y_px"])
+            if obj.get("lr_file_name") or not all(map(is_id, whole)) or not all(map(is_number, place)):
                 raise _Odd
-            self._check_whole(obj["id"], obj["width"], obj["height"])
             self.images.extend((
-                obj["id"], obj["width"], obj["height"], _number(obj.get("mpp")),
-                self._text(obj.get("slide")), self._text(obj.get("patient")),
-                self._text(obj["file_name"]), self._text(region["slide_file"]),
-                region["x_px"], region["y_px"], region["mpp"], _number(region.get("slide_mpp")),
+                *whole, _or_nan(mpp(obj, "")), self._number(label(obj, "slide", "")),
+                self._number(label(obj, "patient", "")), self._number(text(obj, "file_name", "")),
+                self._number(text(region, "slide_file", "")), *place, mpp(region, ""),
+                _or_nan(mpp(region, "", "slide_mpp")),
             ))  # fmt: skip
             return None
         return obj
 
-    @staticmethod
-    def _check_whole(*values):
-        if any(type(v) is not int or abs(v) >= _WHOLE for v in values):
-            raise _Odd
-
-    def _text(self, text):
-        if text is None:
-            return -1
-        if type(text) is not str or not text:
-            raise _Odd
-        return self.texts.setdefault(text, len(self.texts))
+    def _number(self, name):
+        return -1 if name is None else self.texts.setdefault(name, len(self.texts))
 
 
-def _number(value):
+def _or_nan(value):
     return float("nan") if value is None else value
 
 
@@ -201,10 +205,9 @@ def _parse(json_file):
             content = json.load(f, object_hook=packer)
         if not all(v is None for key in ("images", "annotations") for v in content[key]):
             return None
-        categories = sorted_categories(content)
-        if not all(type(i) is int for i, _ in categories):
-            return None
-    except (_Odd, OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError):
+        check_records(json_file, content["categories"], ("id", "name"), "category")
+        categories = sorted_categories(content, json_file)
+    except (_Odd, InputError, OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError):
         return None
     images = np.frombuffer(packer.images, np.float64).reshape(-1, len(_IMAGE))
     annotations = np.frombuffer(packer.annotations, np.float64).reshape(-1, len(_ANNOTATION))
@@ -220,9 +223,8 @@ def _parse(json_file):
 def _is_sound(images, annotations, categories):
     """Whether :func:`mhkd.data.coco.coco_to_dicts` would find nothing amiss."""
     ids = images[:, 0]
-    sound = len(images) > 0 and len(np.unique(ids)) == len(ids) and (images[:, 1:3] > 0).all()
-    numbers = images[:, [_IMAGE.index(k) for k in ("x_px", "y_px", "region_mpp")]]
-    sound = sound and np.isfinite(numbers).all() and (numbers[:, 2] > 0).all()
+    sound = len(images) > 0 and len(np.unique(ids)) == len(ids)
+    sound = sound and (images[:, 1:3] > 0).all() and (images[:, 1:3] <= MAX_SIDE_PX).all()
     sound = sound and len({i for i, _ in categories}) == len({n for _, n in categories}) == len(categories)
     if not sound or len(annotations) == 0:
         return bool(sound)
@@ -234,7 +236,6 @@ def _is_sound(images, annotations, categories):
     return bool(
         len(np.unique(annotations[:, 0])) == len(annotations)
         and np.isin(annotations[:, 2], [i for i, _ in categories]).all()
-        and np.isfinite(annotations[:, 4:]).all()
         and (width > 0).all() and (height > 0).all() and (x >= -t).all() and (y >= -t).all()
         and (x + width <= images[of, 1] + t).all() and (y + height <= images[of, 2] + t).all()
     )  # fmt: skip

@@ -203,7 +203,7 @@ def _register(name, json_file):
 def _load(name, json_file):
     regions = read_regions(json_file)
     content = None if regions else read_coco(json_file)
-    categories = regions.categories if regions else sorted_categories(content)
+    categories = regions.categories if regions else sorted_categories(content, json_file)
     _check_siblings(json_file, categories)
     merged = categories and name.partition("@")[2]  # without categories there is nothing to merge
     if merged:
@@ -234,7 +234,7 @@ def _categories_of(json_file):
 @functools.lru_cache(maxsize=256)
 def _read_categories(json_file, _mtime_ns, _size):
     regions = read_regions(json_file)
-    return regions.categories if regions else sorted_categories(read_coco(json_file))
+    return regions.categories if regions else sorted_categories(read_coco(json_file), json_file)
 
 
 def _check_siblings(json_file, categories):

@@ -7,7 +7,6 @@ import os
 from collections import OrderedDict
 
 import numpy as np
-import pycocotools.mask as mask_util
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import COCOEvaluator
@@ -18,6 +17,7 @@ from faster_coco_eval import COCO, COCOeval_faster
 
 from ..errors import InputError
 from ..files import replacing
+from ..wsi.annotations.coco_schema import is_number, outline
 
 logger = logging.getLogger(__name__)
 
@@ -164,7 +164,7 @@ def coco_dict(dataset_dicts, metadata):
     """Dataset dicts as the content of a COCO annotation file, boxes unrounded.
 
     An annotation's area, which only decides whether it is small, medium or large, is its ``area``
-    if it carries one, else that of its segmentation, else that of its box.
+    if it carries one, else that of its segmentation, else, or where these are none, that of its box.
 
     Args:
         dataset_dicts (list[dict]): Detectron2's standard format.
@@ -187,7 +187,7 @@ def coco_dict(dataset_dicts, metadata):
                     "image_id": entry["image_id"],
                     "category_id": to_dataset_id[annotation["category_id"]],
                     "bbox": bbox,
-                    "area": _area(annotation, bbox),
+                    "area": _area(annotation, bbox, (entry["width"], entry["height"])),
                     "iscrowd": int(annotation.get("iscrowd", 0)),
                 }
             )
@@ -195,15 +195,19 @@ def coco_dict(dataset_dicts, metadata):
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
-def _area(annotation, bbox_xywh):
-    segmentation = annotation.get("segmentation")
-    if "area" in annotation:
-        return float(annotation["area"])
-    if isinstance(segmentation, dict):  # RLE
-        return float(mask_util.area(segmentation))
-    if segmentation:  # polygons
-        return float(PolygonMasks([segmentation]).area()[0])
-    return bbox_xywh[2] * bbox_xywh[3]
+def _area(annotation, bbox_xywh, image_size_px):
+    area = annotation.get("area")
+    if is_number(area) and area > 0:
+        return float(area)
+    try:
+        found, _ = outline(annotation.get("segmentation"), image_size_px)
+    except ValueError:  # datasets that others register are not checked when they are loaded
+        found = None
+    if isinstance(found, list):  # polygons
+        area = float(PolygonMasks([[ring.ravel() for ring in found]]).area()[0])
+    else:
+        area = 0.0 if found is None else float(found[1::2].sum())
+    return area or bbox_xywh[2] * bbox_xywh[3]
 
 
 def _category_ids(metadata):

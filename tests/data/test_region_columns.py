@@ -75,6 +75,15 @@ def test_entries_are_the_dicts_of_the_coco_file(tmp_path):
     assert {"a", "b"} < entries.values("slide") and len(entries.values("slide")) == 3
 
 
+def test_slides_and_classes_called_by_numbers(tmp_path):
+    def number(content):
+        content["images"][0]["slide"], content["categories"][0]["name"] = 3.0, 7
+
+    path = regions(tmp_path / "kidneys", change=number)
+    entries = read_regions(path)
+    assert entries[2]["slide"] == "3" and entries.categories == ((3, "normal"), (9, "7"))
+
+
 def test_a_changed_or_broken_file_is_read_anew(tmp_path):
     path = regions(tmp_path / "kidneys")
     assert len(read_regions(path)) == 3
@@ -101,6 +110,19 @@ FAULTS = {
     "a fractional size": lambda c: c["images"][0].update(width=63.5),
     "no resolution": lambda c: c["images"][0]["region"].update(mpp=0),
     "a slide that is not there": lambda c: c["images"][0]["region"].update(slide_file="c.svs"),
+    "a flag of text": lambda c: c["annotations"][0].update(iscrowd="0"),
+    "a flag of two": lambda c: c["annotations"][0].update(ignore=2),
+    "a box of text": lambda c: c["annotations"][0].update(bbox=["1", 2, 3, 4]),
+    "a box of true": lambda c: c["annotations"][0].update(bbox=[True, 2, 3, 4]),
+    "an id beyond float64": lambda c: c["annotations"][0].update(id=2**53),
+    "an id of text": lambda c: c["annotations"][0].update(image_id="7"),
+    "mpp of text": lambda c: c["images"][0].update(mpp="0.5"),
+    "negative mpp": lambda c: c["images"][0].update(mpp=-0.5),
+    "mpp NaN": lambda c: c["images"][0].update(mpp=float("nan")),
+    "slide_mpp NaN": lambda c: c["images"][0]["region"].update(slide_mpp=float("nan")),
+    "a slide that is a list": lambda c: c["images"][0].update(slide=["b"]),
+    "a class without a name": lambda c: c["categories"][0].update(name=None),
+    "an absurd size": lambda c: c["images"][0].update(width=10**9),
     "no images": lambda c: c.update(images=[]),
     "no list": lambda c: c.update(images=None),
     "keys of another program": lambda c: c["images"][0]["region"].update(channel=2),

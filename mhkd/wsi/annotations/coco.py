@@ -3,11 +3,10 @@
 import os
 
 from mhkd.errors import InputError
+from mhkd.wsi.annotations import coco_schema
 from mhkd.wsi.annotations.frames import scale_to_slide
 from mhkd.wsi.annotations.names import class_name
-from mhkd.wsi.annotations.rle import add_runs, coco_counts, counts_to_runs
-
-import numpy as np
+from mhkd.wsi.annotations.rle import add_runs, counts_to_runs
 
 
 def is_coco(content):
@@ -18,31 +17,34 @@ def is_coco(content):
 
 
 def read(content, collector, slide_name, size_px):
-    """Args:
-    content (dict): the file.
-    collector (Collector): to fill.
-    slide_name (str or None): stem of the slide's file; None where the file has one image only.
-    size_px (tuple[int, int] or None): the slide's; images of it may be smaller.
+    """The records are checked as for training, see :mod:`mhkd.wsi.annotations.coco_schema`; of annotations
+    of other images only whose they are.
+
+    Args:
+        content (dict): the file.
+        collector (Collector): to fill.
+        slide_name (str or None): stem of the slide's file; None where the file has one image only.
+        size_px (tuple[int, int] or None): the slide's; images of it may be smaller.
     """
-    image = _image(content["images"], collector.path, slide_name)
-    image_px = _size(image, collector)
+    path = collector.path
+    coco_schema.check_records(path, content["images"], ("id", "file_name"), "image")
+    coco_schema.check_records(path, content["annotations"], ("image_id", "category_id"), "annotation")
+    image = _image(content["images"], path, slide_name)
+    image_px = coco_schema.size_px(image, f"{path}: image {image['id']}")
     if size_px is not None:
-        collector.scale = scale_to_slide(collector.path, image_px, size_px)
+        collector.scale = scale_to_slide(path, image_px, size_px)
     names = _names(content.get("categories"), collector)
+    image_ids = {i["id"] for i in content["images"]}
     for number, annotation in enumerate(content["annotations"], 1):
-        where = f"annotation {number}"
-        if not isinstance(annotation, dict):
-            raise collector.error(where, "is no annotation")
-        if _id(annotation, "image_id") == _id(image, "id"):
-            category = _id(annotation, "category_id")
-            if category not in names:
-                raise collector.error(where, f"has the unknown category {str(category)[:40]}")
-            iscrowd = _id(annotation, "iscrowd") == 1
-            _object(annotation, names[category], iscrowd, image_px, collector, where)
+        where = f"annotation {annotation['id']}" if "id" in annotation else f"annotation number {number}"
+        coco_schema.check_reference(annotation, image_ids, names, f"{path}: {where}")
+        if annotation["image_id"] == image["id"]:
+            _object(annotation, names[annotation["category_id"]], image_px, collector, where)
 
 
 def _image(images, path, slide_name):
-    images = [i for i in images if isinstance(i, dict) and isinstance(i.get("file_name"), str)]
+    for image in images:
+        coco_schema.text(image, "file_name", f"{path}: image {image['id']}")
     if slide_name is not None:
         images = [i for i in images if _is_named(i["file_name"], slide_name)]
         if not images:
@@ -60,51 +62,26 @@ def _is_named(file_name, slide_name):
     return slide_name in (base, os.path.splitext(base)[0])
 
 
-def _size(image, collector):
-    size = tuple(image.get(k) for k in ("width", "height"))
-    if not all(isinstance(v, int) and 0 < v <= 10**7 for v in size):
-        raise collector.error(f"image {image['file_name'][:80]}", "has no width and height")
-    return size
-
-
-def _id(obj, key):
-    value = obj.get(key) if isinstance(obj, dict) else None
-    return value if isinstance(value, (int, str)) else None
-
-
 def _names(categories, collector):
-    names = {}
-    for category in categories if isinstance(categories, list) else []:
-        number = _id(category, "id")
-        if number is None:
-            raise collector.error("a category", "has no id")
-        names[number] = class_name(category.get("name"), collector, f"category {number}")
-    return names
+    categories = categories if isinstance(categories, list) else []
+    coco_schema.check_records(collector.path, categories, ("id",), "category")
+    return {c["id"]: class_name(c.get("name"), collector, f"category {c['id']}") for c in categories}
 
 
-def _object(annotation, name, iscrowd, image_px, collector, where):
-    """The segmentation, else the box."""
-    segmentation = annotation.get("segmentation")
-    if isinstance(segmentation, dict):
-        size = segmentation.get("size")
-        if not isinstance(size, np.ndarray) or size.tolist() != [image_px[1], image_px[0]]:
-            raise collector.error(where, "has a mask of another size than its image")
-        try:
-            runs = counts_to_runs(coco_counts(segmentation.get("counts")))
-        except (TypeError, ValueError) as e:
-            raise collector.error(where, "has a mask that is no run-length code") from e
+def _object(annotation, name, image_px, collector, where):
+    """The outline, else the box."""
+    iscrowd = coco_schema.is_ignored(annotation, f"{collector.path}: {where}")
+    try:
+        outline, note = coco_schema.outline(annotation.get("segmentation"), image_px)
+    except ValueError as e:
+        raise collector.error(where, str(e)) from e
+    if note:
+        collector.counts[f"objects whose outline {note}"] += 1
+    if outline is None:
+        box = coco_schema.bbox(annotation, f"{collector.path}: {where}")
+        collector.box(*box, name, where, iscrowd)
+    elif isinstance(outline, list):
+        collector.polygons([[ring] for ring in outline], name, where, iscrowd)
+    else:
+        runs = counts_to_runs(outline)
         add_runs(*runs, image_px, name, collector, where, as_one=True, iscrowd=iscrowd)
-        return
-    polygons = []
-    for ring in segmentation if isinstance(segmentation, (list, np.ndarray)) else []:
-        ring = np.asarray(ring) if isinstance(ring, (list, np.ndarray)) else np.empty(1)
-        if ring.ndim != 1 or ring.size % 2:
-            raise collector.error(where, "has a polygon that is no list of x, y, x, y, ...")
-        polygons.append([ring.reshape(-1, 2)])
-    if any(len(rings[0]) >= 3 for rings in polygons):
-        collector.polygons(polygons, name, where, iscrowd)
-        return
-    box = annotation.get("bbox")
-    if not isinstance(box, np.ndarray) or box.shape != (4,):
-        raise collector.error(where, "has neither a segmentation nor a box")
-    collector.box(*box, name, where, iscrowd)

@@ -91,8 +91,10 @@ def coco_counts(counts):
         ValueError: neither.
     """
     if not isinstance(counts, str):
-        values = np.asarray(counts, np.float64)
-        if values.ndim != 1 or not (np.abs(values) <= 2**40).all():
+        values = np.asarray(counts)
+        if values.ndim != 1 or values.dtype.kind not in "iuf" or not (np.abs(values) <= 2**40).all():
+            raise ValueError("counts")
+        if (values % 1).any():
             raise ValueError("counts")
         return values.astype(np.int64)
     codes = np.frombuffer(counts.encode("ascii"), np.uint8).astype(np.int64) - 48
