@@ -1,10 +1,22 @@
 """What the OME-XML in the header of an OME-TIFF says of its pixels."""
 
 import math
+import unicodedata
 
 import defusedxml.ElementTree
 
-_UM = {"µm": 1.0, "μm": 1.0, "um": 1.0, "nm": 1e-3, "mm": 1e3, "cm": 1e4}  # micro sign, Greek mu
+_PREFIXES = {
+    "Y": 24, "Z": 21, "E": 18, "P": 15, "T": 12, "G": 9, "M": 6, "k": 3, "h": 2, "da": 1, "": 0, "d": -1,
+    "c": -2, "m": -3, "μ": -6, "u": -6, "n": -9, "p": -12, "f": -15, "a": -18, "z": -21, "y": -24,
+}  # fmt: skip
+# OME's units of length, and what writers put in their place. "pixel" and "reference frame" are no lengths.
+_UM = {
+    **{f"{prefix}m": 10.0 ** (6 + power) for prefix, power in _PREFIXES.items()},
+    "Å": 1e-4, "thou": 25.4, "li": 25400 / 12, "in": 25400.0, "ft": 304800.0, "yd": 914400.0,
+    "mi": 1.609344e9, "pt": 25400 / 72, "ua": 1.495978707e17, "ly": 9.4607304725808e21,
+    "pc": 3.0856775814913673e22, "meter": 1e6, "millimeter": 1e3, "micrometer": 1.0, "micron": 1.0,
+    "microns": 1.0, "nanometer": 1e-3, "angstrom": 1e-4, "inch": 25400.0, "centimeter": 1e4,
+}  # fmt: skip
 
 
 def read_ome(description):
@@ -28,8 +40,7 @@ def read_ome(description):
         return None, None
     try:
         mpp = tuple(
-            float(pixels.attrib[f"PhysicalSize{a}"])
-            * _UM[pixels.get(f"PhysicalSize{a}Unit", "µm")]
+            float(pixels.attrib[f"PhysicalSize{a}"]) * _um(pixels.get(f"PhysicalSize{a}Unit", "µm"))
             for a in "XY"
         )
     except (KeyError, ValueError):
@@ -38,3 +49,9 @@ def read_ome(description):
     if mpp is not None and not all(math.isfinite(v) and v > 0 for v in mpp):
         mpp = None
     return mpp, int(channels) if channels.isdecimal() else None
+
+
+def _um(unit):
+    """Micrometres in a unit; KeyError where it is none of length."""
+    # the micro sign and the Angstrom sign have look-alikes, and a byte too many where UTF-8 was mistaken
+    return _UM[unicodedata.normalize("NFKC", unit.strip().replace("Âµ", "µ"))]

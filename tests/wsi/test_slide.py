@@ -42,9 +42,7 @@ def wave(x, y, k):
 @pytest.fixture(scope="module")
 def smooth_tiff(tmp_path_factory):
     path = tmp_path_factory.mktemp("smooth") / "smooth.tiff"
-    return write_tiff(
-        path, np.round(smooth(1500, 2100)).astype(np.uint8), tile_width=128, tile_height=128
-    )
+    return write_tiff(path, np.round(smooth(1500, 2100)).astype(np.uint8), tile_width=128, tile_height=128)
 
 
 @pytest.fixture(scope="module")
@@ -83,9 +81,7 @@ def test_tcga_needs_a_resolution_and_is_then_what_openslide_reads():
 def displacement_px(a, b):
     """Shift between two pictures of the same thing, by least squares on the gradient."""
     gy, gx = np.gradient((a + b) / 2)
-    unknowns = np.stack(
-        [gx.ravel(), gy.ravel(), np.ones(a.size)], 1
-    )  # and a difference in brightness
+    unknowns = np.stack([gx.ravel(), gy.ravel(), np.ones(a.size)], 1)  # and a difference in brightness
     return np.hypot(*np.linalg.lstsq(unknowns, (a - b).ravel(), rcond=None)[0][:2])
 
 
@@ -123,9 +119,7 @@ def test_anti_aliased_at_fractional_scales(tmp_path):
 
 
 def test_blocks_leave_no_seams(noise_tiff, monkeypatch):
-    whole = [
-        Slide(noise_tiff).read_region(11.3, 4.8, 200, 150, 0.5 * s, resample=f) for s, f in CASES
-    ]
+    whole = [Slide(noise_tiff).read_region(11.3, 4.8, 200, 150, 0.5 * s, resample=f) for s, f in CASES]
     monkeypatch.setattr("mhkd.wsi.slide.BLOCK_PX", 100)
     for (s, f), want in zip(CASES, whole, strict=True):
         got = Slide(noise_tiff).read_region(11.3, 4.8, 200, 150, 0.5 * s, resample=f)
@@ -229,9 +223,7 @@ def test_open_slide_notices_a_new_file(tmp_path, noise):
     assert open_slide(path, 0.3) is not first
     write_tiff(path, 255 - noise[:650])
     assert open_slide(path).size_px == (900, 650)
-    np.testing.assert_array_equal(
-        open_slide(path).read_region(0, 0, 9, 9, 0.5), 255 - noise[:9, :9]
-    )
+    np.testing.assert_array_equal(open_slide(path).read_region(0, 0, 9, 9, 0.5), 255 - noise[:9, :9])
 
 
 def test_memory_is_bounded_by_blocks(tmp_path, monkeypatch):
@@ -261,9 +253,7 @@ def damage(path, keep):
         f.write(np.random.default_rng(0).bytes(count - int(keep * count)))
 
 
-@pytest.mark.parametrize(
-    "compression,keep", [("jpeg", 0), ("jpeg", 0.4), ("lzw", 0), ("deflate", 0)]
-)
+@pytest.mark.parametrize("compression,keep", [("jpeg", 0), ("jpeg", 0.4), ("lzw", 0), ("deflate", 0)])
 def test_a_damaged_tile_is_an_error_and_others_are_still_read(tmp_path, noise, compression, keep):
     path = write_tiff(tmp_path / "d.tiff", noise, compression=compression, pyramid=False)
     want = Slide(path).read_region(0, 0, 128, 128, 0.5)
@@ -290,9 +280,7 @@ def test_a_damaged_strip_is_an_error(tmp_path, noise, compression):
 
 @pytest.mark.parametrize("kind", ["missing", "empty", "text", "cut", "cut_jpg", "deep"])
 def test_what_is_no_slide_is_one_clear_error(tmp_path, noise, kind):
-    path = tmp_path / {"cut": "bad.tiff", "cut_jpg": "bad.jpg", "deep": "bad.tiff"}.get(
-        kind, "bad.svs"
-    )
+    path = tmp_path / {"cut": "bad.tiff", "cut_jpg": "bad.jpg", "deep": "bad.tiff"}.get(kind, "bad.svs")
     if kind == "empty":
         path.write_bytes(b"")
     elif kind == "text":
@@ -319,9 +307,7 @@ def test_a_real_slide_cut_short_never_gives_pixels_that_were_not_in_it(tmp_path,
         Slide(path).read_region(0, 0, 2220, 2967, 0.499)
 
 
-@pytest.mark.parametrize(
-    "bad", [{"mpp": 0}, {"mpp": float("nan")}, {"x_px": float("inf")}, {"width_px": 0}]
-)
+@pytest.mark.parametrize("bad", [{"mpp": 0}, {"mpp": float("nan")}, {"x_px": float("inf")}, {"width_px": 0}])
 def test_regions_that_make_no_sense(noise_tiff, bad):
     region = {"x_px": 0, "y_px": 0, "width_px": 10, "height_px": 10, "mpp": 0.5, **bad}
     with pytest.raises(InputError, match="noise.tiff"):

@@ -13,6 +13,8 @@ import pyvips
 import shapely
 
 MAX_CLASSES = 255
+THIN_PX = 1.6  # twice the area over the outline's length: 1 of a line of one pixel, 2 of one of two
+MIN_THIN_VALUES, MIN_THIN_SHARE = 3, 0.1  # of the values, of the objects: an edge has shades
 MAX_MASK_PX = 2**32
 _STRIP_PX = 2**22
 _RUN = np.dtype([(k, np.int64) for k in ("value", "y", "begin", "end")])
@@ -49,15 +51,18 @@ def read(path, collector, size_px):
 
     values = np.unique(runs["value"])
     is_colour = image.bands >= 3
+    areas, names = [], []
     for value in values:
         chosen = runs[runs["value"] == value]
-        name = f"#{value:06x}" if is_colour else str(value)
         try:
             found = outlines(chosen["y"], chosen["begin"], chosen["end"])
         except TooManyRuns as e:
             raise _noise(path) from e
-        for area in found:  # the runs are rows: x and y the other way round
-            collector.area(shapely.transform(area, lambda xy: xy[:, ::-1]), name)
+        areas += found
+        names += [f"#{value:06x}" if is_colour else str(value)] * len(found)
+    _check_edges(areas, np.array(names), collector)
+    for area, name in zip(areas, names):  # the runs are rows: x and y the other way round
+        collector.area(shapely.transform(area, lambda xy: xy[:, ::-1]), str(name))
 
 
 def _runs(image, path):
@@ -97,6 +102,25 @@ def _values(pixels):
     if pixels.shape[2] % 2 == 0:
         values[pixels[..., -1] == 0] = 0
     return values
+
+
+def _check_edges(areas, names, collector):
+    """Smoothing, scaling and lossy compression put lines of other values around objects."""
+    thin = np.flatnonzero(2 * shapely.area(areas) < THIN_PX * shapely.length(areas))
+    line, other = shapely.STRtree(areas).query(np.array(areas, object)[thin], predicate="intersects")
+    at_edge = thin[np.unique(line[names[thin[line]] != names[other]])]  # beside an object of another value
+    if not len(at_edge) or len(at_edge) < MIN_THIN_SHARE * len(areas):
+        return
+    values = np.unique(names[at_edge])
+    if len(values) < MIN_THIN_VALUES:
+        what = "objects a pixel wide at the edge of another class (was the mask scaled?)"
+        collector.counts[what] += len(at_edge)
+        return
+    raise InputError(
+        f"{collector.path}: {len(at_edge)} of its {len(areas)} objects are a pixel wide, at the edge of "
+        f"others, and of {len(values)} values ({', '.join(values[:5])}, ...): it was smoothed, scaled with "
+        "interpolation or compressed with losses: export the label mask again with one value a class, as PNG"
+    )
 
 
 def _noise(path):

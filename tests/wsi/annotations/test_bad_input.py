@@ -11,6 +11,7 @@ import pytest
 import pyvips
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
 from wsi.annotations import writers
 from wsi.annotations.writers import BOX, GLOMERULUS, RING, SIZE_PX
 
@@ -261,6 +262,36 @@ def test_a_photograph_is_no_label_mask(tmp_path):
     pyvips.Image.new_from_array(pixels).write_to_file(str(path))
     with pytest.raises(InputError, match="photograph"):
         read_annotations(path)
+
+
+def smoothed(sigma):
+    """A mask of three disks, blurred."""
+    y, x = np.mgrid[:300, :300]
+    disks = sum(np.hypot(x - a, y - b) < 40 for a, b in ((60, 60), (200, 80), (120, 220)))
+    return np.rint(gaussian_filter(disks * 255.0, sigma)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("sigma", [0.5, 1, 3])
+@pytest.mark.parametrize("bands", [1, 3])
+def test_a_smoothed_label_mask_is_refused(tmp_path, sigma, bands):
+    path = tmp_path / "a.png"
+    pixels = np.repeat(smoothed(sigma)[:, :, None], bands, axis=2)
+    pyvips.Image.new_from_array(pixels).write_to_file(str(path))
+    with pytest.raises(InputError, match="a.png: .* smoothed, scaled"):
+        read_annotations(path)
+
+
+def test_thin_objects_and_rims_of_one_class_are_no_smoothing(tmp_path):
+    path = tmp_path / "a.png"
+    mask = np.where(smoothed(1e-3) > 0, 1, 0).astype(np.uint8)
+    mask[1:, :][(mask[1:, :] == 1) & (mask[:-1, :] == 0)] = 2  # an upper edge of its own
+    mask[290, ::3] = 3
+    mask[292, ::3] = 4
+    pyvips.Image.new_from_array(mask).write_to_file(str(path))
+    found = read_annotations(path)
+    assert {a.name for a in found} == {"1", "2", "3", "4"}
+    [(what, n)] = found.counts.items()
+    assert "at the edge of another class" in what and n == sum(a.name == "2" for a in found)
 
 
 def test_inputs_are_left_as_they_are(tmp_path, files):
