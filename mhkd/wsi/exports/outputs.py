@@ -41,7 +41,7 @@ def write_outputs(folder, detections, info, image_id, slide):
     folder, name = Path(folder), os.path.basename(info.slide_file)
     detections = _rounded(detections, info)
     summary = summarize(detections, info)
-    overview = draw_overview(slide, detections)  # before anything is written: the slide may be damaged
+    overview = draw_overview(slide, detections, name)  # before anything is written: the slide may be damaged
     write_json(coco_results(detections, image_id), folder / COCO, indent=None)
     write_json(qupath_geojson(detections, info.mpp_xy, name), folder / GEOJSON, indent=None)
     described = ", ".join(f"{n} {c}" for c, n in summary["counts"].items())

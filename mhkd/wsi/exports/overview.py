@@ -14,14 +14,16 @@ MIN_BOX_PX = 6  # smaller ones would not be seen
 _FONT = os.path.join(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
 
 
-def draw_overview(slide, detections, max_px=MAX_PX):
+def draw_overview(slide, detections, title="", max_px=MAX_PX):
     """Args:
         slide (Slide): slide.
         detections (Detections): in its base pixels.
+        title (str): which slide it is, and from which score on boxes are drawn.
         max_px (int): the longer side of the slide in the picture; it is never enlarged.
 
     Returns:
-        Image: RGB; under the slide a strip with the classes' colours and counts, and a scale bar.
+        Image: RGB; under the slide, as wide as the text needs, a strip with the title, the classes' colours
+        and counts, and a scale bar.
     """
     extent_um = [n * m for n, m in zip(slide.size_px, slide.mpp_xy)]
     mpp = max(*slide.mpp_xy, max(extent_um) / max_px)
@@ -30,28 +32,36 @@ def draw_overview(slide, detections, max_px=MAX_PX):
 
     line = max(2, round(max(width, height) / 550))
     font_px = max(14, round(max(width, height) / 70))
-    strip = 2 * font_px
+    font = ImageFont.truetype(_FONT, font_px)
+    strip, margin = 2 * font_px, font_px // 2
     colors = class_colors(detections.class_names)
     counts = np.bincount(detections.classes, minlength=len(colors)).tolist()
     legend = [(colors[c], f"{n} {c}") for c, n in zip(detections.class_names, counts)]
-    font = ImageFont.truetype(_FONT, font_px)
-    rows = _rows([font.getlength(text) + 3 * font_px for _, text in legend], width)
+    lengths = [font.getlength(text) + 3 * font_px for _, text in legend]
+    length_um = _scale_bar_um(width * mpp / 4)
+    bar_px, bar_text = length_um / mpp, f"{length_um / 1000:g} mm" if length_um >= 1000 else f"{length_um:g} µm"
+    texts = [font.getlength(title) + 2 * margin, margin + bar_px + 10 + font.getlength(bar_text) + margin]
+    full_width = math.ceil(max(width, *lengths, *texts))  # a narrow core is narrower than its legend
+    rows = _rows(lengths, full_width)
 
-    canvas = Image.new("RGB", (width, height + strip * (max(rows, default=0) + 2)), "white")
+    above = strip if title else 0
+    canvas = Image.new("RGB", (full_width, height + above + strip * (max(rows, default=0) + 2)), "white")
     canvas.paste(region)
     draw = ImageDraw.Draw(canvas)
     scale = np.array(slide.mpp_xy * 2) / mpp
     _draw_boxes(draw, detections, scale, [colors[c] for c in detections.class_names], line, (width, height))
-    x, row = font_px // 2, 0
-    for (color, text), in_row in zip(legend, rows):
+    draw.text((margin, height + strip // 2), title, "black", font, anchor="lm")
+    x, row = margin, 0
+    for (color, text), length, in_row in zip(legend, lengths, rows):
         if in_row != row:
-            x, row = font_px // 2, in_row
-        middle = height + strip * row + strip // 2
+            x, row = margin, in_row
+        middle = height + above + strip * row + strip // 2
         draw.rectangle((x, middle - font_px // 2, x + font_px, middle + font_px // 2), color, "black")
         draw.text((x + 1.4 * font_px, middle), text, "black", font, anchor="lm")
-        x += font.getlength(text) + 3 * font_px
+        x += length
     middle = canvas.height - strip // 2
-    _draw_scale_bar(draw, (font_px // 2, middle), width, mpp, line, font)
+    draw.rectangle((margin, middle - line, margin + bar_px, middle + line), "black")
+    draw.text((margin + bar_px + 10, middle), bar_text, "black", font, anchor="lm")
     return canvas
 
 
@@ -84,13 +94,7 @@ def _grown(box, by):
     return [box[0] - by, box[1] - by, box[2] + by, box[3] + by]
 
 
-def _draw_scale_bar(draw, origin, width, mpp, line, font):
-    """Of 1, 2 or 5 times a power of ten, at most a quarter of the picture's width."""
-    longest_um = width * mpp / 4
+def _scale_bar_um(longest_um):
+    """The greatest 1, 2 or 5 times a power of ten that is at most so long."""
     power = 10.0 ** math.floor(math.log10(longest_um))
-    length_um = max(k for k in (1, 2, 5) if k * power <= longest_um * (1 + 1e-9)) * power
-    length_px = length_um / mpp
-    x, y = origin
-    draw.rectangle((x, y - line, x + length_px, y + line), "black")
-    text = f"{length_um / 1000:g} mm" if length_um >= 1000 else f"{length_um:g} µm"
-    draw.text((x + length_px + 10, y), text, "black", font, anchor="lm")
+    return max(k for k in (1, 2, 5) if k * power <= longest_um * (1 + 1e-9)) * power

@@ -1,9 +1,11 @@
 from mhkd.wsi.detection import Detections
 from mhkd.wsi.exports import class_colors
 from mhkd.wsi.exports.overview import draw_overview
+from mhkd.wsi.slide import Slide
 
 import numpy as np
 import pytest
+import pyvips
 
 PINK = (200, 120, 180)
 
@@ -37,6 +39,22 @@ def test_legend_shows_each_class(slide, found):
     strip = np.asarray(draw_overview(slide, found))[400:].reshape(-1, 3)
     for color in class_colors(found.class_names).values():
         assert (strip == color).all(axis=1).sum() > 50
+
+
+def test_a_narrow_core_has_its_whole_legend_and_its_name(tmp_path):
+    """40 px wide: the strip is as wide as the longest text, and ends in white behind it."""
+    path = tmp_path / "core.tiff"
+    pixels = np.full((400, 40, 3), PINK, np.uint8)
+    pyvips.Image.new_from_array(pixels).copy(xres=2000, yres=2000, interpretation="srgb").tiffsave(
+        str(path), tile=True, resunit="cm"
+    )
+    found = Detections([[5, 5, 30, 30]], [0.9], [0], ("normal", "sclerotic", "a class with a long name " * 3))
+    titled, plain = (np.asarray(draw_overview(Slide(path), found, t)) for t in ("core.tiff, score ≥ 0.5", ""))
+    assert (titled[:400, 40:] == 255).all() and near(titled[300, 20], PINK)
+    assert titled.shape[0] - plain.shape[0] == 28  # a line of 14 px letters
+    dark = (titled[400:] < 100).all(axis=2)
+    assert dark[:28].any() and dark[:, 40:].any() and not dark[:, -2:].any()
+    assert not dark[28:].any(axis=1)[[0, -1]].any()
 
 
 def test_scale_bar_is_as_long_as_it_says(slide, found):
