@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from ..data.views import read_view
 from ..files import replacing
-from .overlay import GREEN, RED, YELLOW, Comparison, draw_panel, strip_font
+from .overlay import BLUE, Comparison, draw_panel, strip_font
 
 PANEL_PX = 560  # width of a method's panel
 OURS, PAPERS = "#3b6fb6", "#b0b0b0"
@@ -83,13 +83,11 @@ def draw_regions(
         found = _instances(found, to_contiguous, hr.shape[:2])
         compared = Comparison(found, annotations, metadata.thing_classes, score_threshold)
         if detections is None:
-            marks = [(box, GREEN, "") for box in compared.gt_boxes]
-            caption = [("black", title), (GREEN, f"{len(annotations)} objects")]
+            marks = [(box, BLUE, "") for box in compared.gt_boxes]
+            caption = [("black", title), (BLUE, f"{len(annotations)} objects")]
         else:
             marks = [(box, color, "") for box, color, _ in compared.detection_marks()]
-            counts = (compared.hit.sum(), compared.false.sum(), compared.missed.sum())
-            colors = zip((GREEN, RED, YELLOW), counts, ("found", "false", "missed"))
-            caption = [("black", title)] + [(c, f"{n} {what}") for c, n, what in colors]
+            caption = [("black", title), *compared.legend()]
         panels.append((draw_panel(hr if detections is None else lr, size, marks, scale), caption))
     picture = _grid(panels, f"{Path(entry['file_name']).stem}, score ≥ {score_threshold:g}")
     with replacing(path) as temporary:

@@ -3,12 +3,11 @@
 from collections import Counter
 
 from mhkd.visualization.overlay import GREY, compose_pair, draw_panel
+from mhkd.wsi.exports.colors import class_colors
 
 import numpy as np
 from detectron2.structures import BoxMode
 
-# Colours that stand out from stained tissue, in turn for the classes.
-CLASS_COLORS = ("#00c22d", "#1f6fff", "#ffd500", "#00d5d5", "#ff7f0e", "#202020", "#ffffff")
 PANEL_PX = 768  # the longer side
 ROW_GAP_PX = 8
 
@@ -21,7 +20,7 @@ def draw_row(hr_image, lr_image, annotations, class_names, title="", captions=("
         lr_image (ndarray): uint8 RGB, of any smaller size; drawn as large as the HR image
             (bilinear, as the student gets it).
         annotations (list[dict]): ``bbox`` and ``bbox_mode`` in HR pixels, ``category_id``,
-            ``iscrowd``; those to be ignored are drawn dashed and grey.
+            ``iscrowd``; those to be ignored are drawn dotted and grey.
         class_names (dict[int, str] or list[str]): by ``category_id``.
         title (str): the image's name.
         captions (tuple[str, str]): what is written above either panel.
@@ -30,15 +29,14 @@ def draw_row(hr_image, lr_image, annotations, class_names, title="", captions=("
         ndarray: uint8 RGB.
     """
     names = dict(class_names if hasattr(class_names, "keys") else enumerate(class_names))
-    order = {c: k for k, c in enumerate(dict.fromkeys(names.values()))}
-    colors = {c: CLASS_COLORS[k % len(CLASS_COLORS)] for c, k in order.items()}
+    colors = {c: "#{:02x}{:02x}{:02x}".format(*rgb) for c, rgb in class_colors(names.values()).items()}
     marks, counts = [], Counter()
     for a in annotations:
         name = None if a.get("iscrowd") else names[a["category_id"]]
         counts[name] += 1
         box = np.array(BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS))
         marks.append((box, colors.get(name, GREY), ""))
-    legend = [(colors[c], f"{counts[c]} {c}") for c in order]
+    legend = [(color, f"{counts[c]} {c}") for c, color in colors.items()]
     if counts[None]:
         legend.append((GREY, f"{counts[None]} ignored"))
 

@@ -1,28 +1,30 @@
-"""The errors on a slide, on one sheet: false positives red, missed glomeruli yellow, found ones green."""
+"""The errors on a slide, on one sheet, in the colours of the overlays.
 
-import os
+Each crop has the number that its box has in ``glomeruli.csv`` and on the page, and a scale bar.
+"""
 
 from mhkd.visualization.contact_sheet import stack_rows
-from mhkd.visualization.matching import assign, hits_and_misses
-from mhkd.visualization.overlay import GREEN, GREY, RED, YELLOW, draw_panel
+from mhkd.visualization.matching import assign, confused, hits_and_misses
+from mhkd.visualization.overlay import BLUE, GREY, LIGHT_BLUE, RED, YELLOW, draw_panel, strip_font
 
-import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 CROP_PX, GAP_PX, COLUMNS = 240, 6, 6
 SURROUNDINGS_UM = 500  # side of a crop: a glomerulus of 200 and what lies around it
-FONT_PX = 17
+BAR_UM = 100
+FONT_PX, SMALL_FONT_PX = 17, 13
 SIDES = np.array([0, 0, CROP_PX, CROP_PX])
 
 
 def draw_error_sheet(one, score_threshold=0.5, limit=24):
-    """Crops around each error, the most confident false positives first, then the largest that were missed.
+    """Crops around each error, the most confident false positives first, then those of another class, then
+    the largest that were missed.
 
     Args:
         one (ScoredSlide): slide, detections and annotations; matched by class at IoU 0.5.
         score_threshold (float): detections with a lower score are left out.
-        limit (int): at most so many crops of either kind.
+        limit (int): at most so many crops of each kind.
 
     Returns:
         ndarray or None: uint8 RGB; None if nothing is wrong.
@@ -30,38 +32,51 @@ def draw_error_sheet(one, score_threshold=0.5, limit=24):
     Raises:
         InputError: the slide is damaged.
     """
-    found = one.found.select(one.found.scores >= np.float32(score_threshold))
+    at = np.flatnonzero(one.found.scores >= np.float32(score_threshold))
+    found = one.found.select(at)
     columns = (found.boxes_px, found.scores, found.classes)
     assigned = assign(*columns, one.boxes_px, one.classes, 0.5, one.ignored)
     hit, missed = hits_and_misses(assigned, one.ignored)
     false = assigned < 0
     if not false.any() and not missed.any():
         return None
+    annotation = confused(found.boxes_px, found.scores, false, one.boxes_px, missed)
+    other = annotation >= 0
+    false &= ~other
+    missed[annotation[other]] = False
+
     names = found.class_names if len(found.class_names) > 1 else [""] * len(found.class_names)
+    colors = np.select([hit, false, other], [BLUE, RED, LIGHT_BLUE], GREY).tolist()
+    labels = [f"{score:.2f} {names[c]}".strip() for score, c in zip(found.scores, found.classes)]
+    for k in np.flatnonzero(other):
+        labels[k] += f" for {names[one.classes[annotation[k]]]}"
     marks = [(box, GREY, "not scored") for box in one.boxes_px[one.ignored]]
-    for box, score, c, is_hit, is_false in zip(found.boxes_px, found.scores, found.classes, hit, false):
-        color = GREEN if is_hit else RED if is_false else GREY
-        marks.append((box, color, f"{score:.2f} {names[c]}".strip()))
+    marks += zip(found.boxes_px, colors, labels)
     marks += [(b, YELLOW, names[c]) for b, c in zip(one.boxes_px[missed], one.classes[missed])]
 
-    order = np.argsort(-found.scores[false], kind="stable")[:limit]
-    wrong = found.boxes_px[false][order]
-    size = np.prod(one.boxes_px[missed][:, 2:] - one.boxes_px[missed][:, :2], axis=1)
-    lost = one.boxes_px[missed][np.argsort(-size, kind="stable")[:limit]]
-    title = f"{one.name}, score ≥ {score_threshold:g}: {hit.sum()} found"
-    rows = [_strip(title, GREEN)]
-    for boxes, total, what, color in (
-        (wrong, false.sum(), "false positives", RED), (lost, missed.sum(), "missed", YELLOW)
-    ):  # fmt: skip
-        more = f" ({len(boxes)} shown)" if len(boxes) < total else ""
-        rows.append(_strip(f"{total} {what}{more}", color))
-        crops = [_crop(one.slide, box, marks) for box in boxes]
+    by_score = np.argsort(-found.scores, kind="stable")
+    size = np.prod(one.boxes_px[:, 2:] - one.boxes_px[:, :2], axis=1)
+    by_size = np.argsort(-size, kind="stable")
+    rows = [_strip(f"{one.name}, score ≥ {score_threshold:g}: {hit.sum()} found", BLUE)]
+    for what, color, boxes, order, numbers in (
+        ("false positives", RED, found.boxes_px, by_score[false[by_score]], at + 1),
+        ("found as another class", LIGHT_BLUE, found.boxes_px, by_score[other[by_score]], at + 1),
+        ("missed", YELLOW, one.boxes_px, by_size[missed[by_size]], None),
+    ):
+        if what == "found as another class" and not len(order):
+            continue
+        more = f" ({limit} shown)" if limit < len(order) else ""
+        rows.append(_strip(f"{len(order)} {what}{more}", color))
+        crops = [
+            _crop(one.slide, boxes[k], marks, f"{numbers[k]}" if numbers is not None else "")
+            for k in order[:limit]
+        ]
         rows += [_side_by_side(crops[k : k + COLUMNS]) for k in range(0, len(crops), COLUMNS)]
     return stack_rows(rows)
 
 
-def _crop(slide, box, marks):
-    """Tissue around a box, with every mark in sight."""
+def _crop(slide, box, marks, number):
+    """Tissue around a box, with every mark in sight, the box's number and a scale bar."""
     x_mpp, y_mpp = slide.mpp_xy
     side_um = max(SURROUNDINGS_UM, 1.5 * max((box[2] - box[0]) * x_mpp, (box[3] - box[1]) * y_mpp))
     mpp = side_um / CROP_PX
@@ -74,7 +89,17 @@ def _crop(slide, box, marks):
     inside = [
         (b, color, label if _overlap(b, middle) else "") for b, color, label in placed if _overlap(b, SIDES)
     ]
-    return draw_panel(pixels, (CROP_PX, CROP_PX), inside, 1.0)
+    crop = Image.fromarray(draw_panel(pixels, (CROP_PX, CROP_PX), inside, 1.0))
+    draw, font = ImageDraw.Draw(crop), strip_font(SMALL_FONT_PX)
+    if number:
+        draw.rectangle((0, 0, font.getlength(number) + 8, SMALL_FONT_PX + 6), "white")
+        draw.text((4, SMALL_FONT_PX // 2 + 3), number, "black", font, anchor="lm")
+    text, bar_px = f"{BAR_UM} µm", BAR_UM / mpp
+    top = CROP_PX - SMALL_FONT_PX - 8
+    draw.rectangle((0, top, bar_px + font.getlength(text) + 14, CROP_PX), "white")
+    draw.rectangle((4, CROP_PX - 9, 4 + bar_px, CROP_PX - 6), "black")
+    draw.text((bar_px + 9, (top + CROP_PX) // 2), text, "black", font, anchor="lm")
+    return np.asarray(crop)
 
 
 def _overlap(box, other):
@@ -90,8 +115,7 @@ def _side_by_side(crops):
 
 
 def _strip(text, color):
-    font_file = os.path.join(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
-    font = ImageFont.truetype(font_file, FONT_PX)
+    font = strip_font(FONT_PX)
     strip = Image.new("RGB", (COLUMNS * (CROP_PX + GAP_PX), int(1.8 * FONT_PX)), "white")
     draw = ImageDraw.Draw(strip)
     middle, half = strip.height // 2, FONT_PX // 2

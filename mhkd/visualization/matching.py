@@ -65,6 +65,28 @@ def hits_and_misses(assigned, gt_crowd):
     return true_positive, false_negative
 
 
+def confused(boxes, scores, false, gt_boxes, missed, iou_threshold=0.5):
+    """Of the false positives those that are a missed annotation of another class. Scores count both.
+
+    Args:
+        boxes, scores, gt_boxes, iou_threshold: see :func:`match_detections`.
+        false (ndarray): the false positives, bool, shape (N,).
+        missed (ndarray): the false negatives, bool, shape (M,).
+
+    Returns:
+        ndarray: index of an annotation, or -1; shape (N,).
+    """
+    boxes, gt_boxes, scores = as_boxes(boxes), as_boxes(gt_boxes), np.asarray(scores)
+    false_at, missed_at = np.flatnonzero(false), np.flatnonzero(missed)
+    one_class = [np.zeros(len(k), int) for k in (false_at, missed_at)]
+    nothing = np.zeros(len(missed_at), bool)
+    columns = (boxes[false_at], scores[false_at], one_class[0], gt_boxes[missed_at], one_class[1])
+    found = assign(*columns, iou_threshold, nothing)
+    result = np.full(len(boxes), -1)
+    result[false_at[found >= 0]] = missed_at[found[found >= 0]]
+    return result
+
+
 def as_boxes(boxes):
     return np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
 

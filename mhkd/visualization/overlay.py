@@ -1,8 +1,10 @@
-"""Pictures of what was found: false positives red, false negatives yellow, the rest green.
+"""Pictures of what was found: false positives red, false negatives yellow and dashed, the rest blue.
 
-Colours as in the paper's Fig. 3. A pathologist judges a red or yellow box on the HR image and
-understands it on the LR image, which is all that the student has seen, so both carry the same
-colours: HR with the annotated boxes and their classes, LR with the detected boxes, classes, scores.
+Red and yellow as in the paper's Fig. 3; blue, since red and green are one colour to many. A glomerulus
+that is found as another class is light blue: scores count it as both a false positive and a false
+negative. A pathologist judges a red or yellow box on the HR image and understands it on the LR image,
+which is all that the student has seen, so both carry the same colours: HR with the annotated boxes and
+their classes, LR with the detected boxes, classes, scores.
 """
 
 import os
@@ -16,9 +18,10 @@ from detectron2.utils.visualizer import Visualizer
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
-from .matching import as_boxes, assign, hits_and_misses
+from .matching import as_boxes, assign, confused, hits_and_misses
 
-RED, YELLOW, GREEN, GREY = "#ff2a1a", "#ffd500", "#00c22d", "#8a8a8a"
+RED, YELLOW, BLUE, LIGHT_BLUE, GREY = "#ff2a1a", "#ffd500", "#1f5fff", "#00c8ff", "#8a8a8a"
+LINE_STYLES = {YELLOW: "--", GREY: ":"}  # the others are solid
 
 # A panel's longer side: tiles of 256 px are enlarged, so that lines and labels leave tissue to see.
 MIN_PANEL_PX, MAX_PANEL_PX = 768, 1600
@@ -154,9 +157,14 @@ class Comparison:
         )
         self.hit, self.missed = hits_and_misses(assigned, self.crowd)
         self.false = assigned < 0
+        confusions = confused(self.boxes, self.scores, self.false, self.gt_boxes, self.missed)
+        self.confused = confusions >= 0
+        self.false &= ~self.confused
+        self.gt_confused = np.isin(np.arange(len(self.gt_boxes)), confusions)
+        self.missed &= ~self.gt_confused
 
     def detection_marks(self):
-        colors = np.select([self.hit, self.false], [GREEN, RED], GREY)
+        colors = np.select([self.hit, self.false, self.confused], [BLUE, RED, LIGHT_BLUE], GREY)
         labels = [f"{self._name(c)} {s:.2f}".strip() for c, s in zip(self.classes, self.scores)]
         misses = zip(self.gt_boxes[self.missed], self.gt_classes[self.missed])
         return (
@@ -166,23 +174,20 @@ class Comparison:
         )
 
     def annotation_marks(self):
-        ground_truth = zip(self.gt_boxes, self.gt_classes, self.missed, self.crowd)
+        colors = np.select([self.missed, self.gt_confused], [YELLOW, LIGHT_BLUE], BLUE).tolist()
+        ground_truth = zip(self.gt_boxes, colors, self.gt_classes, self.crowd)
         return (
             self._crowd_marks()
             + [(box, RED, "") for box in self.boxes[self.false]]
-            + [
-                (box, YELLOW if missed else GREEN, self._name(c))
-                for box, c, missed, crowd in ground_truth
-                if not crowd
-            ]
+            + [(box, color, self._name(c)) for box, color, c, crowd in ground_truth if not crowd]
         )
 
     def legend(self):
-        return [
-            (GREEN, f"{self.hit.sum()} found"),
-            (RED, f"{self.false.sum()} false positive"),
-            (YELLOW, f"{self.missed.sum()} missed"),
-        ]
+        counts = [(BLUE, self.hit, "found"), (LIGHT_BLUE, self.confused, "found as another class")]
+        counts += [(RED, self.false, "false positive"), (YELLOW, self.missed, "missed")]
+        if len(self.class_names) == 1:
+            del counts[1]
+        return [(color, f"{which.sum()} {what}") for color, which, what in counts]
 
     def _crowd_marks(self):
         return [(box, GREY, "not scored") for box in self.gt_boxes[self.crowd]]
@@ -198,7 +203,7 @@ def draw_panel(image_rgb, size, marks, scale):
     visualizer = Visualizer(cv2.resize(image_rgb, size, interpolation=filter_))
     visualizer._default_font_size = LABEL_PT  # draw_box takes the width of its lines from it
     for box, color, _ in marks:
-        style = "--" if color == GREY else "-"
+        style = LINE_STYLES.get(color, "-")
         visualizer.draw_box(box * scale, alpha=1, edge_color=color, line_style=style)
     for box, color, label in (m for m in marks if m[2]):
         # Beside the tissue, not on it; a miss below, as it often lies under a false positive.

@@ -301,6 +301,15 @@ def test_sheet_shows_each_error_in_its_colour(tmp_path):
     side = CROP_PX * 200 / 500  # 100 px of 2 um in a crop of 500 um
     columns = np.flatnonzero(red[:, :CROP_PX].sum(axis=0) > side / 2)
     assert columns.max() - columns.min() == pytest.approx(side, abs=4)
+    # 100 um are 48 px of a crop: the bar at its foot. The sheet's second row is the first of crops.
+    foot = np.flatnonzero(red[:, :CROP_PX].sum(axis=1) > side / 2)[-1] + CROP_PX // 2 - round(side / 2) - 8
+    black = (sheet[foot - 4 : foot + 4, 4:60] < 60).all(axis=-1).sum(axis=1)
+    assert black.max() == pytest.approx(CROP_PX * 100 / 500, abs=2)
+    other = (at(500, 500), 0.8, 0), (at(500, 500), 1)  # found as normal, annotated as sclerotic
+    sheet = draw_error_sheet(scored([right[0], other[0]], [right[1], other[1]], slide=slide))
+    light_blue = np.abs(sheet.astype(int) - (0, 200, 255)).max(axis=-1) < 40
+    assert light_blue[:, 30:crops_from].any()
+    assert not (np.abs(sheet[:, 30:].astype(int) - (255, 213, 0)).max(axis=-1) < 40).any()
 
 
 def test_damaged_results_are_one_slide_that_failed(tmp_path):

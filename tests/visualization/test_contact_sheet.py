@@ -5,7 +5,6 @@ from detectron2.structures import BoxMode
 
 # isort: split
 from mhkd.visualization.contact_sheet import (
-    CLASS_COLORS,
     PANEL_PX,
     draw_row,
     select_evenly,
@@ -34,7 +33,7 @@ def test_boxes_are_where_they_should_be_on_both_panels():
     for left, background in ((0, 220), (PANEL_PX + 8, 120)):
         panel = row[top : top + panel_h, left : left + PANEL_PX]
         assert (panel[2:10, 2:10] == background).all()
-        for (x, y), color in (((16, 16), CLASS_COLORS[0]), ((120, 40), CLASS_COLORS[1])):
+        for (x, y), color in (((16, 16), "#0072b2"), ((120, 40), "#e69f00")):  # as everywhere else
             middle = (y + 20) * 4
             assert has(panel[middle - 4 : middle + 4, x * 4 - 4 : x * 4 + 4], color)
             assert (panel[middle, (x + 20) * 4] == background).all()

@@ -12,7 +12,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-RED, YELLOW, GREEN = (255, 42, 26), (255, 213, 0), (0, 194, 45)
+RED, YELLOW, BLUE, LIGHT_BLUE = (255, 42, 26), (255, 213, 0), (31, 95, 255), (0, 200, 255)
 
 
 def match(detections, ground_truth, **kwargs):
@@ -164,19 +164,31 @@ def test_overlay_colours_and_enlargement():
         image, found([HIT, FALSE], [0.9, 0.8]), annotated(HIT, MISSED), ["glomerulus"]
     )
     assert picture.shape == (768, 768, 3) and picture.dtype == np.uint8  # 3 x
-    for box, color in ((HIT, GREEN), (FALSE, RED), (MISSED, YELLOW)):
+    for box, color in ((HIT, BLUE), (FALSE, RED), (MISSED, YELLOW)):
         right_edge = (3 * box[2], 3 * (box[1] + box[3]) // 2)
         assert is_near(picture, *right_edge, color)
     assert tuple(picture[3 * 60, 3 * 60]) == (128, 128, 128)  # nothing drawn on the tissue
+
+
+def test_another_class_has_a_colour_of_its_own_on_both_sides():
+    """Scores count it twice; a picture shows that it is one glomerulus."""
+    image = np.full((256, 256, 3), 128, np.uint8)
+    names = ["normal", "sclerotic"]
+    picture = draw_overlay(image, found([HIT, FALSE], [0.9, 0.8], [1, 0]), annotated(HIT, MISSED), names)
+    for box, color in ((HIT, LIGHT_BLUE), (FALSE, RED), (MISSED, YELLOW)):
+        assert is_near(picture, 3 * box[2], 3 * (box[1] + box[3]) // 2, color)
+    pair = draw_pair(image, image[::4, ::4], found([HIT], [0.9], [1]), annotated(HIT), names)
+    assert not has_color(pair[60:], BLUE) and not has_color(pair[60:], YELLOW)
+    assert all(has_color(half, LIGHT_BLUE) for half in (pair[60:, :768], pair[60:, -768:]))
 
 
 def test_overlay_leaves_out_low_scores():
     image = np.full((256, 256, 3), 128, np.uint8)
     picture = draw_overlay(image, found([HIT], [0.4]), annotated(HIT), ["glomerulus"], 0.5)
     assert has_color(picture, YELLOW)
-    assert not has_color(picture, GREEN)
+    assert not has_color(picture, BLUE)
     picture = draw_overlay(image, found([HIT], [0.4]), annotated(HIT), ["glomerulus"], 0.3)
-    assert has_color(picture, GREEN)
+    assert has_color(picture, BLUE)
     assert not has_color(picture, YELLOW)
 
 
@@ -189,7 +201,7 @@ def test_crowd_is_not_drawn_as_missed_or_false():
     image = np.full((256, 256, 3), 128, np.uint8)
     crowd = annotated((20, 20, 200, 200), iscrowd=1)
     picture = draw_overlay(image, found([HIT], [0.9]), crowd, ["glomerulus"])
-    assert not any(has_color(picture, color) for color in (RED, YELLOW, GREEN))
+    assert not any(has_color(picture, color) for color in (RED, YELLOW, BLUE))
 
 
 def test_pair_has_hr_left_and_lr_right_with_the_same_colours():
@@ -207,9 +219,9 @@ def test_pair_has_hr_left_and_lr_right_with_the_same_colours():
     for panel in (left, right):
         assert is_near(panel, 3 * FALSE[2], 180, RED)
         assert is_near(panel, 3 * MISSED[2], 480, YELLOW)
-    assert is_near(left, 3 * HIT[2], 180, GREEN)  # the annotated box
-    assert is_near(right, 3 * shifted[2], 180, GREEN)  # the detected one
-    assert not is_near(right, 3 * HIT[2], 180, GREEN)
+    assert is_near(left, 3 * HIT[2], 180, BLUE)  # the annotated box
+    assert is_near(right, 3 * shifted[2], 180, BLUE)  # the detected one
+    assert not is_near(right, 3 * HIT[2], 180, BLUE)
 
 
 def test_pair_of_a_narrow_image_has_room_for_its_text():
@@ -253,7 +265,7 @@ def test_write_overlays(tmp_path):
     assert [p.name for p in paths] == [f"region.{k}_{10 + k}.png" for k in range(6)]
     assert sorted(out_dir.iterdir()) == sorted(paths)  # and nothing half written
     pictures = [np.asarray(Image.open(p)) for p in paths]
-    annotated_ones = [has_color(p[60:], GREEN) for p in pictures]  # below the legend
+    annotated_ones = [has_color(p[60:], BLUE) for p in pictures]  # below the legend
     assert annotated_ones == [k in (1, 2, 4) for k in range(6)]
     assert tuple(pictures[5][600, 700]) == (200, 200, 200)
 

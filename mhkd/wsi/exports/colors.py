@@ -15,7 +15,7 @@ def class_colors(class_names):
         have the same ones, the others those of their position; of more than six others some share one.
     """
     colors, others = {}, 0
-    for name in class_names:
+    for name in dict.fromkeys(class_names):
         colors[name] = _KNOWN.get(name.casefold())
         if colors[name] is None:
             colors[name] = _OTHERS[others % len(_OTHERS)]

@@ -39,7 +39,8 @@ def draw_overview(slide, detections, title="", max_px=MAX_PX):
     legend = [(colors[c], f"{n} {c}") for c, n in zip(detections.class_names, counts)]
     lengths = [font.getlength(text) + 3 * font_px for _, text in legend]
     length_um = _scale_bar_um(width * mpp / 4)
-    bar_px, bar_text = length_um / mpp, f"{length_um / 1000:g} mm" if length_um >= 1000 else f"{length_um:g} µm"
+    bar_px = length_um / mpp
+    bar_text = f"{length_um / 1000:g} mm" if length_um >= 1000 else f"{length_um:g} µm"
     texts = [font.getlength(title) + 2 * margin, margin + bar_px + 10 + font.getlength(bar_text) + margin]
     full_width = math.ceil(max(width, *lengths, *texts))  # a narrow core is narrower than its legend
     rows = _rows(lengths, full_width)
