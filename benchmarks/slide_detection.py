@@ -197,7 +197,6 @@ def main(annotated, folder, student_mpp, columns, gap, overlap_um, batch_size, r
         model_path=str(Path(folder, "model_final.pth")),
         config_path=str(Path(folder, "config.yaml")),
         confidence_threshold=LOWEST_SCORE,
-        image_size=student.tile_px * student.lr_factor,
         device="cpu",
         category_mapping={str(k): c for k, c in enumerate(student.class_names)},
     )

@@ -11,5 +11,13 @@ before Detectron2::
 from . import compat, modeling  # compat first: it patches what Detectron2 imports
 from .config import add_mhkd_config, load_cfg
 
+
+def load_student(folder, device=""):
+    """See :func:`mhkd.engine.checkpoint.load_student`."""
+    from .engine.checkpoint import load_student  # brings the whole engine
+
+    return load_student(folder, device)
+
+
 __version__ = "0.1.0"
-__all__ = ["add_mhkd_config", "compat", "load_cfg", "modeling", "__version__"]
+__all__ = ["add_mhkd_config", "compat", "load_cfg", "load_student", "modeling", "__version__"]

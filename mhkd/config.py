@@ -73,6 +73,10 @@ def add_mhkd_config(cfg: CN) -> None:
     cfg.INPUT.LR_FACTOR = 4
     # How LR is derived from HR where the dataset brings no LR image: "area" (exact mean) | "lanczos".
     cfg.INPUT.LR_FILTER = "area"
+    # Of an exported network: side in HR pixels of the images that it was scored on, for which the limits of
+    # one image (TEST.DETECTIONS_PER_IMAGE, the RPN's) are meant. Taken from MIN_SIZE_TEST, which is 0 there,
+    # so that DefaultPredictor leaves images at their own size. In training: 0.
+    cfg.INPUT.TRAINED_SIZE_PX = 0
     # Probability of a horizontal and, on its own, of a vertical flip (tissue has no upright).
     cfg.INPUT.FLIP_PROB = 0.5
     # What a cheap scanner does to LR pixels, for datasets whose LR is made from HR. In training each strength

@@ -19,19 +19,19 @@ TISSUE, DISK, PALE_DISK = (214, 150, 196), (70, 20, 80), (110, 50, 120)
 
 
 class BlobDetector(nn.Module):
-    """Takes and gives what a ``GeneralizedRCNN`` does; pale blobs are the second class."""
+    """Takes and gives what a ``LowResolutionRCNN`` does; pale blobs are the second class."""
 
     def forward(self, batch):
         found = []
         for entry in batch:
-            image = entry["image"].numpy().transpose(1, 2, 0)
+            image = entry["enlarged"].numpy().transpose(1, 2, 0)
             dark = (image[..., 1] < 100).astype(np.uint8)
             n, labels, stats, _ = cv2.connectedComponentsWithStats(dark)
-            instances = Instances((entry["height"], entry["width"]))
+            instances = Instances(tuple(entry["image"].shape[1:]))
             x, y, w, h, area = (stats[1:, k].astype(np.float32) for k in range(5))
             boxes = np.stack([x, y, x + w, y + h], axis=1)
             green = [np.median(image[..., 1][labels == k]) for k in range(1, n)]
-            instances.pred_boxes = Boxes(torch.from_numpy(boxes))
+            instances.pred_boxes = Boxes(torch.from_numpy(boxes) / 2)
             instances.scores = torch.from_numpy(0.6 + 0.3 * area / (w * h))
             instances.pred_classes = torch.tensor([int(g > 35) for g in green], dtype=torch.int64)
             found.append({"instances": instances[torch.from_numpy(area > 8)]})

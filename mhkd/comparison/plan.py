@@ -13,6 +13,7 @@ from detectron2.config import CfgNode
 from ..config import load_cfg, parse_cfg
 from ..engine.checkpoint import export_cfg, load_file
 from ..errors import InputError
+from ..modeling import exported_form
 from ..schedule import Step, get_schedule, plan_steps
 from .configs import differences
 from .rows import Method
@@ -103,7 +104,7 @@ def step_differences(step: Step, cfg: CfgNode, folder: Path) -> list[str]:
     path = folder / network / "config.yaml"
     if not path.is_file():
         return [*different, f"{path} is missing"]
-    trained = load_cfg(path, allow_base=False)
+    trained = exported_form(load_cfg(path, allow_base=False))
     return different + differences(export_cfg(cfg, network, step.stage.bfa), trained, network == "teacher")
 
 

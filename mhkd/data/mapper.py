@@ -4,10 +4,9 @@ import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.data import detection_utils
-from detectron2.data import transforms as T
 from fvcore.transforms.transform import CropTransform, HFlipTransform, TransformList, VFlipTransform
-from PIL import Image
 
+from ..enlarge import to_tensor, upsample
 from ..errors import InputError
 from .scanner import Scanner
 from .views import read_view
@@ -132,18 +131,3 @@ class PairedResolutionMapper:
             return TransformList(chosen)
 
         return transforms(1), transforms(f)
-
-
-def upsample(image: np.ndarray, factor: int) -> np.ndarray:
-    """LR (h, w, 3) uint8 to HR size by the bilinear resize that ``DefaultPredictor`` uses too."""
-    h, w = image.shape[:2]
-    resize = T.ResizeTransform(h, w, h * factor, w * factor, interp=Image.Resampling.BILINEAR)
-    return resize.apply_image(np.ascontiguousarray(image))
-
-
-def to_tensor(image: np.ndarray) -> torch.Tensor:
-    """(H, W, 3) uint8 array to (3, H, W) uint8 tensor.
-
-    Always a copy: a flipped view of one pixel counts as contiguous, though its strides are negative.
-    """
-    return torch.from_numpy(image.transpose(2, 0, 1).copy())

@@ -15,7 +15,7 @@ from torch import nn
 from ..config import load_cfg, parse_cfg
 from ..errors import InputError
 from ..files import replacing, write_text
-from ..modeling import student_cfg, teacher_cfg
+from ..modeling import exported_form, is_student, student_cfg, teacher_cfg
 from .classes import order_classes, recorded_classes
 
 NO_PICKLES = (
@@ -147,14 +147,20 @@ def _check_trained(checkpoint: dict, network: str, path: str | os.PathLike) -> N
 
 
 def export_cfg(cfg: CfgNode, network: str, bfa: bool = False) -> CfgNode:
-    """A config that builds ``network`` ("teacher" or "student") alone, with what it is for recorded.
+    """The config that ``network`` ("teacher" or "student") is handed out with: for images of any size, and
+    with what it is for recorded.
 
     Args:
         cfg: of the training, or exported before.
     """
-    out = student_cfg(cfg, bfa) if network == "student" else teacher_cfg(cfg)
+    out = exported_form(_scored_cfg(cfg, network, bfa))
     out.MHKD.CLASSES = dataset_classes(cfg)
     return out
+
+
+def _scored_cfg(cfg: CfgNode, network: str, bfa: bool) -> CfgNode:
+    """The config of ``network`` alone as training and scores have it: a student takes LR at the HR size."""
+    return student_cfg(cfg, bfa) if network == "student" else teacher_cfg(cfg)
 
 
 def dataset_classes(cfg: CfgNode) -> list[str]:
@@ -165,7 +171,9 @@ def dataset_classes(cfg: CfgNode) -> list[str]:
 
 
 def export_network(weights: dict, cfg: CfgNode, folder: str | os.PathLike) -> Path:
-    """Write ``model_final.pth`` and ``config.yaml``, which stock ``DefaultPredictor`` loads.
+    """Write ``model_final.pth`` and ``config.yaml``, which work wherever the folder is put.
+
+    The config has the bare name of the weights; :func:`exported_cfg` makes it a path.
 
     Args:
         weights: the network's state dict; a student's BFA is left out where ``cfg`` has it disabled.
@@ -178,7 +186,7 @@ def export_network(weights: dict, cfg: CfgNode, folder: str | os.PathLike) -> Pa
     save_atomically({"model": weights, "classes": list(cfg.MHKD.CLASSES)}, path)
     cfg = cfg.clone()
     cfg.defrost()
-    cfg.MODEL.WEIGHTS = str(path.absolute())
+    cfg.MODEL.WEIGHTS = path.name
     cfg.MODEL.TEACHER.WEIGHTS = ""
     write_text(cfg.dump(), folder / "config.yaml")
     return path
@@ -186,6 +194,8 @@ def export_network(weights: dict, cfg: CfgNode, folder: str | os.PathLike) -> Pa
 
 def exported_cfg(folder: str | os.PathLike, device: str = "") -> CfgNode:
     """The config of an exported network, its weights' path set to where the folder is now.
+
+    Folders of any age come out in today's form, see :func:`mhkd.modeling.exported_form`.
 
     Args:
         folder: holds ``config.yaml`` and ``model_final.pth``.
@@ -198,8 +208,8 @@ def exported_cfg(folder: str | os.PathLike, device: str = "") -> CfgNode:
                 f"{folder / name}: missing; a trained student is OUTPUT_DIR/student/ or "
                 "OUTPUT_DIR/<step>/student/"
             )
-    cfg = load_cfg(folder / "config.yaml", allow_base=False)
-    cfg.MODEL.WEIGHTS = str(folder / "model_final.pth")
+    cfg = exported_form(load_cfg(folder / "config.yaml", allow_base=False))
+    cfg.MODEL.WEIGHTS = str((folder / "model_final.pth").absolute())
     cfg.MODEL.DEVICE = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return cfg
 
@@ -207,7 +217,8 @@ def exported_cfg(folder: str | os.PathLike, device: str = "") -> CfgNode:
 def load_network(
     cfg: CfgNode, network: str, path: str | os.PathLike, classes: Sequence[str] = ()
 ) -> nn.Module:
-    """Build the ``network`` ("teacher" or "student") of ``cfg`` alone and load its weights.
+    """Build the ``network`` ("teacher" or "student") of ``cfg`` alone and load its weights, to be scored: a
+    student takes LR brought to the HR size.
 
     Args:
         path: an exported ``model_final.pth`` or any training checkpoint, which both know whether the
@@ -221,13 +232,26 @@ def load_network(
     weights = network_weights(checkpoint, network, path, classes)
     bfa = checkpoint.get("bfa", any(map(_is_bfa, weights)))
     weights = {k: v for k, v in weights.items() if bfa or not _is_bfa(k)}
-    module = build_model(export_cfg(cfg, network, bfa))
+    module = build_model(_scored_cfg(cfg, network, bfa))
     load_weights(module, weights, path)
     return module.eval()
 
 
 def load_exported(cfg: CfgNode, classes: Sequence[str] = ()) -> nn.Module:
-    """The network of an exported folder, student, teacher or other detector, ready to run.
+    """The network of an exported folder, student, teacher or other detector, ready to be scored: all take
+    images of the HR size, a student LR brought to it, and give boxes in HR pixels.
+
+    Args:
+        cfg: from :func:`exported_cfg`.
+        classes: the order that its classes are brought into; empty: that of ``cfg``.
+    """
+    if is_student(cfg):
+        cfg = student_cfg(cfg, cfg.MODEL.BFA.ENABLED)
+    return load_deployed(cfg, classes)
+
+
+def load_deployed(cfg: CfgNode, classes: Sequence[str] = ()) -> nn.Module:
+    """The network of an exported folder as ``DefaultPredictor`` has it: a student takes LR of any size.
 
     Args:
         cfg: from :func:`exported_cfg`.
@@ -239,6 +263,24 @@ def load_exported(cfg: CfgNode, classes: Sequence[str] = ()) -> nn.Module:
     module = build_model(cfg)
     load_weights(module, order_classes(checkpoint["model"], recorded, classes, path), path)
     return module.eval()
+
+
+def load_student(folder: str | os.PathLike, device: str = "") -> CfgNode:
+    """The config of an exported student, for ``DefaultPredictor``, which then takes LR pixels of any size.
+
+    Its network is built once and its weights are read, so that what is wrong with the folder is said here.
+    Nothing in it is executed: Detectron2's own ways take unsafe YAML and pickles.
+
+    Args:
+        folder: holds ``config.yaml`` and ``model_final.pth``; an exported teacher's works too, on HR.
+        device: "cpu", "cuda", ...; empty: CUDA if there is one.
+
+    Raises:
+        InputError: a file is missing, damaged, or does not fit the other.
+    """
+    cfg = exported_cfg(folder, device)
+    load_deployed(cfg)
+    return cfg
 
 
 def export_checkpoint(path: str | os.PathLike, folder: str | os.PathLike, network: str) -> Path:

@@ -8,6 +8,7 @@ from .direct import DirectDetector
 from .distilled_rcnn import DistilledRCNN, student_cfg, teacher_cfg
 from .fcos import FCOSDetector
 from .losses import global_feature_loss, local_feature_loss
+from .low_resolution import LowResolutionRCNN, exported_form, is_student
 from .student import StudentBackbone
 
 __all__ = [
@@ -18,8 +19,11 @@ __all__ = [
     "DirectDetector",
     "DistilledRCNN",
     "FCOSDetector",
+    "LowResolutionRCNN",
     "StudentBackbone",
+    "exported_form",
     "global_feature_loss",
+    "is_student",
     "local_feature_loss",
     "student_cfg",
     "teacher_cfg",

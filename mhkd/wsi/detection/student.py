@@ -7,10 +7,11 @@ import math
 import os
 from dataclasses import dataclass
 
-from mhkd.data.mapper import to_tensor, upsample
 from mhkd.data.slide_task import sha256
-from mhkd.engine.checkpoint import exported_cfg, load_network
+from mhkd.engine.checkpoint import exported_cfg, load_deployed
+from mhkd.enlarge import enlarge, to_tensor
 from mhkd.errors import InputError
+from mhkd.modeling import is_student
 
 import torch
 from torch import nn
@@ -25,8 +26,8 @@ class Student:
     """A student and what it must know of slides.
 
     Attributes:
-        network (nn.Module): a stock ``GeneralizedRCNN`` in evaluation mode, or whatever takes its inputs and
-            gives its outputs.
+        network (nn.Module): a :class:`mhkd.modeling.LowResolutionRCNN` in evaluation mode, or whatever takes
+            its inputs and gives its outputs.
         class_names (tuple[str, ...]): classes.
         lr_mpp (float): micrometres per LR pixel, the resolution it was trained at.
         lr_factor (int): the network's input is the LR tile brought to this many times its size.
@@ -50,26 +51,25 @@ class Student:
     device: str = "cpu"
 
     def prepare(self, tile):
-        """uint8 RGB (h, w, 3) to the network's input, (3, h * factor, w * factor), as in its evaluation."""
-        image = upsample(tile, self.lr_factor)
-        return to_tensor(image if self.image_format == "RGB" else image[:, :, ::-1])
+        """dict: the network's input of a uint8 RGB tile (h, w, 3), enlarged in the thread that reads it."""
+        image = to_tensor(tile if self.image_format == "RGB" else tile[:, :, ::-1])
+        return {"image": image, "enlarged": enlarge(image, self.lr_factor)}
 
     @torch.inference_mode()
     def detect(self, inputs):
         """One forward.
 
         Args:
-            inputs (list[Tensor]): of :meth:`prepare`, of one size.
+            inputs (list[dict]): of :meth:`prepare`, of one size.
 
         Returns:
             list[tuple]: for each input float32 boxes (n, 4) XYXY in LR pixels of the tile, float32 scores
             (n,) and int64 classes (n,).
         """
-        batch = [{"image": x, "height": x.shape[1], "width": x.shape[2]} for x in inputs]
         found = []
-        for output in self.network(batch):
+        for output in self.network(inputs):
             instances = output["instances"].to("cpu")
-            boxes = instances.pred_boxes.tensor / self.lr_factor
+            boxes = instances.pred_boxes.tensor
             found.append((boxes.numpy(), instances.scores.numpy(), instances.pred_classes.numpy()))
         return found
 
@@ -94,13 +94,18 @@ def load_student(folder, device="", student_mpp=None, overlap_um=300.0, tile_siz
         InputError: it is missing, damaged, has no resolution, or a parameter makes no sense.
     """
     cfg = exported_cfg(folder, device)
+    if not is_student(cfg):
+        raise InputError(
+            f"{folder}: holds no student but a {cfg.MODEL.META_ARCHITECTURE} for HR: a trained student is "
+            "OUTPUT_DIR/student/ or OUTPUT_DIR/<step>/student/"
+        )
     factor = cfg.INPUT.LR_FACTOR
     lr_mpp = _lr_mpp(folder, cfg.MHKD.LR_MPP, student_mpp)
     if not (math.isfinite(overlap_um) and overlap_um >= 0):
         raise InputError(f"--overlap-um {overlap_um}: must be 0 or more")
     overlap_px = overlap_um / lr_mpp
     if tile_size_px is None:
-        tile_px = max(cfg.INPUT.MIN_SIZE_TEST // factor, math.ceil(OVERLAPS_PER_TILE * overlap_px), 1)
+        tile_px = max(cfg.INPUT.TRAINED_SIZE_PX // factor, math.ceil(OVERLAPS_PER_TILE * overlap_px), 1)
     elif tile_size_px < factor or tile_size_px % factor:
         raise InputError(f"--tile-size-px {tile_size_px}: must be a multiple of the LR factor {factor}")
     else:
@@ -110,18 +115,10 @@ def load_student(folder, device="", student_mpp=None, overlap_um=300.0, tile_siz
             f"--overlap-um {overlap_um:g}: is more than half of a tile ({tile_px * lr_mpp:g} um): choose "
             "larger tiles with --tile-size-px, or less overlap"
         )
-    # What limits an image to so many objects must grow with it.
-    growth = max(1.0, (tile_px * factor / cfg.INPUT.MIN_SIZE_TEST) ** 2)
-    for node, key in (
-        (cfg.TEST, "DETECTIONS_PER_IMAGE"),
-        (cfg.MODEL.RPN, "PRE_NMS_TOPK_TEST"),
-        (cfg.MODEL.RPN, "POST_NMS_TOPK_TEST"),
-    ):
-        node[key] = math.ceil(node[key] * growth)
     if min_score is not None:
         cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = min(cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST, min_score)
     try:
-        network = load_network(cfg, "student", cfg.MODEL.WEIGHTS, cfg.MHKD.CLASSES)
+        network = load_deployed(cfg)
     except (RuntimeError, AssertionError) as e:  # of torch, for a device that is not there
         raise InputError(f"--device {cfg.MODEL.DEVICE}: cannot be used ({_first_line(e)})") from e
     if cfg.MODEL.DEVICE == "cpu":
