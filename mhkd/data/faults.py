@@ -17,6 +17,7 @@ from mhkd.wsi.annotations.coco_schema import (
     bbox_fault,
     is_id,
     is_ignored,
+    is_number,
     missing_keys,
 )
 from mhkd.wsi.slide import open_slide
@@ -24,6 +25,7 @@ from mhkd.wsi.slide import open_slide
 from detectron2.structures import BoxMode
 from tqdm import tqdm
 
+WHOLE_IMAGE = 0.98  # of the sides of an image: an object that fills it
 _EXAMPLES = 3
 _BOX_FAULTS = {
     "no numbers": "boxes that are no numbers",
@@ -143,6 +145,13 @@ def read_split(name, json_file, warnings):
         _, odd = read_outline(annotation, entry)
         if odd:
             warnings.add(f"objects whose outline {odd}", where)
+        if size := _larger_than_image(annotation, entry):
+            key = (entry.get("slide"), annotation["category_id"], *size)
+            seen[key] += 1
+            if seen[key] == 1:  # it is there in many tiles
+                what = "objects as large as their image, or larger (are they regions of interest?)"
+                own = classes[annotation["category_id"]]
+                warnings.add(what, f"{where}: {own} of {size[0]:g}x{size[1]:g} px")
         key = (annotation["image_id"], annotation["category_id"], tuple(bbox))
         seen[key] += 1
         if seen[key] == 2:
@@ -160,6 +169,19 @@ def read_split(name, json_file, warnings):
     if content["categories"] and not any(not a["iscrowd"] for e in ordered for a in e["annotations"]):
         warnings.add("splits without a single object", name)
     return Split(name, json_file, classes, ordered, len(content["images"]))
+
+
+def _larger_than_image(annotation, entry):
+    """Width and height of such an object; None if it is smaller.
+
+    ``mhkd tile`` says how large an object is of which a tile shows a part.
+    """
+    size = (entry["width"], entry["height"])
+    given = annotation.get("object_px")
+    if isinstance(given, list) and len(given) == 2 and all(is_number(v) for v in given):
+        return tuple(given) if given[0] > size[0] or given[1] > size[1] else None
+    box = annotation["bbox"][2:]
+    return size if all(b >= WHOLE_IMAGE * s for b, s in zip(box, size, strict=True)) else None
 
 
 def _records(records, keys, name, what, warnings):

@@ -103,7 +103,7 @@ def lay_tiles(slide, objects, layout):
     Yields:
         dict: ``x_px``, ``y_px`` (base pixels of the slide), ``mpp``, ``width``, ``height`` (HR
         pixels) and ``objects``, a list of dicts with the keys of COCO annotations (HR pixels of the
-        tile) and ``class``.
+        tile) and ``class``; of objects larger than the tile also ``object_px``, their width and height.
 
     Raises:
         InputError: the slide cannot be read or has no resolution, or is too large for one image.
@@ -222,6 +222,9 @@ class _ObjectsAt:
                 visible = clipped.pop("visible")
                 iscrowd = int(ignored or visible < self._min_visible)
                 found.append({"class": name, **clipped, "iscrowd": iscrowd})
+                x0, y0, x1, y1 = self._geometries[k].bounds
+                if x1 - x0 > width or y1 - y0 > height:
+                    found[-1]["object_px"] = [round(x1 - x0, 1), round(y1 - y0, 1)]
         return found
 
 

@@ -121,6 +121,10 @@ def _make_part(path, annotations, explicit, key, work, options):
     if options.slide_mpp and recorded and abs(recorded[0] / options.slide_mpp - 1) > _SAME_MPP:
         counts[f"recorded resolution, {recorded[0]:.4g} um per pixel, replaced by --slide-mpp"] = 1
     tiles = list(lay_tiles(slide, objects, options.layout))
+    large = {(o["class"], *o["object_px"]) for t in tiles for o in t["objects"] if "object_px" in o}
+    for name, width, height in sorted(large):
+        size = f"{width:.0f}x{height:.0f} px, of the class {name!r}"
+        counts[f"objects larger than a tile ({size}): a region of interest? Drop it with --class"] += 1
     folder = None
     if options.tiles == "png":
         folder = f"{slide_name(path)}_{key[:8]}"

@@ -169,8 +169,9 @@ def coco_records(parts, category_ids):
                 annotation_id += 1
                 keys = {"id": annotation_id, "image_id": image_id}
                 keys["category_id"] = category_ids[obj["class"]]
-                for key in ("bbox", "area", "iscrowd", "segmentation"):
-                    keys[key] = obj[key]
+                for key in ("bbox", "area", "iscrowd", "segmentation", "object_px"):
+                    if key in obj:
+                        keys[key] = obj[key]
                 annotations.append(keys)
             yield image, annotations
 

@@ -204,3 +204,13 @@ def test_real_regions_have_no_faults(shared_data):
     counts = {s.name: summary(s, "px")["objects"] for s in splits}
     assert counts == {"kidney_roi_train": 633, "kidney_roi_val": 289}
     assert warnings.lines() == []
+
+
+def test_an_object_that_fills_its_image_is_named_once(tmp_path):
+    """In tiles of a slide it is one; it is told where it is ignored too."""
+    images = [image(1, "a"), image(2, "a"), image(3, "b")]
+    found = [box(k, k, [0, 0, WIDTH, HEIGHT - 0.5], iscrowd=1) for k in (1, 2, 3)]
+    found += [box(4, 1, [0, 0, WIDTH, 20]), box(5, 2, [0, 0, 30, 30], object_px=[90, 40])]
+    write(tmp_path, "train", images, found)
+    [line] = [w for w in inspect_datasets(["kidneys"], tmp_path)[1].lines() if "regions of interest" in w]
+    assert line.startswith("3 objects as large as their image") and "normal of 90x40 px" in line

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import mhkd  # noqa: F401  (before Detectron2)
 from mhkd.data import check_dataset, check_split_disjoint, ensure_registered, read_view
+from mhkd.data.inspect import inspect_datasets
 from mhkd.wsi.images import read_rgb
 
 import numpy as np
@@ -185,6 +186,22 @@ def test_classes(slides, out, tmp_path):
     assert "no crescent" in printed
     printed = run(slides, out, "--classes", "tuft", exit_code=2)
     assert "no slide with annotated objects" in printed and "unknown class 'normal'" in printed
+
+
+def test_an_object_larger_than_a_tile_is_warned_of_wherever_it_goes(slides, out):
+    """A region of interest without a class, in every tile of which it is ignored."""
+    for path in slides.glob("*.geojson"):
+        content = json.loads(path.read_text())
+        ring = [[10, 10], [190, 10], [190, 390], [10, 390], [10, 10]]
+        region = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}, "properties": {}}
+        path.write_text(json.dumps({**content, "features": [region, *content["features"]]}))
+    printed = run(slides, out, "--class", "*=normal")
+    assert printed.count("1 objects without a class left out") == 4 and "larger than a tile" not in printed
+    assert inspect_datasets(["tiled_set"])[1].lines() == []
+    printed = run(slides, out, "--class", "=normal")
+    assert printed.count("1 objects larger than a tile (90x190 px, of the class 'normal')") == 4
+    [warning] = [w for w in inspect_datasets(["tiled_set"])[1].lines() if "regions of interest" in w]
+    assert warning.startswith("4 objects as large as their image, or larger") and "90x190 px" in warning
 
 
 def test_folds_are_datasets(slides, out):
