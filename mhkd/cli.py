@@ -83,7 +83,8 @@ def overlay(student, dataset, dataset_of, out, score_threshold, limit, device):
 
 @main.command()
 @click.argument("output_dirs", nargs=-1, required=True, type=existing)
-@click.option("--out", type=click.Path(path_type=Path), help="Default: curves.png in the first folder.")
+@click.option("--out", type=click.Path(path_type=Path),
+              help="PNG, SVG or PDF, by its ending. Default: curves.png in the first folder.")
 def curves(output_dirs, out):
     """Draw losses and scores over the iterations of one or more trainings."""
     from .engine.predict import draw_curves

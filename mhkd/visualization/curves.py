@@ -1,4 +1,4 @@
-"""Losses and scores of trainings as PNG, from Detectron2's metrics.json.
+"""Losses and scores of trainings as a picture, from Detectron2's metrics.json.
 
 Figures are made without pyplot, which keeps global state and may want a display.
 """
@@ -6,7 +6,6 @@ Figures are made without pyplot, which keeps global state and may want a display
 import json
 import logging
 import math
-import os
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +13,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from ..errors import InputError
+from ..files import replacing
 
 logger = logging.getLogger(__name__)
 
+FORMATS = ("png", "svg", "pdf")  # by the file's ending
 COLUMNS = 4
+END = 1.02  # of the last iteration: its points are drawn whole
 RUN_COLORS = ("#1f5fa8", "#d1601f", "#2e8b57", "#8a4fa3", "#7a5c3a", "#c23b6b")
 AP50_COLOR, AP_COLOR, GREY = "#1f5fa8", "#93bbe3", "#9a9a9a"
 LOSS_ORDER = ("total_loss", "loss_basic", "loss_adaptive", "loss_local", "student/", "output/")
@@ -71,14 +73,14 @@ def read_metrics(path):
     return rows
 
 
-def plot_curves(runs, out_png, stage_names=None):
-    """Write :func:`curves_figure` to ``out_png`` (renamed when complete); returns the path."""
-    return _save(curves_figure(runs, stage_names), out_png)
+def plot_curves(runs, out, stage_names=None):
+    """Write :func:`curves_figure` to ``out`` (PNG, SVG or PDF, renamed when complete); returns the path."""
+    return _save(curves_figure(runs, stage_names), out)
 
 
-def plot_stage_ap(results, out_png):
-    """Write :func:`stage_ap_figure` to ``out_png`` (renamed when complete); returns the path."""
-    return _save(stage_ap_figure(results), out_png)
+def plot_stage_ap(results, out):
+    """Write :func:`stage_ap_figure` to ``out`` (PNG, SVG or PDF, renamed when complete); returns the path."""
+    return _save(stage_ap_figure(results), out)
 
 
 def curves_figure(runs, stage_names=None):
@@ -115,7 +117,7 @@ def curves_figure(runs, stage_names=None):
         axes = figure.add_subplot(grid[0, :])
         _plot_scores(axes, runs)
         _mark_stages(axes, runs, stage_names or {}, named=True)
-        axes.set_xlim(0, last)
+        axes.set_xlim(0, END * last)
     cells = [divmod(k, COLUMNS) for k in range(len(losses))]
     panels = [figure.add_subplot(grid[has_scores + row, column]) for row, column in cells]
     for axes, key in zip(panels, losses):
@@ -123,7 +125,8 @@ def curves_figure(runs, stage_names=None):
             _plot_loss(axes, rows, key, color)
         _mark_stages(axes, runs, stage_names or {}, named=not has_scores)
         axes.set_title(key, fontsize=10, loc="left")
-        axes.set_xlim(0, last)
+        axes.set_ylabel("log scale" if axes.get_yscale() == "log" else "", fontsize=8)
+        axes.set_xlim(0, END * last)
     for axes in panels[-COLUMNS:]:
         axes.set_xlabel("iteration", fontsize=9)
     for axes in figure.axes:
@@ -290,10 +293,11 @@ def _colors(runs):
     return [RUN_COLORS[k % len(RUN_COLORS)] for k in range(len(runs))]
 
 
-def _save(figure, out_png):
-    out_png = Path(out_png)
-    out_png.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out_png.with_name(out_png.name + ".tmp")
-    figure.savefig(temporary, format="png", dpi=110)
-    os.replace(temporary, out_png)
-    return out_png
+def _save(figure, out):
+    out = Path(out)
+    kind = out.suffix.lower().removeprefix(".")
+    if kind not in FORMATS:
+        raise InputError(f"{out}: pictures are written as {', '.join('.' + f for f in FORMATS)}")
+    with replacing(out) as temporary:
+        figure.savefig(temporary, format=kind, dpi=110)
+    return out

@@ -1,12 +1,11 @@
 """What ``mhkd inspect`` shows: a table, the warnings, size histograms and contact sheets."""
 
-import os
 from pathlib import Path
 
 from mhkd.data.inspect import common_unit, inspect_datasets, mpp_of, sizes, summary
 from mhkd.data.views import read_view
 from mhkd.errors import InputError
-from mhkd.files import write_json
+from mhkd.files import replacing, write_json
 from mhkd.visualization.contact_sheet import draw_row, select_evenly, stack_rows
 
 import numpy as np
@@ -122,8 +121,9 @@ def _histograms(splits, unit):
             if c in by_class:
                 values = np.clip(by_class[c], edges[0], edges[-1])
                 label = f"{name} ({len(values)})"
-                ax.hist(values, edges, histtype="step", linewidth=1.5, density=True, label=label)
-        ax.set(title=c, xlabel=f"size, {_UNITS[unit]}", yticks=[])
+                percent = np.full(len(values), 100 / len(values))
+                ax.hist(values, edges, histtype="step", linewidth=1.5, weights=percent, label=label)
+        ax.set(title=c, xlabel=f"size, {_UNITS[unit]}", ylabel="% of the split's objects")
         ax.legend(fontsize="small")
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3]
@@ -156,6 +156,5 @@ def _rows(split, num_images, lr_factor, lr_filter, warnings):
 
 
 def _save(picture, path):
-    temporary = path.with_name(path.name + ".tmp")
-    Image.fromarray(picture).save(temporary, format="PNG")
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        Image.fromarray(picture).save(temporary, format="PNG")

@@ -18,6 +18,7 @@ from detectron2.utils.visualizer import Visualizer
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
+from ..files import replacing
 from .matching import as_boxes, assign, confused, hits_and_misses
 
 RED, YELLOW, BLUE, LIGHT_BLUE, GREY = "#ff2a1a", "#ffd500", "#1f5fff", "#00c8ff", "#8a8a8a"
@@ -126,9 +127,8 @@ def write_overlays(
             captions=_captions(entry.get("mpp"), lr_factor, score_threshold),
         )
         path = out_dir / f"{name}_{entry['image_id']}.png"
-        temporary = path.with_name(path.name + ".tmp")
-        Image.fromarray(picture).save(temporary, format="PNG")
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            Image.fromarray(picture).save(temporary, format="PNG")
         paths.append(path)
     return paths
 

@@ -218,3 +218,28 @@ def test_stage_ap_of_nothing(tmp_path):
         plot_stage_ap({}, tmp_path / "ap.png")
     plot_stage_ap({"stage1": {"AP": 0.0, "AP50": 0.0}}, tmp_path / "ap.png")
     assert [p.name for p in tmp_path.iterdir()] == ["ap.png"]
+
+
+def one_run(tmp_path):
+    rows = [{"iteration": k, "total_loss": 1.0 + k, "bbox/AP": k / 2, "stage": 0} for k in range(0, 101, 20)]
+    return {"run": write(tmp_path / "metrics.json", *rows)}
+
+
+def test_the_last_points_are_drawn_whole_and_a_log_axis_says_so(tmp_path):
+    figure = curves_figure(one_run(tmp_path))
+    figure.canvas.draw()
+    for axes in figure.axes:
+        assert axes.get_xlim()[0] == 0 and 100 < axes.get_xlim()[1] < 105
+    assert [axes.get_ylabel() for axes in figure.axes] == ["percent", "log scale"]
+
+
+@pytest.mark.parametrize("ending, start", [("png", b"\x89PNG"), ("svg", b"<?xml"), ("PDF", b"%PDF")])
+def test_the_ending_says_what_is_written(tmp_path, ending, start):
+    assert plot_curves(one_run(tmp_path), tmp_path / f"a.{ending}").read_bytes().startswith(start)
+
+
+def test_another_ending_is_refused_and_nothing_written(tmp_path):
+    runs = one_run(tmp_path)
+    with pytest.raises(InputError, match=r"a.gif: pictures are written as .png, .svg, .pdf"):
+        plot_curves(runs, tmp_path / "a.gif")
+    assert [p.name for p in tmp_path.iterdir()] == ["metrics.json"]
