@@ -13,6 +13,7 @@ from .engine.run import run_training
 from .errors import InputError
 from .evaluation.report import collect, markdown
 from .files import write_json, write_text
+from .unread import merge_options
 from .visualization import plot_stage_ap
 
 CONFIG = Path(__file__).parents[1] / "projects/MHKD/configs/Demo/mhkd_R18_FPN_cpu.yaml"
@@ -80,9 +81,8 @@ def make_dataset(out: Path, seed: int) -> None:
 def train(output_dir: Path, schedule: str, seed: int, options: tuple = ()) -> None:
     """Train ``schedule`` with the demo's config."""
     cfg = load_cfg(CONFIG)
-    cfg.merge_from_list(
-        [*options, "OUTPUT_DIR", str(output_dir), "MHKD.SCHEDULE", schedule, "SEED", seed]
-    )
+    own = ["OUTPUT_DIR", str(output_dir), "MHKD.SCHEDULE", schedule, "SEED", seed]
+    merge_options(cfg, [*options, *own], CONFIG)
     run_training(cfg)
 
 

@@ -9,6 +9,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from ..config import load_cfg
 from ..data.registrar import ensure_registered
 from ..errors import InputError
+from ..unread import NEVER_READ, merge_options, settle_unread
 from ..yaml_files import read_config
 from .rows import Method
 
@@ -25,7 +26,7 @@ RESERVED = (
 IRRELEVANT = (
     "OUTPUT_DIR", "MODEL.DEVICE", "MODEL.WEIGHTS", "DATALOADER.NUM_WORKERS", "SOLVER.CHECKPOINT_PERIOD",
     "TEST.EVAL_PERIOD", "VIS_PERIOD", "VERSION", "MHKD.SCHEDULE", "MHKD.STUDENT_START", "MHKD.STAGE",
-    "MHKD.EVAL", "MHKD.CLASSES", "MHKD.LR_MPP", "MHKD.TEACHER_ITERS", "MHKD.STUDENT_ITERS",
+    "MHKD.EVAL", "MHKD.CLASSES", "MHKD.LR_MPP", "MHKD.TEACHER_ITERS", "MHKD.STUDENT_ITERS", *NEVER_READ,
 )  # fmt: skip
 # The LR factor moves the teacher's crops by less than an LR pixel.
 IRRELEVANT_TO_TEACHER = (
@@ -56,17 +57,15 @@ def row_cfg(
     cfg = load_cfg(_file(CONFIGS / FOLDERS.get(dataset, "KidneyROI") / SIZES[size]))
     if dataset not in FOLDERS:
         _use_dataset(cfg, dataset)
-    try:
-        if method.config:
-            cfg.merge_from_other_cfg(_architecture(method.config, size))
-        cfg.merge_from_list([*options, *method.options])
-    except (KeyError, ValueError, AssertionError) as e:
-        raise InputError(f"{method.key}, options {' '.join(options)}: {e}") from e
+    if method.config:
+        cfg.merge_from_other_cfg(_architecture(method.config, size))
+    merge_options(cfg, [*options, *method.options], f"{method.key}, options")
     if len(cfg.DATASETS.TEST) != 1:
         raise InputError(f"DATASETS.TEST {cfg.DATASETS.TEST}: a table is about one test set")
     cfg.OUTPUT_DIR, cfg.SEED, cfg.MHKD.SCHEDULE = str(output_dir), seed, method.schedule
     if method.is_direct:
         cfg.MODEL.META_ARCHITECTURE = "DirectDetector"
+    settle_unread(cfg, options[::2], "options")
     cfg.freeze()
     return cfg
 

@@ -7,15 +7,16 @@ from pathlib import Path
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import inference_on_dataset
+from detectron2.utils import comm
 from torch import nn
 
 from ..data.loader import build_eval_loader
 from ..data.mapper import VIEWS
 from ..data.registrar import check_split_disjoint, ensure_registered, values_of
-from ..data.semi_supervised import check_label_settings
 from ..errors import InputError
 from ..evaluation.coco import CocoEvaluator
 from ..schedule import get_schedule
+from ..settings import check_settings
 from .checkpoint import load_network
 
 logger = logging.getLogger(__name__)
@@ -57,9 +58,9 @@ def prepare_datasets(cfg: CfgNode, training: bool = True) -> None:
     Raises:
         InputError: a dataset is missing or at fault, or has no classes; classes differ between training
             and test, slides are in both, MODEL.ROI_HEADS.NUM_CLASSES is not their number of classes, or a
-            setting of labels is out of range.
+            key of ``cfg`` is out of its range.
     """
-    check_label_settings(cfg)
+    check_settings(cfg, training, comm.get_world_size())
     if not training and not cfg.DATASETS.TEST:
         raise InputError("DATASETS.TEST is (), so there is nothing to score: name a dataset in it")
     names = [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]

@@ -7,12 +7,23 @@ import torch
 from detectron2.engine import launch as detectron2_launch
 from detectron2.utils import comm
 
+from ..errors import InputError
+
 
 def launch(main, num_processes: int, num_machines: int, machine_rank: int, dist_url: str, args):
     """Run ``main(*args)`` in ``num_processes`` processes on each of ``num_machines`` machines.
 
     On GPUs this is Detectron2's own launch (NCCL). Without a GPU the processes talk through gloo.
+
+    Raises:
+        InputError: no such number of processes, machines or GPUs.
     """
+    if num_processes < 1:
+        raise InputError(f"--num-gpus {num_processes}: must be at least 1, also where there is no GPU")
+    if not 0 <= machine_rank < num_machines:
+        raise InputError(f"--machine-rank {machine_rank}: machines are counted from 0 to --num-machines - 1")
+    if torch.cuda.is_available() and num_processes > torch.cuda.device_count():
+        raise InputError(f"--num-gpus {num_processes}: there are {torch.cuda.device_count()} GPUs here")
     if torch.cuda.is_available() or num_processes * num_machines == 1:
         return detectron2_launch(main, num_processes, num_machines, machine_rank, dist_url, args)
     if dist_url == "auto":

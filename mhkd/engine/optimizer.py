@@ -20,24 +20,32 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         cfg = cfg.clone()
         cfg.defrost()
         cfg.SOLVER.CLIP_GRADIENTS.ENABLED = False
-        return clip_full_model(build_optimizer(cfg, model), clip.CLIP_VALUE)
+        return clip_full_model(build_optimizer(cfg, model), clip.CLIP_VALUE, clip.NORM_TYPE)
     if cfg.SOLVER.OPTIMIZER == "SGD":
         return build_sgd(cfg, model)
     if cfg.SOLVER.OPTIMIZER != "AdamW":
         raise InputError(f"SOLVER.OPTIMIZER {cfg.SOLVER.OPTIMIZER!r}: choose SGD or AdamW")
+    solver = cfg.SOLVER
     params = get_default_optimizer_params(
-        model, cfg.SOLVER.BASE_LR, cfg.SOLVER.WEIGHT_DECAY, cfg.SOLVER.WEIGHT_DECAY_NORM
+        model,
+        solver.BASE_LR,
+        solver.WEIGHT_DECAY,
+        solver.WEIGHT_DECAY_NORM,
+        solver.BIAS_LR_FACTOR,
+        solver.WEIGHT_DECAY_BIAS,
     )
     return maybe_add_gradient_clipping(cfg, torch.optim.AdamW)(params)
 
 
-def clip_full_model(optimizer: torch.optim.Optimizer, max_norm: float) -> torch.optim.Optimizer:
+def clip_full_model(
+    optimizer: torch.optim.Optimizer, max_norm: float, norm_type: float = 2.0
+) -> torch.optim.Optimizer:
     """``optimizer``, which from now on clips the norm of all gradients together before each step."""
     plain = type(optimizer)
 
     def step(self, closure=None):
         parameters = [p for group in self.param_groups for p in group["params"]]
-        torch.nn.utils.clip_grad_norm_(parameters, max_norm)
+        torch.nn.utils.clip_grad_norm_(parameters, max_norm, norm_type)
         return plain.step(self, closure)
 
     optimizer.__class__ = type(f"{plain.__name__}WithFullModelClipping", (plain,), {"step": step})

@@ -11,12 +11,14 @@ from detectron2.engine import SimpleTrainer, TrainerBase, create_ddp_model, defa
 from detectron2.modeling import build_model
 from detectron2.solver import build_lr_scheduler
 from detectron2.utils import comm
+from torch import nn
 
 from ..config import parse_cfg
 from ..data.loader import build_train_loader
 from ..data.semi_supervised import check_train_names
 from ..errors import InputError
 from ..schedule import Step, check_stage, check_unlabeled, get_schedule, plan_steps
+from ..yaml_files import one_line
 from .checkpoint import dataset_classes, load_file, load_weights, network_weights, save_atomically
 from .classes import order_classes, recorded_classes
 from .evaluation import dataset_lr_mpp
@@ -37,8 +39,6 @@ class DistillationTrainer(TrainerBase):
     def __init__(self, cfg: CfgNode):
         """Raises InputError for an unknown schedule or stage."""
         super().__init__()
-        if cfg.SEED < 0:
-            raise InputError(f"SEED {cfg.SEED}: must be 0 or more, since exact resumption rests on it")
         self.cfg = cfg
         self.output_dir = Path(cfg.OUTPUT_DIR)
         self.schedule = get_schedule(cfg.MHKD.SCHEDULE, cfg.MHKD.STUDENT_START)
@@ -59,7 +59,7 @@ class DistillationTrainer(TrainerBase):
             )
         self.max_iter = self.steps[-1].end
         self.seconds = 0.0  # spent in the current step's iterations
-        self.distilled = build_model(cfg)
+        self.distilled = _build(cfg)
         self.model = self.distilled  # wrapped by DDP in enter_step, where there are more processes
         self.stage_transition = StageTransition()
         self.register_hooks(
@@ -256,6 +256,17 @@ class DistillationTrainer(TrainerBase):
             data["scheduler"] = self.scheduler.state_dict()
             data["scaler"] = self.scaler.state_dict()
         save_atomically(data, path)
+
+
+def _build(cfg: CfgNode) -> nn.Module:
+    """``build_model``, with an error that a user can act upon where the settings do not go together."""
+    try:
+        return build_model(cfg)
+    except InputError:
+        raise
+    except (LookupError, ValueError, TypeError, AssertionError, RuntimeError) as e:
+        logger.debug("", exc_info=True)
+        raise InputError(f"the networks of this config cannot be built: {one_line(e)}") from e
 
 
 def step_cfg(cfg: CfgNode, step: Step, all_steps: list[Step]) -> CfgNode:

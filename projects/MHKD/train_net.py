@@ -7,11 +7,11 @@ Takes Detectron2's usual arguments; see projects/MHKD/README.md.
 import json
 import logging
 import sys
-from pathlib import Path
 
-import mhkd  # first: prepares Detectron2
 from mhkd.engine import DistillationTrainer, launch, prepare_datasets, score_trained, views_to_score
 from mhkd.errors import InputError
+from mhkd.settings import check_device, check_writable
+from mhkd.unread import load_run_cfg
 
 from detectron2.engine import default_argument_parser, default_setup
 from detectron2.utils import comm
@@ -35,15 +35,11 @@ Examples:
 
 
 def setup(args):
-    if not Path(args.config_file).is_file():
-        raise InputError(f"--config-file {args.config_file!r}: no such file")
-    cfg = mhkd.load_cfg(args.config_file)
-    try:
-        cfg.merge_from_list(args.opts)
-    except (KeyError, ValueError, AssertionError) as e:
-        raise InputError(f"{args.config_file} {' '.join(args.opts)}: {e}") from e
+    cfg = load_run_cfg(args.config_file, args.opts, training=not args.eval_only)
     cfg.freeze()
+    check_device(cfg.MODEL.DEVICE)
     prepare_datasets(cfg, training=not args.eval_only)
+    check_writable(cfg.OUTPUT_DIR)
     default_setup(cfg, args)
     for name in ("mhkd", "detectron2", "fvcore"):
         logging.getLogger(name).propagate = False
@@ -69,5 +65,7 @@ if __name__ == "__main__":
     args = parser.parse_args()
     try:
         launch(main, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, (args,))
+    except InputError as e:
+        sys.exit(f"train_net.py: error: {e}")
     except ProcessExitedException as e:  # it has said why
         sys.exit(e.exit_code)
