@@ -71,6 +71,9 @@ class Schedule:
     def uses_bfa(self) -> bool:
         return any(s.bfa for s in self.steps)
 
+    def uses(self, loss: str) -> bool:
+        return any(loss in s.weights for s in self.steps)
+
 
 TEACHER = Stage("teacher", {"detect": 1}, teacher=WHOLE, student=())
 

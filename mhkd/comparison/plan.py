@@ -11,7 +11,7 @@ from pathlib import Path
 from detectron2.config import CfgNode
 
 from ..config import load_cfg, parse_cfg
-from ..engine.checkpoint import export_cfg, load_file
+from ..engine.checkpoint import export_cfg, ignored_regions_differences, load_file
 from ..errors import InputError
 from ..modeling import exported_form
 from ..schedule import Step, get_schedule, plan_steps
@@ -84,10 +84,12 @@ def plan_training(method: Method, seed: int, cfg: CfgNode) -> Training:
     if checkpoint.is_file() and training.finished < len(steps):
         state = load_file(checkpoint)
         trained = parse_cfg(state["cfg"], checkpoint)
-        planned = [s.describe() for s in steps if s.start < state["iteration"]]
+        begun = [s for s in steps if s.start < state["iteration"]]
+        planned = [s.describe() for s in begun]
         different = differences(cfg, trained)
         if planned != state["plan"][: len(planned)]:
             different.append("its steps have other iterations or losses")
+        different += ignored_regions_differences(state, begun, cfg)
         if different:
             raise _other_settings(checkpoint, different)
         training.reached = max(training.reached, state["iteration"])
@@ -100,6 +102,7 @@ def step_differences(step: Step, cfg: CfgNode, folder: Path) -> list[str]:
     asked = step.describe() | {"student_start": step.student_start}
     found = {k: report.get(k) for k in asked} | {"student_start": report.get("student_start", "scratch")}
     different = [f"{k} was {found[k]}, asked for {asked[k]}" for k in asked if asked[k] != found[k]]
+    different += ignored_regions_differences(report, [step], cfg)
     network = "student" if step.stage.student else "teacher"
     path = folder / network / "config.yaml"
     if not path.is_file():

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.data import detection_utils
+from detectron2.structures import Boxes, BoxMode
 from fvcore.transforms.transform import CropTransform, HFlipTransform, TransformList, VFlipTransform
 
 from ..enlarge import to_tensor, upsample
@@ -18,7 +19,8 @@ class PairedResolutionMapper:
     """Callable, like Detectron2's ``DatasetMapper``.
 
     In training it returns ``image`` (HR) and ``image_lr`` (LR brought to the HR size) with
-    ``instances`` in HR pixels, which an entry marked ``unlabeled`` has not; the random crop lies on LR
+    ``instances`` and ``ignore_boxes`` (Boxes of ``iscrowd`` annotations: regions that are neither objects
+    nor background) in HR pixels, which an entry marked ``unlabeled`` has not; the random crop lies on LR
     pixels, so both show exactly the same tissue.
     In evaluation it returns one ``image``, HR or LR brought to the HR size.
     """
@@ -102,6 +104,7 @@ class PairedResolutionMapper:
             annotations, hr.shape[:2], self.mask_format or "polygon"
         )
         entry["instances"] = detection_utils.filter_empty_instances(instances, by_mask=False)
+        entry["ignore_boxes"] = _ignore_boxes(dataset_dict.get("annotations", ()), hr_transform, hr.shape[:2])
         return entry
 
     def _used(self, annotation: dict) -> dict:
@@ -131,3 +134,13 @@ class PairedResolutionMapper:
             return TransformList(chosen)
 
         return transforms(1), transforms(f)
+
+
+def _ignore_boxes(annotations, transform: TransformList, size_px: tuple[int, int]) -> Boxes:
+    """Boxes of the annotations marked ``iscrowd``, cut to the crop of (height, width); (M, 4)."""
+    ignored = [a for a in annotations if a.get("iscrowd", 0)]
+    boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in ignored]
+    boxes = transform.apply_box(np.array(boxes, float).reshape(-1, 4))
+    boxes = Boxes(torch.as_tensor(boxes, dtype=torch.float32).reshape(-1, 4))
+    boxes.clip(size_px)
+    return boxes[boxes.nonempty()]

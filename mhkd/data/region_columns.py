@@ -97,6 +97,12 @@ class RegionEntries(Dataset, Sequence):
         chosen._index = self._index[kept]
         return chosen
 
+    def has_ignored(self):
+        """bool: whether an annotation is to be ignored."""
+        annotations = self.columns["annotations"]
+        ids = annotations[annotations[:, _ANNOTATION.index("iscrowd")] != 0, 1]
+        return bool(np.isin(self.columns["images"][self._index, 0], ids).any())
+
     def values(self, key):
         """set: of ``slide`` (file names where it is not known) or ``mpp``, without making entries."""
         images = self.columns["images"][self._index]

@@ -163,6 +163,13 @@ def values_of(dicts, key):
     return {slide_of(d) if key == "slide" else d.get(key) for d in dicts}
 
 
+def has_ignored(dicts):
+    """bool: whether a dataset's entries have annotations to be ignored (``iscrowd``)."""
+    if isinstance(dicts, RegionEntries):
+        return dicts.has_ignored()
+    return any(a.get("iscrowd", 0) for d in dicts for a in d.get("annotations", ()))
+
+
 def slide_of(entry):
     """The slide of a dataset dict; its file where it does not say."""
     return str(entry.get("slide") or os.path.realpath(entry["file_name"]))

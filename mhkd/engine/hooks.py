@@ -8,7 +8,7 @@ from detectron2.utils import comm
 
 from ..files import write_json
 from ..schedule import Step
-from .checkpoint import export_cfg, export_network
+from .checkpoint import IGNORED_REGIONS, export_cfg, export_network
 from .evaluation import dataset_lr_mpp, evaluate
 
 logger = logging.getLogger(__name__)
@@ -61,6 +61,7 @@ class StageTransition(HookBase):
         if comm.is_main_process():
             report = {
                 **step.describe(),
+                "ignored_regions": IGNORED_REGIONS,
                 "schedule": trainer.schedule.name,
                 "seconds": round(trainer.seconds, 3),
                 # A class that the test set lacks has no score: null, since JSON knows no NaN.

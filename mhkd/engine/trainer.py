@@ -19,7 +19,15 @@ from ..data.semi_supervised import check_train_names
 from ..errors import InputError
 from ..schedule import Step, check_stage, check_unlabeled, get_schedule, plan_steps
 from ..yaml_files import one_line
-from .checkpoint import dataset_classes, load_file, load_weights, network_weights, save_atomically
+from .checkpoint import (
+    IGNORED_REGIONS,
+    dataset_classes,
+    ignored_regions_differences,
+    load_file,
+    load_weights,
+    network_weights,
+    save_atomically,
+)
 from .classes import order_classes, recorded_classes
 from .evaluation import dataset_lr_mpp
 from .hooks import PeriodicCheckpoint, PeriodicEval, StageTransition
@@ -157,7 +165,8 @@ class DistillationTrainer(TrainerBase):
         """The steps up to the checkpoint must be those that this config asks for."""
         if "plan" not in state:
             raise InputError(f"{path}: not a training checkpoint of this project")
-        reached = [s.describe() for s in self.all_steps if s.start < state["iteration"]]
+        begun = [s for s in self.all_steps if s.start < state["iteration"]]
+        reached = [s.describe() for s in begun]
         trained = state["plan"][: len(reached)]
         for asked, found in zip(reached, trained):
             if asked != found:
@@ -169,6 +178,9 @@ class DistillationTrainer(TrainerBase):
                 )
         if len(trained) != len(reached):
             raise InputError(f"{path}: was trained with another schedule; use another OUTPUT_DIR")
+        if state["iteration"] < self.max_iter:
+            for different in ignored_regions_differences(state, begun, self.cfg):
+                raise InputError(f"{path}: {different}; use another OUTPUT_DIR")
         if "optimizer" not in state:
             return  # a step is finished; the next may draw from other images
         asked, found = self.cfg.MHKD, parse_cfg(state["cfg"], path).MHKD
@@ -250,6 +262,7 @@ class DistillationTrainer(TrainerBase):
             "cfg": self.cfg.dump(),
             "classes": dataset_classes(self.cfg),
             "lr_mpp": dataset_lr_mpp(self.cfg),
+            "ignored_regions": IGNORED_REGIONS,
         }
         if within_step:
             data["optimizer"] = self.optimizer.state_dict()

@@ -69,6 +69,7 @@ class ATSSDetector(FCOSDetector):
 
     def losses(self, anchors, pred_logits, gt_labels, pred_anchor_deltas, gt_boxes, pred_centerness):
         """Focal loss, GIoU weighted by centreness, and centreness; arguments as in ``FCOS.losses``."""
+        pred_logits, gt_labels = self.of_labelled(pred_logits, gt_labels)
         labels = torch.stack(gt_labels)  # (N, R)
         positive = labels != self.num_classes
         count = self._ema_update("loss_normalizer", max(int(positive.sum()), 1), 0)

@@ -11,6 +11,7 @@ from .detection_transformer import (
     CLASS_PRIOR,
     DetectionTransformer,
     at_size_of,
+    build_criterion,
     import_transformers,
     initialize,
     weighted,
@@ -60,10 +61,20 @@ class DABDETR(DetectionTransformer):
             )
         )
         self.network.model.backbone.conv_encoder = _Features(backbone)
+        config = self.network.config
+        costs = {k: getattr(config, k) for k in ("class_cost", "bbox_cost", "giou_cost")}
+        self.criterion = build_criterion(self.num_classes, config.focal_alpha, **costs)
+        self.network.loss_function = self._loss_function
         self._initialize()
 
     def losses(self, images, mask, targets):
         return weighted(self.network(images, pixel_mask=mask, labels=targets).loss_dict)
+
+    def _loss_function(self, logits, targets, device, boxes, config, layer_logits, layer_boxes):
+        """What the network calls, as the package's own but with :func:`build_criterion`'s criterion."""
+        layers = [{"logits": x, "pred_boxes": b} for x, b in zip(layer_logits[:-1], layer_boxes[:-1])]
+        outputs = {"logits": logits, "pred_boxes": boxes, "auxiliary_outputs": layers}
+        return None, self.criterion(outputs, targets), layers
 
     def predict(self, images, mask):
         found = self.network(images, pixel_mask=mask)

@@ -8,6 +8,7 @@ from detectron2.structures import Boxes, ImageList, Instances
 from torch import nn
 
 from ..errors import InputError
+from .ignore import NO_LOSS, IgnoresRegions, boxes_on
 
 # The weights of all of them; `transformers` names the losses so.
 LOSS_WEIGHTS = {"loss_ce": 1.0, "loss_bbox": 5.0, "loss_giou": 2.0}
@@ -15,8 +16,10 @@ CLASS_PRIOR = 0.01
 SIZE_DIVISIBILITY = 32
 
 
-class DetectionTransformer(nn.Module):
+class DetectionTransformer(IgnoresRegions, nn.Module):
     """Images to features, targets to theirs, predictions to ``Instances``.
+
+    A query that is matched to no object and whose box lies on a region to be ignored has no loss.
 
     A subclass takes the sizes of its network, which :meth:`from_config` reads, and has ``losses(images, mask,
     targets)`` -> dict of weighted losses and ``predict(images, mask)`` -> logits (N, Q, classes), boxes
@@ -75,7 +78,11 @@ class DetectionTransformer(nn.Module):
         for k, (h, w) in enumerate(images.image_sizes):
             mask[k, :h, :w] = True
         if self.training:
-            return self.losses(images.tensor, mask, [self._target(x["instances"]) for x in batched_inputs])
+            targets = [self._target(x["instances"]) for x in batched_inputs]
+            for target, regions, (h, w) in zip(targets, self.ignored, images.image_sizes):
+                size = torch.tensor([w, h, w, h], device=self.device)
+                target["ignored"] = regions.tensor.to(self.device) / size
+            return self.losses(images.tensor, mask, targets)
         logits, boxes = self.predict(images.tensor, mask)
         return [
             {"instances": detector_postprocess(self._instances(*found), x.get("height", found[2][0]),
@@ -108,6 +115,44 @@ class DetectionTransformer(nn.Module):
 def at_size_of(mask: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
     """A mask (N, H, W) of pixels as one of ``features`` (N, C, h, w): (N, h, w)."""
     return F.interpolate(mask[None].float(), size=features.shape[-2:])[0].bool()
+
+
+def build_criterion(num_classes: int, alpha: float, **costs: float) -> nn.Module:
+    """`transformers`' set criterion: focal loss, L1 and GIoU of the queries that Hungarian matching chooses.
+
+    Args:
+        alpha: of the focal loss.
+        costs: of the matching: class_cost, bbox_cost, giou_cost.
+    """
+    import_transformers()
+    from transformers.loss import loss_deformable_detr as loss
+
+    class Criterion(loss.DeformableDetrImageLoss):
+        def loss_labels(self, outputs, targets, indices, num_boxes):
+            return super().loss_labels(of_labelled(outputs, targets, indices), targets, indices, num_boxes)
+
+    matcher = loss.DeformableDetrHungarianMatcher(**costs)
+    return Criterion(matcher, num_classes, alpha, ["labels", "boxes"])
+
+
+def of_labelled(outputs: dict, targets: list[dict], indices: list[tuple]) -> dict:
+    """``outputs`` with queries that have no label as certain of nothing, which costs nothing.
+
+    Args:
+        outputs: "logits" (N, Q, classes), "pred_boxes" (N, Q, 4).
+        targets: of each image; "ignored" (K, 4) are XYXY shares of its size, where any image has regions.
+        indices: of each image, the queries that are matched to an object and those objects.
+    """
+    if "ignored" not in targets[0]:
+        return outputs
+    left_out = []
+    for boxes, target, (matched, _) in zip(outputs["pred_boxes"].detach(), targets, indices):
+        centre, half = boxes[:, :2], boxes[:, 2:] / 2
+        on_region = boxes_on(Boxes(torch.cat([centre - half, centre + half], 1)), Boxes(target["ignored"]))
+        on_region[matched] = False
+        left_out.append(on_region)
+    logits = outputs["logits"].masked_fill(torch.stack(left_out)[..., None], NO_LOSS)
+    return outputs | {"logits": logits}
 
 
 def weighted(losses: dict[str, torch.Tensor], prefix: str = "") -> dict[str, torch.Tensor]:

@@ -17,6 +17,7 @@ from .detection_transformer import (
     CLASS_PRIOR,
     DetectionTransformer,
     at_size_of,
+    build_criterion,
     import_transformers,
     initialize,
     weighted,
@@ -48,7 +49,6 @@ class DINO(DetectionTransformer):
     ):
         super().__init__(**arguments)
         transformers = import_transformers()
-        from transformers.loss import loss_deformable_detr as loss
         from transformers.models.deformable_detr import modeling_deformable_detr as deformable
 
         config = transformers.DeformableDetrConfig(
@@ -80,8 +80,7 @@ class DINO(DetectionTransformer):
         self.content = nn.Embedding(num_queries, hidden_dim)
         self.noised_class = nn.Embedding(self.num_classes + 1, hidden_dim)
         self.query_position = _mlp(2 * hidden_dim, hidden_dim, hidden_dim, 2)
-        matcher = loss.DeformableDetrHungarianMatcher(class_cost=2, bbox_cost=5, giou_cost=2)
-        self.criterion = loss.DeformableDetrImageLoss(matcher, self.num_classes, 0.25, ["labels", "boxes"])
+        self.criterion = build_criterion(self.num_classes, 0.25, class_cost=2, bbox_cost=5, giou_cost=2)
         self._initialize()
 
     @classmethod

@@ -7,6 +7,7 @@ from torch import nn
 from ..errors import InputError
 from ..schedule import TEACHER, Stage, get_schedule
 from .distilled_rcnn import teacher_cfg
+from .ignore import ignoring, training_heads
 
 
 @META_ARCH_REGISTRY.register()
@@ -37,7 +38,7 @@ class DirectDetector(nn.Module):
                 f"MHKD.SCHEDULE {cfg.MHKD.SCHEDULE} trains a student, which a DirectDetector has not: set "
                 "MHKD.SCHEDULE direct, or MODEL.META_ARCHITECTURE DistilledRCNN"
             )
-        return {"teacher": build_model(teacher_cfg(cfg))}
+        return {"teacher": build_model(training_heads(teacher_cfg(cfg)))}
 
     @property
     def device(self):
@@ -52,4 +53,6 @@ class DirectDetector(nn.Module):
         if not self.training:
             return self.teacher(batched_inputs)
         weight = self.stage.weights["detect"]
-        return {f"teacher/{name}": weight * v for name, v in self.teacher(batched_inputs).items()}
+        with ignoring(self.teacher, [x.get("ignore_boxes") for x in batched_inputs]):
+            losses = self.teacher(batched_inputs)
+        return {f"teacher/{name}": weight * v for name, v in losses.items()}

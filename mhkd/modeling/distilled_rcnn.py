@@ -7,11 +7,12 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, build_model
 from detectron2.modeling.meta_arch import GeneralizedRCNN
-from detectron2.structures import ImageList, Instances
+from detectron2.structures import Boxes, ImageList, Instances
 from torch import nn
 
 from ..errors import InputError
 from ..schedule import TEACHER, Stage, get_schedule
+from .ignore import ignoring, training_heads
 from .losses import global_feature_loss, local_feature_loss
 from .student import StudentBackbone
 
@@ -58,9 +59,14 @@ class DistilledRCNN(nn.Module):
                 "regions have no features of their own. Set MODEL.META_ARCHITECTURE DirectDetector and "
                 "MHKD.SCHEDULE direct to train it alone"
             )
+        schedule = get_schedule(cfg.MHKD.SCHEDULE)
+        teacher = build_model(training_heads(teacher_cfg(cfg)))
+        student = build_model(training_heads(student_cfg(cfg, bfa=schedule.uses_bfa)))
+        if schedule.uses("local"):
+            check_pooling(student, cfg)
         return {
-            "teacher": build_model(teacher_cfg(cfg)),
-            "student": build_model(student_cfg(cfg, bfa=get_schedule(cfg.MHKD.SCHEDULE).uses_bfa)),
+            "teacher": teacher,
+            "student": student,
             "output_score_thresh": cfg.MHKD.OUTPUT_SCORE_THRESH,
         }
 
@@ -97,7 +103,8 @@ class DistilledRCNN(nn.Module):
         """
         Args:
             batched_inputs: Detectron2's format. In training ``image`` (HR) and ``image_lr`` (LR brought
-                to the HR size), both Tensor (C, H, W), and ``instances`` in HR pixels; an image
+                to the HR size), both Tensor (C, H, W), ``instances`` and, optionally, ``ignore_boxes``
+                (Boxes, regions that are neither objects nor background), in HR pixels; an image
                 without ``instances`` is not annotated. In evaluation ``image`` is what the student sees.
 
         Returns:
@@ -114,6 +121,8 @@ class DistilledRCNN(nn.Module):
             for x in batched_inputs
         ]
         unlabeled = any(x is None for x in ground_truth)
+        # They hold for the output loss too: O_T stands in for the objects alone.
+        ignored = [x.get("ignore_boxes") if stage.labels else None for x in batched_inputs]
 
         if stage.uses_teacher or unlabeled:
             images_h = self._preprocess(teacher, [x["image"] for x in batched_inputs])
@@ -124,7 +133,7 @@ class DistilledRCNN(nn.Module):
             o_t = self._teacher_output(images_h, f_h)
             ground_truth = [o if x is None else x for x, o in zip(ground_truth, o_t)]
         if stage.teacher:
-            detect_t, *_ = detect(teacher, images_h, f_h, ground_truth)
+            detect_t, _ = detect(teacher, images_h, f_h, ground_truth, ignored)
             losses.update(_weighted(detect_t, weights["detect"], "teacher/"))
         if not stage.student:
             return losses
@@ -135,17 +144,18 @@ class DistilledRCNN(nn.Module):
             f_l = student.backbone.basic(extracted)
         f_s = f_a = student.backbone.adapt(extracted) if stage.bfa else f_l
 
-        detect_s, proposals_l, pooled_l = detect(student, images_l, f_s, ground_truth)
+        detect_s, pooled = detect(student, images_l, f_s, ground_truth, ignored)
         losses.update(_weighted(detect_s, weights.get("detect", 0), "student/"))
         if "basic" in weights:
             losses["loss_basic"] = weights["basic"] * global_feature_loss(f_l, f_h)
         if "adaptive" in weights:
             losses["loss_adaptive"] = weights["adaptive"] * global_feature_loss(f_a, f_h)
         if "local" in weights:
+            ((proposals_l, pooled_l),) = pooled  # see check_pooling
             pooled_h = pool(teacher, f_h, proposals_l)
             losses["loss_local"] = weights["local"] * local_feature_loss(pooled_l, pooled_h)
         if "output" in weights:
-            output, *_ = detect(student, images_l, f_s, o_t)
+            output, _ = detect(student, images_l, f_s, o_t, ignored)
             losses.update(_weighted(output, weights["output"], "output/"))
         return losses
 
@@ -173,19 +183,26 @@ class DistilledRCNN(nn.Module):
         return output
 
 
-def detect(network: GeneralizedRCNN, images: ImageList, features: dict, targets: list[Instances]):
-    """The ordinary RPN + ROI losses of equation 1, and what the ROI heads pooled on the way.
+def detect(
+    network: GeneralizedRCNN,
+    images: ImageList,
+    features: dict,
+    targets: list[Instances],
+    ignored: list[Boxes | None],
+):
+    """The ordinary RPN + ROI losses of equation 1, and what the box heads pooled on the way.
+
+    Args:
+        ignored: regions of each image in which nothing but an object of ``targets`` has a label.
 
     Returns:
-        losses (none of parts that are frozen), the boxes of the sampled proposals (list of Boxes,
-        detached), their pooled features (R, C, S, S).
+        losses (none of parts that are frozen), and each call of the box pooler: its boxes (those of the
+        sampled proposals, a list of Boxes, detached) and the pooled features (R, C, S, S).
     """
-    proposals, losses = network.proposal_generator(images, features, targets)
-    heads = network.roi_heads
-    with _watch(heads.box_pooler) as pooled:
-        _, roi_losses = heads(images, features, proposals, targets)
-    (_, boxes), pooled_features = pooled
-    return {**losses, **roi_losses}, boxes, pooled_features
+    with ignoring(network, ignored), _watch_pooling(network.roi_heads) as pooled:
+        proposals, losses = network.proposal_generator(images, features, targets)
+        _, roi_losses = network.roi_heads(images, features, proposals, targets)
+    return {**losses, **roi_losses}, pooled
 
 
 def pool(network: GeneralizedRCNN, features: dict, boxes) -> torch.Tensor:
@@ -225,17 +242,47 @@ def _weighted(losses: dict, weight: float, prefix: str) -> dict:
     return {prefix + name: weight * value for name, value in losses.items()}
 
 
+@torch.no_grad()
+def check_pooling(network: GeneralizedRCNN, cfg: CfgNode) -> None:
+    """Make sure that the ROI heads pool for their box head once, at the proposals that they are given.
+
+    Otherwise there is no telling which of their pooled features the local loss is about. Heads for masks or
+    keypoints, which have poolers of their own, do not matter.
+
+    Raises:
+        InputError: they do not.
+    """
+    shapes = network.backbone.output_shape()
+    size = max(s.stride for s in shapes.values())
+    features = {
+        k: torch.zeros(1, s.channels, size // s.stride, size // s.stride, device=network.device)
+        for k, s in shapes.items()
+    }
+    boxes = torch.tensor([[0.0, 0, size, size], [0, 0, size / 2, size]], device=network.device)
+    proposals = Instances((size, size), proposal_boxes=Boxes(boxes), objectness_logits=boxes.new_zeros(2))
+    images = ImageList(boxes.new_zeros(1, 3, size, size), [(size, size)])
+    pooled = []
+    if hasattr(network.roi_heads, "box_pooler"):
+        with _eval_mode(network.roi_heads), _watch_pooling(network.roi_heads) as pooled:
+            network.roi_heads(images, features, [proposals], None)
+    if [torch.equal(boxes, at[0].tensor) for at, _ in pooled] != [True]:
+        raise InputError(
+            f"MODEL.ROI_HEADS.NAME {cfg.MODEL.ROI_HEADS.NAME}: MHKD.SCHEDULE {cfg.MHKD.SCHEDULE} has a local "
+            "loss, of what the box head's pooler (box_pooler) gives for the proposals, and these heads call "
+            f"it {len(pooled)} times instead of once: choose StandardROIHeads, or a schedule without it"
+        )
+
+
 @contextlib.contextmanager
-def _watch(module: nn.Module):
-    """Within it, a list that receives ``module``'s arguments and output: [args, output]."""
-    seen = []
-
-    def remember(_, args, output):
-        seen[:] = [args, output]
-
-    handle = module.register_forward_hook(remember)
+def _watch_pooling(heads: nn.Module):
+    """Within it, a list that receives the boxes and the output of each call of the box pooler."""
+    calls = []
+    if not hasattr(heads, "box_pooler"):
+        yield calls
+        return
+    handle = heads.box_pooler.register_forward_hook(lambda _, args, output: calls.append((args[1], output)))
     try:
-        yield seen
+        yield calls
     finally:
         handle.remove()
 

@@ -10,6 +10,8 @@ from detectron2.modeling.meta_arch.fcos import FCOS, FCOSHead
 from detectron2.structures import Boxes, Instances
 from torch import nn
 
+from .ignore import NO_LOSS, IgnoresRegions, points_on
+
 
 @BACKBONE_REGISTRY.register()
 def build_resnet_fpn_p6p7_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
@@ -26,8 +28,10 @@ def build_resnet_fpn_p6p7_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
 
 
 @META_ARCH_REGISTRY.register()
-class FCOSDetector(FCOS):
+class FCOSDetector(IgnoresRegions, FCOS):
     """Detectron2's ``FCOS``, which it neither registers nor gives a config.
+
+    Points inside a region to be ignored that match no object have no loss.
 
     Takes MODEL.RETINANET (NUM_CONVS, PRIOR_PROB, FOCAL_LOSS_*, NMS_THRESH_TEST, TOPK_CANDIDATES_TEST),
     and MODEL.ROI_HEADS.NUM_CLASSES and SCORE_THRESH_TEST as every detector here does.
@@ -75,8 +79,8 @@ class FCOSDetector(FCOS):
         """As in Detectron2, where an image without ground truth fails.
 
         Returns:
-            labels, one (R,) tensor an image with ``num_classes`` for background; boxes, one ``Boxes`` an
-            image with R rows, of any value for background.
+            labels, one (R,) tensor an image with ``num_classes`` for background and -1 for none; boxes, one
+            ``Boxes`` an image with R rows, of any value for background.
         """
         labels, boxes = [], []
         everywhere = Boxes.cat(anchors)
@@ -90,7 +94,27 @@ class FCOSDetector(FCOS):
             label[index < 0] = self.num_classes
             labels.append(label)
             boxes.append(targets.gt_boxes[index.clip(min=0)])
+        for label, regions in zip(labels, self.ignored):
+            label[(label == self.num_classes) & points_on(everywhere.get_centers(), regions)] = -1
         return labels, boxes
+
+    def losses(self, anchors, pred_logits, gt_labels, pred_anchor_deltas, gt_boxes, pred_centerness):
+        """As in Detectron2, of the points that have a label."""
+        pred_logits, gt_labels = self.of_labelled(pred_logits, gt_labels)
+        return super().losses(anchors, pred_logits, gt_labels, pred_anchor_deltas, gt_boxes, pred_centerness)
+
+    def of_labelled(self, pred_logits: list[torch.Tensor], gt_labels: list[torch.Tensor]):
+        """Both with points of label -1 as background that is certain, which costs nothing.
+
+        Args:
+            pred_logits: of each level (N, cells, classes).
+            gt_labels: of each image (R,).
+        """
+        if not self.ignored:
+            return pred_logits, gt_labels
+        left_out = (torch.stack(gt_labels) < 0).split([x.shape[1] for x in pred_logits], 1)
+        pred_logits = [x.masked_fill(m[..., None], NO_LOSS) for x, m in zip(pred_logits, left_out)]
+        return pred_logits, [torch.where(x < 0, self.num_classes, x) for x in gt_labels]
 
     def _ema_update(self, name: str, value: float, initial_value: float, momentum: float = 0.9) -> float:
         normalizer = getattr(self, name)

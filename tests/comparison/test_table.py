@@ -16,7 +16,7 @@ import cv2
 import pytest
 from click.testing import CliRunner
 from detectron2.engine import HookBase
-from support import DISKS, TINY
+from support import DISKS, TINY, write_disks
 
 PAIRS = dict(zip(TINY[::2], TINY[1::2])) | dict(zip(DISKS[::2], DISKS[1::2]))
 OPTIONS = [x for k, v in PAIRS.items() if not k.startswith("DATASETS.") for x in (k, v)]
@@ -130,6 +130,26 @@ def test_rows_of_other_settings_are_refused(filled):
         with pytest.raises(InputError, match=f"other settings.*{said}.*another --out"):
             filled.fill("III", options=options, dry_run=True)
     filled.fill("III", options=["DATALOADER.NUM_WORKERS", 1, "SOLVER.CHECKPOINT_PERIOD", 7], dry_run=True)
+
+
+def test_rows_from_before_regions_were_ignored_stand_where_there_are_none(filled, tmp_path, monkeypatch):
+    other = Filled(tmp_path / "tables")
+    shutil.copytree(filled.root, other.root)
+    for path in other.root.glob("seed0/*/*/stage.json"):
+        report = json.loads(path.read_text())
+        assert report.pop("ignored_regions") == "no label"
+        path.write_text(json.dumps(report))
+    other.fill("III", dry_run=True)
+    assert [line.split()[-1] for line in other.said[:3]] == ["finished"] * 3
+
+    path = write_disks(tmp_path) / "annotations_train.json"
+    content = json.loads(path.read_text())
+    content["annotations"][3]["iscrowd"] = 1
+    path.write_text(json.dumps(content))
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    with pytest.raises(InputError, match="crowds and cut objects.*were background.*another --out"):
+        other.fill("III", dry_run=True)
+    filled.fill("III", dry_run=True)  # was trained as it would be now
 
 
 def test_a_half_trained_row_of_other_settings_is_refused(filled, tmp_path):

@@ -55,6 +55,29 @@ def test_boxes_follow_crop_and_flip(entry):
     assert out["instances"].image_size == (64, 96)
 
 
+def test_regions_to_be_ignored_follow_crop_and_flip_and_are_cut(entry):
+    mapper = PairedResolutionMapper(is_train=True, lr_factor=F, flip_prob=1.0)
+    assert mapper(entry)["ignore_boxes"].tensor.tolist() == [[52, 24, 76, 56]]  # as the object's box
+    plain = {**entry, "annotations": entry["annotations"][:1]}
+    assert mapper(plain)["ignore_boxes"].tensor.shape == (0, 4)
+    assert "ignore_boxes" not in mapper({**entry, "unlabeled": True})
+
+    # The crowd covers x 20 to 44, y 8 to 40; pixels tell which part of the image a crop is.
+    mapper = PairedResolutionMapper(is_train=True, lr_factor=F, crop_size_px=(32, 32), flip_prob=0)
+    seen = set()
+    for seed in range(20):
+        np.random.seed(seed)
+        out = mapper(entry)
+        x, y = (int(v) for v in out["image"][:2, 0, 0])  # 4 grey levels an LR pixel of 4 px
+        expected = [max(20 - x, 0), max(8 - y, 0), min(44 - x, 32), min(40 - y, 32)]
+        if expected[0] < expected[2] and expected[1] < expected[3]:
+            assert out["ignore_boxes"].tensor.tolist() == [expected]
+        else:
+            assert len(out["ignore_boxes"]) == 0
+        seen.add(len(out["ignore_boxes"]))
+    assert seen == {0, 1}
+
+
 def test_evaluation_gives_one_image_in_the_datasets_pixels(entry):
     hr = PairedResolutionMapper(is_train=False, view="hr", lr_factor=F)(entry)
     lr = PairedResolutionMapper(is_train=False, view="lr", lr_factor=F)(entry)

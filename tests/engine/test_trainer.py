@@ -30,7 +30,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from detectron2.engine import DefaultPredictor, HookBase
-from support import DISKS, REPO, tiny_config
+from support import DISKS, REPO, tiny_config, write_disks
 
 STEPS = ["0_teacher", "1_basic", "2_adaptive", "3_local", "4_semantic"]
 
@@ -334,6 +334,27 @@ def test_a_step_resumes_with_the_labels_it_began_with(disks_cfg):
     disks_cfg.MHKD.LABELED_SHARE = 0.5
     train(disks_cfg, resume=True)
     assert Path(disks_cfg.OUTPUT_DIR, "4_semantic", "stage.json").is_file()
+
+
+def test_a_training_from_before_regions_were_ignored_is_not_mixed(disks_cfg, tmp_path, monkeypatch):
+    path = write_disks(tmp_path) / "annotations_train.json"
+    plain = path.read_text()
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    disks_cfg.MHKD.STAGE = 0
+    train(disks_cfg)
+    final = Path(disks_cfg.OUTPUT_DIR, "0_teacher/model_final.pth")
+    state = torch.load(final, weights_only=True)
+    assert state.pop("ignored_regions") == "no label"
+    torch.save(state, final)
+    content = json.loads(plain)
+    content["annotations"][0]["iscrowd"] = 1
+    path.write_text(json.dumps(content))
+    train(disks_cfg, resume=True)  # nothing is left to do
+    disks_cfg.MHKD.STAGE = 1
+    with pytest.raises(InputError, match="0_teacher.*crowds and cut objects.*background.*another OUTPUT_DIR"):
+        train(disks_cfg, resume=True)
+    path.write_text(plain)
+    train(disks_cfg, resume=True)  # without crowds nothing is different
 
 
 def test_everything_finished_is_no_work(trained):

@@ -4,39 +4,18 @@ import copy
 from dataclasses import replace
 
 from mhkd.engine.trainer import start_student_from_teacher
+from mhkd.errors import InputError
 from mhkd.modeling import DistilledRCNN, student_cfg
 from mhkd.modeling.distilled_rcnn import pool
 from mhkd.schedule import ADAPTIVE, BASIC, LOCAL, SCHEDULES, SEMANTIC, TEACHER, WHOLE, Stage
 
+import numpy as np
 import pytest
 import torch
-from detectron2.modeling import build_model
-from detectron2.structures import Boxes, Instances
-from detectron2.utils.events import EventStorage
-
-
-def images(num=1, size=(128, 128), boxes=((10, 10, 60, 70), (64, 30, 120, 90))):
-    generator = torch.Generator().manual_seed(0)
-    batch = []
-    for _ in range(num):
-        instances = Instances(size)
-        instances.gt_boxes = Boxes(torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4))
-        instances.gt_classes = torch.zeros(len(boxes), dtype=torch.long)
-        hr, lr = (torch.randint(0, 256, (3, *size), generator=generator).byte() for _ in "hl")
-        batch.append({"image": hr, "image_lr": lr, "instances": instances})
-    return batch
-
-
-def step(model, stage, batch=None, seed=0):
-    """Losses of one training forward and backward under ``stage``."""
-    model.apply_stage(stage)
-    model.train()
-    torch.manual_seed(seed)
-    with EventStorage():
-        losses = model(batch or images())
-    model.zero_grad(set_to_none=True)
-    sum(losses.values()).backward()
-    return losses
+from detectron2.modeling import ROI_HEADS_REGISTRY, build_model
+from detectron2.modeling.roi_heads import StandardROIHeads
+from detectron2.structures import Boxes, PolygonMasks
+from training_step import images, step
 
 
 def with_gradient(module):
@@ -160,6 +139,47 @@ def test_local_loss_pools_the_teacher_at_the_students_coordinates(model):
     assert torch.equal(args_t[1][0].tensor, args_s[1][0].tensor)
     assert [m.shape for m in args_t[0]] == [m.shape for m in args_s[0]]
     assert losses["loss_local"].item() == pytest.approx((out_t - out_s).square().mean().item())
+
+
+@ROI_HEADS_REGISTRY.register()
+class TwicePooledHeads(StandardROIHeads):
+    """As someone's own heads that look at a wider region too."""
+
+    def _forward_box(self, features, proposals):
+        wider = [Boxes(p.proposal_boxes.tensor * torch.tensor([0.5, 0.5, 1, 1])) for p in proposals]
+        self.box_pooler([features[f] for f in self.box_in_features], wider)
+        return super()._forward_box(features, proposals)
+
+
+@pytest.mark.parametrize(
+    "heads,times",
+    [("CascadeROIHeads", 3), ("Res5ROIHeads", 0), ("TwicePooledHeads", 2)],
+)
+def test_heads_whose_pooled_features_cannot_be_told_apart_are_refused(tiny_cfg, heads, times):
+    tiny_cfg.MODEL.ROI_HEADS.NAME = heads
+    tiny_cfg.MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG = True
+    if heads == "Res5ROIHeads":
+        tiny_cfg.MODEL.ROI_HEADS.IN_FEATURES = ["p3"]
+    said = f"MODEL.ROI_HEADS.NAME {heads}: MHKD.SCHEDULE mhkd has a local loss.* {times} times"
+    with pytest.raises(InputError, match=said):
+        build_model(tiny_cfg)
+    tiny_cfg.MHKD.SCHEDULE = "global_only"  # does not ask what they pool
+    model = build_model(tiny_cfg)
+    if heads != "Res5ROIHeads":  # whose layers want a C4 backbone
+        losses = step(model, SCHEDULES["global_only"].steps[0])
+        assert torch.isfinite(sum(losses.values()))
+
+
+def test_a_mask_head_has_a_pooler_of_its_own(tiny_cfg):
+    tiny_cfg.MODEL.MASK_ON = True
+    tiny_cfg.MODEL.ROI_MASK_HEAD.merge_from_list(["NUM_CONV", 1, "CONV_DIM", 8])
+    tiny_cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = 0.0
+    model = build_model(tiny_cfg)
+    batch = images()
+    outlines = [[x0, y0, x1, y0, x1, y1] for x0, y0, x1, y1 in batch[0]["instances"].gt_boxes.tensor.tolist()]
+    batch[0]["instances"].gt_masks = PolygonMasks([[np.array(o)] for o in outlines])
+    losses = step(model, LOCAL, batch)
+    assert losses["student/loss_mask"] > 0 and losses["loss_local"] > 0
 
 
 def test_networks_share_one_grid_for_any_image_size(model):
