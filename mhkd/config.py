@@ -98,8 +98,9 @@ def add_mhkd_config(cfg: CN) -> None:
     cfg.MODEL.TEACHER.META_ARCHITECTURE = "GeneralizedRCNN"
 
     cfg.MODEL.STUDENT = CN()
-    # What the student's backbone sees: "upsampled" (the paper: LR brought to the HR size) or "native"
-    # (the true LR pixels; its features are brought to the teacher's grid, which is much faster).
+    # What the student's backbone sees: "upsampled" (the paper: LR brought to the HR size) or "native" (that
+    # averaged back to LR size, which blurs it; its features are brought to the teacher's grid). Native takes
+    # less time and is much less accurate: AP 11.4 where upsampled has 45.0.
     cfg.MODEL.STUDENT.INPUT = "upsampled"
     # The backbone that StudentBackbone wraps. Filled in from MODEL.BACKBONE.NAME, not by hand.
     cfg.MODEL.STUDENT.BACKBONE = ""

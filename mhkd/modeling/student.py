@@ -1,4 +1,4 @@
-"""The student's backbone: any FPN, an optional native-resolution entrance, and BFA.
+"""The student's backbone: any FPN, an optional entrance at LR size, and BFA.
 
 With it the student is a stock ``GeneralizedRCNN``, which Detectron2's own tools load and run.
 """
@@ -31,7 +31,8 @@ class StudentBackbone(Backbone):
         Args:
             fpn: the backbone to wrap; all its levels have the same number of channels.
             native_factor: 1 feeds the upsampled LR image to ``fpn`` as it is (the paper); f > 1 first
-                averages it over f x f pixels, back to the true LR pixels.
+                averages it over f x f pixels. Of a bilinear enlargement these are not the LR pixels again:
+                at 4 one keeps 0.56 of its value, the rest comes from its neighbours.
             bfa: arguments of :class:`BFA` (``channels``, ``num_blocks``, ``scale``, ``norm``), one module
                 a level; None builds none. ``bfa_enabled`` then switches it on and off.
         """

@@ -4,6 +4,7 @@ import copy
 from dataclasses import replace
 
 from mhkd.engine.trainer import start_student_from_teacher
+from mhkd.enlarge import to_tensor, upsample
 from mhkd.errors import InputError
 from mhkd.modeling import DistilledRCNN, student_cfg
 from mhkd.modeling.distilled_rcnn import pool
@@ -187,7 +188,7 @@ def test_networks_share_one_grid_for_any_image_size(model):
     assert torch.isfinite(losses["loss_adaptive"])
 
 
-def test_native_student_sees_the_true_lr_pixels(tiny_cfg):
+def test_native_student_sees_the_enlarged_image_averaged_back(tiny_cfg):
     tiny_cfg.MODEL.STUDENT.INPUT = "native"
     backbone = build_model(student_cfg(tiny_cfg)).backbone
     seen = []
@@ -198,6 +199,12 @@ def test_native_student_sees_the_true_lr_pixels(tiny_cfg):
     torch.testing.assert_close(seen[0], lr)
     for level, shape in backbone.output_shape().items():
         assert features[level].shape[-1] == 256 // shape.stride
+
+    # Of what it is really given, a bilinear enlargement, that leaves 0.75 of a pixel along each axis.
+    dot = np.zeros((64, 64, 3), np.uint8)
+    dot[32, 32] = 255
+    backbone(to_tensor(upsample(dot, 4))[None].float())
+    assert (seen[1][0, :, 32, 32] / 255).tolist() == pytest.approx([0.5625] * 3, abs=0.005)
 
 
 def test_teacher_output_is_ground_truth_above_the_threshold(model):
