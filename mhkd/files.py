@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import hashlib
 import json
 import logging
 import os
@@ -13,6 +14,7 @@ from mhkd.errors import InputError
 logger = logging.getLogger(__name__)
 
 LOCK = ".lock"
+NAME_BYTES = 255  # of a file, whatever the file system
 # What the user can mend, by making room or choosing another folder.
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR,
          errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.EIO}  # fmt: skip
@@ -103,3 +105,17 @@ def write_text(text: str, path: Path) -> None:
 def write_json(content, path: Path, indent: int | None = 2) -> None:
     """JSON; raises ValueError for NaN, which is not JSON."""
     write_text(json.dumps(content, indent=indent, allow_nan=False) + "\n", path)
+
+
+def fitting_name(name: str, suffix: str) -> str:
+    """``name + suffix``, cut short, with a checksum in place of what is cut, where a file system has no room.
+
+    A temporary name (see :func:`replacing`) fits too.
+    """
+    room = NAME_BYTES - len(os.fsencode(suffix + ".tmp"))
+    encoded = os.fsencode(name)
+    if len(encoded) <= room:
+        return name + suffix
+    mark = "-" + hashlib.sha256(encoded).hexdigest()[:12]
+    begin = encoded[: room - len(mark)]
+    return begin.decode(errors="ignore") + mark + suffix  # no half of a character

@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 
+from mhkd.wsi.exports import slide_image_id
+
 
 def write_result(
     out, slide_file, boxes_px, scores, classes, class_names=("normal", "sclerotic"),
-    *, score_threshold=0.05, tissue_mm2=4.0, slide_mpp=None, size_px=None, name=None,
+    *, keep_from_score=0.05, score_threshold=0.5, tissue_mm2=4.0, slide_mpp=None, size_px=None, name=None,
+    **more,
 ):  # fmt: skip
     """One finished slide.
 
@@ -17,23 +20,28 @@ def write_result(
         scores (list[float]): of each box.
         classes (list[int]): of each box, index into ``class_names``.
         name (str, optional): of the folder; default: as the slide.
+        more: further content of run.json.
 
     Returns:
         Path: its folder.
     """
     folder = Path(out) / (name or Path(slide_file).name)
     folder.mkdir(parents=True)
+    image_id = slide_image_id(folder.name)
     results = [
-        {"image_id": 1, "category_id": c + 1, "bbox": [x0, y0, x1 - x0, y1 - y0], "score": s}
+        {"image_id": image_id, "category_id": c + 1, "bbox": [x0, y0, x1 - x0, y1 - y0], "score": s}
         for (x0, y0, x1, y1), s, c in zip(boxes_px, scores, classes, strict=True)
     ]
     summary = {"slide_file": str(slide_file), "glomeruli": len(results), "tissue_mm2": tissue_mm2}
     run = {
         "slide_file": str(Path(slide_file).absolute()),
         "classes": list(class_names),
-        "image_id": 1,
-        "parameters": {"score_threshold": score_threshold, "slide_mpp": slide_mpp},
-    }
+        "image_id": image_id,
+        "parameters": {
+            "keep_from_score": keep_from_score, "score_threshold": score_threshold, "slide_mpp": slide_mpp
+        },
+        **more,
+    }  # fmt: skip
     if size_px:
         run["size_px"] = list(size_px)
     for name, content in (

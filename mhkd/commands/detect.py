@@ -13,8 +13,11 @@ import click
 @click.option("--out", type=click.Path(file_okay=False), required=True, help="Folder for the results.")
 @click.option("--device", default="", help="cpu, cuda, ...; default: CUDA if there is one.")
 @click.option("--batch-size", default=4, show_default=True, help="Tiles in one forward.")
-@click.option("--score-threshold", default=0.5, show_default=True,
-              help="Lowest score in the results. For average precision (mhkd score) use 0.05.")
+@click.option("--score-threshold", type=float,
+              help="Score from which on a detection counts.  [default: what was chosen for the student, else "
+              "0.5]")
+@click.option("--keep-from-score", default=0.05, show_default=True,
+              help="Lowest score in the COCO results, for mhkd score, mhkd view and other thresholds.")
 @click.option("--overlap-um", default=300.0, show_default=True,
               help="Of neighbouring tiles: the largest glomerulus there may be.")
 @click.option("--tile-size-px", type=int,
@@ -27,14 +30,18 @@ import click
 @click.option("--tissue-only/--glass-too", default=True, show_default=True, help="Leave out glass.")
 @click.option("--scheduler", help="Dask scheduler's address (tcp://host:8786), or local.")
 def detect(
-    slides, student, out, device, overlap_um, tile_size_px, student_mpp, score_threshold, workers, scheduler,
-    **options,
+    slides, student, out, device, overlap_um, tile_size_px, student_mpp, score_threshold, keep_from_score,
+    workers, scheduler, **options,
 ):  # fmt: skip
     """Find the glomeruli of SLIDES (files, folders) with a trained student.
 
     Each slide is read at the student's low resolution, whatever its own is, and gets a folder in OUT: COCO
     results, GeoJSON for QuPath, JSON for Digital Slide Archive, a table, an overview picture and a summary.
     OUT/summary.csv has a row for each slide.
+
+    COCO results keep all detections from a low score on; everything else counts those from --score-threshold
+    on. Given another threshold, or when one was chosen for the student, finished slides are counted anew
+    without running the student again.
 
     Stopped at any moment, the same command goes on inside the slide; finished slides are skipped. A slide
     that cannot be used is reported, the others go on, and the exit status is 1.
@@ -45,9 +52,11 @@ def detect(
     """
     from ..wsi.detection.many import detect_slides
     from ..wsi.detection.run import DetectOptions
+    from ..wsi.detection.threshold import working_threshold
 
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
-    results = detect_slides(
+    threshold = working_threshold(student, score_threshold)
+    results, mixed = detect_slides(
         slides,
         out,
         {
@@ -56,15 +65,24 @@ def detect(
             "student_mpp": student_mpp,
             "overlap_um": overlap_um,
             "tile_size_px": tile_size_px,
-            "min_score": score_threshold,
+            "min_score": keep_from_score,
         },
-        DetectOptions(overlap_um=overlap_um, score_threshold=score_threshold, **options),
+        DetectOptions(
+            overlap_um=overlap_um,
+            score_threshold=threshold.score,
+            score_threshold_from=threshold.source,
+            keep_from_score=keep_from_score,
+            **options,
+        ),
         scheduler=scheduler,
         workers=workers,
     )
     failed = [r["error"] for r in results.values() if "error" in r]
     found = sum(r["glomeruli"] for r in results.values() if "error" not in r)
+    click.echo(f"counted: scores of {threshold.score:g} or more ({threshold.source})")
     click.echo(f"slides finished: {len(results) - len(failed)}, glomeruli: {found}; see {out}/summary.csv")
+    for line in mixed:
+        click.echo(f"warning: {out}: {line}", err=True)
     if failed:
         click.echo(f"{len(failed)} failed:", err=True)
         for error in failed:

@@ -19,8 +19,13 @@ import click
 @click.option("--patient-csv", type=click.Path(), help="Table with the columns slide and patient.")
 @click.option("--patient-pattern",
               help="Regular expression with (?P<patient>...) for the slides' file names.")
-@click.option("--score-threshold", default=0.5, show_default=True,
-              help="For counts, sensitivity, precision and sheets; AP and FROC use all detections.")
+@click.option("--score-threshold", type=float,
+              help="For counts, sensitivity, precision and sheets; AP and FROC use all detections.  "
+              "[default: what mhkd detect counted from]")
+@click.option("--choose-threshold", is_flag=True,
+              help="Record the threshold with the highest F1 in the student's folder, for mhkd detect.")
+@click.option("--student", type=click.Path(exists=True, file_okay=False),
+              help="With --choose-threshold: where the student is now, if it has moved.")
 @click.option("--bootstrap", default=1000, show_default=True, help="Samples for the intervals; 0: none.")
 @click.option("--seed", default=0, show_default=True, help="Of the samples.")
 @click.option("--sheets", default=24, show_default=True,
@@ -32,13 +37,13 @@ def score(out_dir, annotations, out, **options):
 
     AP, AP50, AP75 and AR after stitching, each slide one image; sensitivity, precision and FROC; how far the
     counts are off; all by class, with 95 % intervals by patient (slide, where patients are not known). OUT
-    gets scores.json, scores.md, slides.csv and, for each slide, a sheet of its errors: false positives red,
-    missed glomeruli yellow.
+    gets scores.json, scores.md, slides.csv, the annotations as coco_annotations.json with the ids of the COCO
+    results and, for each slide, a sheet of its errors: false positives red, missed glomeruli yellow.
 
     A slide without an annotation file is reported and not scored; one whose file is there and empty has no
     glomeruli. Slides that cannot be used are reported, and the exit status is 1.
 
-    For AP the results must hold low scores too: mhkd detect --score-threshold 0.05.
+    What was found is not changed: the counts stay those of mhkd detect.
     """
     from mhkd.evaluation.score_command import run_score
 

@@ -21,15 +21,21 @@ def view(out_dir, port, no_browser, annotations, slides):
     """
     import webbrowser
 
-    from mhkd.viewer.content import ShownSlide
+    from mhkd.viewer.content import DamagedSlide, ShownSlide
     from mhkd.viewer.server import ADDRESS, make_server
-    from mhkd.wsi.detection.finished import find_finished
+    from mhkd.wsi.detection.finished import differences, find_finished
 
-    finished, unfinished = find_finished(out_dir)
-    shown = [ShownSlide(f, slides, annotations) for f in finished]
+    finished, unfinished, damaged = find_finished(out_dir)
+    mixed = differences(finished)
+    shown = [ShownSlide(f, slides, annotations, tuple(mixed)) for f in finished]
+    shown += [DamagedSlide(name, reason) for name, reason in damaged.items()]
     server = make_server(shown, out_dir.absolute().name, port)
     for name in unfinished:
         click.echo(f"not finished, so not shown: {name}", err=True)
+    for reason in damaged.values():
+        click.echo(f"not shown: {reason}", err=True)
+    for line in mixed:
+        click.echo(f"warning: {line}", err=True)
     for slide in shown:
         if slide.missing:
             click.echo(f"without its picture: {slide.missing}", err=True)

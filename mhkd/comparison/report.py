@@ -1,7 +1,5 @@
 """A table as Markdown, CSV and JSON: ours beside the paper's, with what may and may not be concluded."""
 
-import csv
-import io
 import itertools
 import platform
 import statistics
@@ -12,6 +10,7 @@ from pathlib import Path
 import torch
 
 from ..files import write_json, write_text
+from ..tables import csv_text
 from ..visualization.comparison import draw_regions, plot_table
 from .measure import time_ratio
 from .rows import Row, Table
@@ -118,7 +117,6 @@ def to_markdown(content: dict) -> str:
 
 
 def to_csv(content: dict) -> str:
-    out = io.StringIO()
     lines = []
     for r in content["rows"]:
         line = {"row": r["key"], "title": r["title"]}
@@ -134,10 +132,7 @@ def to_csv(content: dict) -> str:
         line |= {f"paper_{k}": v for k, v in r["paper"].items()}
         lines.append(line)
     columns = list(dict.fromkeys(k for line in lines for k in line))
-    writer = csv.DictWriter(out, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return out.getvalue()
+    return csv_text(columns, ([line.get(c) for c in columns] for line in lines))
 
 
 def _row_content(row: Row, results: dict) -> dict:

@@ -1,11 +1,9 @@
 """Scores of slides for people: Markdown, and a table with one row a slide and class."""
 
-import csv
-import io
-
 from mhkd.evaluation.slide_scores import ANY, FROC_POINTS, HEADLINE
+from mhkd.tables import csv_text
 
-FILES = ("scores.json", "scores.md", "slides.csv")
+FILES = ("scores.json", "scores.md", "slides.csv", "coco_annotations.json")
 
 
 def markdown(report):
@@ -63,6 +61,13 @@ def markdown(report):
     ):
         if items:
             lines += [f"## {title}", "", *(f"- {name}: {_line(reason)}" for name, reason in items), ""]
+    if report["choice"]:
+        lines += [
+            f"On these slides F1 is highest with a score of {report['choice']['score_threshold']:g} or more: "
+            f"{report['choice']['f1']:.1f}, all classes together. Choices are made on one set of slides, "
+            "figures come from another.",
+            "",
+        ]
     if report["warnings"]:
         lines += ["## Warnings", "", *(f"- {w}" for w in report["warnings"]), ""]
     return "\n".join(lines)
@@ -70,11 +75,7 @@ def markdown(report):
 
 def slides_csv(rows):
     """str: CSV of the rows of a report."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
+    return csv_text(rows[0], (row.values() for row in rows))
 
 
 def _intervals(report):

@@ -2,6 +2,7 @@
 
 import warnings
 
+from mhkd.evaluation.best_threshold import best_f1
 from mhkd.evaluation.bootstrap import interval, patient_samples
 from mhkd.evaluation.coco import box_scores
 from mhkd.evaluation.pooled import Pooled, sensitivity_at
@@ -32,6 +33,7 @@ def score_slides(slides, patients, *, score_threshold=0.5, num_samples=1000, see
         sensitivity over the points), /count_error (mean of absolute values), /count_bias (mean).
         "froc", class -> list of {"fp_per_slide", "fp_per_mm2", "sensitivity", "score"}.
         "slides", one row a slide and class. "max_dets", detections per slide and class that count.
+        "choice", the score threshold with the highest F1 (Choice or None).
     """
     names = slides[0].found.class_names
     pooled = {name: Pooled(slides, k) for k, name in enumerate(names)}
@@ -60,8 +62,9 @@ def score_slides(slides, patients, *, score_threshold=0.5, num_samples=1000, see
     return {
         "scores": scores,
         "froc": {name: _froc_table(p, slides, ones) for name, p in with_any.items()},
-        "slides": list(_rows(slides, patients, with_any, counts)),
+        "slides": list(_rows(slides, patients, with_any, counts, score_threshold)),
         "max_dets": max_dets,
+        "choice": best_f1(pooled.values()),
     }
 
 
@@ -111,7 +114,7 @@ def _froc_table(pooled, slides, weights):
     return table
 
 
-def _rows(slides, patients, pooled, counts):
+def _rows(slides, patients, pooled, counts, score_threshold):
     for k, (one, patient) in enumerate(zip(slides, patients)):
         for name, p in pooled.items():
             hits, false = (int(column[k]) for column in counts[name])
@@ -121,6 +124,7 @@ def _rows(slides, patients, pooled, counts):
                 "patient": patient,
                 "tissue_mm2": one.tissue_mm2,
                 "class": name,
+                "score_threshold": score_threshold,
                 "annotated": annotated,
                 "detected": hits + false,
                 "count_error": hits + false - annotated,

@@ -10,6 +10,7 @@ from mhkd.errors import InputError
 from mhkd.wsi.annotations import ClassMap
 from mhkd.wsi.annotations.class_map import REST
 from mhkd.wsi.detection.detections import Detections
+from mhkd.wsi.exports import slide_image_id
 from mhkd.wsi.slide import Slide
 
 import numpy as np
@@ -32,6 +33,8 @@ class ScoredSlide:
         classes (ndarray): of the annotated objects, int64, shape (M,), index into ``found.class_names``.
         ignored (ndarray): bool, shape (M,): regions (crowds) in which nothing is scored.
         counts (Counter): what was left out of the annotations or is odd, in words.
+        image_id (int, optional): in COCO files; None: its position among the slides.
+        doubt (str, optional): why it may be the wrong slide.
     """
 
     name: str
@@ -42,9 +45,11 @@ class ScoredSlide:
     classes: np.ndarray
     ignored: np.ndarray
     counts: Counter
+    image_id: int | None = None
+    doubt: str | None = None
 
 
-def load_slides(finished, annotations, class_map, slides_dir=None, one_class=False):
+def load_slides(finished, annotations, class_map, slides_dir=None, one_class=False, lowest_score=0.0):
     """Read detections and annotations.
 
     Args:
@@ -53,6 +58,7 @@ def load_slides(finished, annotations, class_map, slides_dir=None, one_class=Fal
         class_map (ClassMap): from the annotations' class names to the student's.
         slides_dir (str, optional): where the slides are now.
         one_class (bool): all classes of both sides are one, "glomerulus".
+        lowest_score (float): detections below it are left out.
 
     Returns:
         tuple[list[ScoredSlide], dict[str, str], dict[str, str]]: slides to score; why others have no
@@ -77,6 +83,8 @@ def load_slides(finished, annotations, class_map, slides_dir=None, one_class=Fal
         try:
             slide = one.open_slide(slides_dir)
             found = one.detections()
+            found = found.select(found.scores >= np.float32(lowest_score))
+            doubt = one.doubt(slide.path)
         except InputError as e:
             failed[one.name] = str(e)
             continue
@@ -111,6 +119,8 @@ def load_slides(finished, annotations, class_map, slides_dir=None, one_class=Fal
                 classes=np.array([known.index(n) if n in known else -1 for _, n, _ in objects], np.int64),
                 ignored=np.array([i for _, _, i in objects], bool),
                 counts=counts + read.counts,
+                image_id=slide_image_id(one.name),
+                doubt=doubt,
             )
         )
     if unknown:
@@ -130,10 +140,12 @@ def coco_of(slides):
     """Slides as images of a COCO file, and their detections as COCO results.
 
     Returns:
-        tuple[dict, list[dict]]: boxes in base pixels; image and category ids from 1.
+        tuple[dict, list[dict]]: boxes in base pixels; image ids are those of the slides' COCO results,
+        category ids count from 1.
     """
     images, annotations, results = [], [], []
-    for k, one in enumerate(slides, 1):
+    for position, one in enumerate(slides, 1):
+        k = one.image_id or position
         width, height = one.slide.size_px
         images.append({"id": k, "file_name": one.name, "width": width, "height": height})
         sizes = np.hstack([one.boxes_px[:, :2], one.boxes_px[:, 2:] - one.boxes_px[:, :2]])

@@ -30,11 +30,13 @@ class ShownSlide:
         finished (FinishedSlide): its results.
         slides_dir (str or None): where slides are now.
         annotations (str or None): folder or file; None: beside the slide, where there are any.
+        notes (tuple[str, ...]): what else is to be said beside it.
     """
 
     finished: FinishedSlide
     slides_dir: str | None = None
     annotations: str | None = None
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def _opened(self):
@@ -43,6 +45,11 @@ class ShownSlide:
             return slide, DeepZoom(slide), None
         except InputError as e:
             return None, None, str(e)
+
+    @cached_property
+    def _doubt(self):
+        slide = self._opened[0]
+        return slide and self.finished.doubt(slide.path)
 
     @property
     def deep_zoom(self):
@@ -91,17 +98,18 @@ class ShownSlide:
             "key": self.key,
             "size_px": deep_zoom and deep_zoom.size_px,
             "mpp": min(mpp_xy) if mpp_xy else None,
-            "score_threshold": self.finished.score_threshold,
+            "score_threshold": self.finished.keep_from_score,  # the lowest that can be shown
+            "working_threshold": self.finished.score_threshold,  # what the tables count from
             "tissue_mm2": self.finished.summary.get("tissue_mm2"),
             "classes": [{"name": c, "color": "#{:02x}{:02x}{:02x}".format(*colors[c])} for c in classes],
             "num_found_classes": len(found.class_names),  # the others are those of annotations alone
             "boxes_px": (found.boxes_px * np.tile(stretch, 2)).round(2).tolist(),
-            "scores": [round(float(s), 4) for s in found.scores],
+            "scores": [round(float(s), 6) for s in found.scores],
             "class_of": found.classes.tolist(),
             "outlines": [
                 {"class": classes.index(name) if name else None, "rings": rings} for name, rings in outlines
             ],
-            "remark": remark,
+            "remark": "; ".join(filter(None, [self._doubt, remark, *self.notes])) or None,
         }
 
     def _outlines(self, stretch):
@@ -122,6 +130,28 @@ class ShownSlide:
             logger.warning("%s", e)
             return [], str(e)
         return [(a.name, _rings(a.geometry, stretch)) for a in read if not a.iscrowd], None
+
+
+@dataclass
+class DamagedSlide:
+    """One whose results cannot be used: it is in the list, and asking for it says why.
+
+    Attributes:
+        name (str): the slide's file name.
+        reason (str): why.
+    """
+
+    name: str
+    reason: str
+    missing = deep_zoom = None
+
+    def heading(self):
+        """dict: for the list of slides."""
+        return {"name": self.name, "glomeruli": None}
+
+    def content(self):
+        """Raises InputError."""
+        raise InputError(self.reason)
 
 
 def _rings(geometry, stretch):

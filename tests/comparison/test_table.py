@@ -78,7 +78,7 @@ def test_what_a_table_says(filled):
     text = (filled.root / "table_III.md").read_text()
     assert "| without BFA (three steps) |" in text and "| 49.0 | 70.5 | 60.6 | 59.3 |" in text
     assert "in percent, at most 100 detections an image." in text
-    with open(filled.root / "table_III.csv") as f:
+    with open(filled.root / "table_III.csv", encoding="utf-8-sig") as f:
         rows = list(csv.DictReader(f))
     assert [r["row"] for r in rows] == ["three_step", "mhkd"] and float(rows[1]["paper_AP"]) == 55.8
     for name in ("table_III.png", "table_III_regions.png"):

@@ -209,10 +209,11 @@ def test_scores_of_two_slides_by_hand(tmp_path):
     assert scores["any class/count_error"] == 0
     point = report["froc"]["normal"][1]
     assert point == {"fp_per_slide": 0.5, "fp_per_mm2": 0.125, "sensitivity": 66.6667, "score": 0.7}
-    rows = list(csv.DictReader((tmp_path / "out/scores/slides.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "out/scores/slides.csv").open(encoding="utf-8-sig")))
     assert [r["slide"] for r in rows] == ["a.tiff"] * 3 + ["b.tiff"] * 3
     assert rows[0] | {"tissue_mm2": ""} == {
-        "slide": "a.tiff", "patient": "a", "tissue_mm2": "", "class": "normal", "annotated": "1",
+        "slide": "a.tiff", "patient": "a", "tissue_mm2": "", "class": "normal",
+        "score_threshold": "0.5", "annotated": "1",
         "detected": "2", "count_error": "1", "true_positives": "1", "false_positives": "1",
         "false_negatives": "0",
     }  # fmt: skip
@@ -273,9 +274,12 @@ def test_one_class_leaves_out_what_has_none_beside_others(tmp_path):
 
 
 def test_results_without_low_scores_are_warned_of(tmp_path):
-    add(tmp_path, "a", [(at(100), 0.9, 0)], [(at(100), NORMAL)], score_threshold=0.6)
+    add(tmp_path, "a", [(at(100), 0.9, 0)], [(at(100), NORMAL)], keep_from_score=0.6, score_threshold=0.7)
     report, text = run(tmp_path, "--sheets", 0)
-    assert report["score_threshold"] == 0.6
+    assert report["score_threshold"] == 0.7
+    assert "--score-threshold 0.5: the results of a.tiff hold only" in run(
+        tmp_path, "--score-threshold", 0.5, code=2
+    )[1]
     assert "AP, AR and FROC count only detections with a score of 0.6 or more" in text
     assert "no annotated object is sclerotic" in text
 

@@ -1,7 +1,6 @@
 """``mhkd detect``: many slides, one after the other or in the processes of a Dask cluster."""
 
 import contextlib
-import json
 import logging
 import os
 import sys
@@ -10,8 +9,8 @@ from pathlib import Path
 
 from mhkd.data.tile import find_slides
 from mhkd.errors import InputError
+from mhkd.wsi.detection.finished import Results, differences, find_finished
 from mhkd.wsi.detection.run import detect_slide
-from mhkd.wsi.detection.slide_folder import RUN, SUMMARY
 from mhkd.wsi.detection.student import load_student
 from mhkd.wsi.exports import write_summary_csv
 
@@ -30,7 +29,8 @@ def detect_slides(slides, out, student, options, *, scheduler=None, workers=2):
     Args:
         slides (list[str]): slide files, and folders of them.
         out (str): folder of the results, see :func:`mhkd.wsi.detection.run.detect_slide`. ``summary.csv``
-            there gets a row for each slide that is finished in it, and for each that failed now.
+            there gets a row for each slide that is finished in it, and for each that failed now; one that
+            failed and has results of an earlier run keeps them.
         student (dict): arguments of :func:`mhkd.wsi.detection.student.load_student`.
         options (DetectOptions): how.
         scheduler (str, optional): address of a Dask scheduler, whose workers see the same files; or "local"
@@ -38,16 +38,18 @@ def detect_slides(slides, out, student, options, *, scheduler=None, workers=2):
         workers (int): see scheduler; without one, threads that read tiles.
 
     Returns:
-        dict[str, dict]: of each slide its summary, or ``{"error": what is wrong}``.
+        tuple[dict[str, dict], list[str]]: of each slide its summary, or ``{"error": what is wrong}``; and
+        what should not be mixed in ``out``, see :func:`mhkd.wsi.detection.finished.differences`.
 
     Raises:
-        InputError: no slides, two of one name, a student that cannot be used, or ``out`` cannot be written.
+        InputError: no slides, two of one name, a student that cannot be used, or ``out`` cannot be written or
+            holds the slides themselves.
     """
     if workers < 1:
         raise InputError(f"--workers {workers}: must be at least 1")
     slides = [os.path.abspath(s) for s in find_slides(slides)]
-    _check_names(slides)
     out = Path(out).absolute()
+    _check_names(slides, out)
     student = {**student, "folder": os.path.abspath(student["folder"])}
     load_student(**student)  # also where others do the work: what is wrong with it is said once, and first
     try:
@@ -63,8 +65,12 @@ def detect_slides(slides, out, student, options, *, scheduler=None, workers=2):
         found[path] = result
         if "error" in result:
             tqdm.write(f"failed: {result['error']}")
-    write_summary_csv(out / SUMMARY_CSV, _rows(out, found))
-    return {path: found[path] for path in slides}
+    try:
+        results = find_finished(out)
+    except InputError:  # nothing is finished
+        results = Results([], [], {})
+    write_summary_csv(out / SUMMARY_CSV, _rows(results, found))
+    return {path: found[path] for path in slides}, differences(results.finished)
 
 
 def _one_by_one(slides, out, student, options, readers):
@@ -132,25 +138,29 @@ def _attempt(path, out, student, options, readers, progress, threads=None, comma
             return {"error": f"{path}: {type(e).__name__}: {' '.join(str(e).split())}"}
 
 
-def _check_names(slides):
+def _check_names(slides, out):
     by_name = {}
     for path in slides:
-        other = by_name.setdefault(os.path.basename(path), path)
+        name = os.path.basename(path)
+        other = by_name.setdefault(name, path)
         if other != path:
             raise InputError(
                 f"{path}: has the same name as {other}, and so would its results: give them another --out"
             )
+        if os.path.realpath(out / name) == os.path.realpath(path):
+            raise InputError(
+                f"{out}: is where the slides are, and the results of {name} would take its place: give "
+                "another --out"
+            )
 
 
-def _rows(out, results):
-    """Of summary.csv: all slides that are finished in ``out``, and those that failed now."""
-    rows = {run.parent.name: (_read(run.parent / SUMMARY), "") for run in out.glob(f"*/{RUN}")}
-    rows.update({os.path.basename(p): (None, r["error"]) for p, r in results.items() if "error" in r})
+def _rows(results, found):
+    """Of summary.csv: all slides that are finished, those that cannot be used, and those that failed now."""
+    rows = {one.name: ({**one.summary, "student": one.student}, "") for one in results.finished}
+    rows.update({name: (None, reason) for name, reason in results.damaged.items()})
+    for path, result in found.items():
+        if "error" in result:
+            name, error = os.path.basename(path), result["error"]
+            summary, _ = rows.get(name, (None, ""))
+            rows[name] = summary, f"{error} (the numbers are of an earlier run)" if summary else error
     return [(name, *row) for name, row in sorted(rows.items())]
-
-
-def _read(path):
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None

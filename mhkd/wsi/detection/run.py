@@ -15,23 +15,27 @@ from pathlib import Path
 import mhkd
 from mhkd.errors import InputError
 from mhkd.files import write_json
+from mhkd.wsi.detection.checksum import checksum
 from mhkd.wsi.detection.detections import Detections, SlideInfo
 from mhkd.wsi.detection.grid import lay_grid
 from mhkd.wsi.detection.journal import Journal
 from mhkd.wsi.detection.merge import merge_tiles
 from mhkd.wsi.detection.slide_folder import (
     JOURNAL,
+    RESULTS,
     RUN,
     WORK,
     file_state,
-    finished_summary,
+    find_stored,
+    publish,
     reading,
     remove_work,
     result_key,
     writing,
 )
 from mhkd.wsi.detection.student import SAME_MPP
-from mhkd.wsi.exports import write_outputs
+from mhkd.wsi.detection.threshold import COUNTING, DEFAULT
+from mhkd.wsi.exports import slide_image_id, write_outputs
 from mhkd.wsi.slide import Slide
 from mhkd.wsi.tissue import mask_mpp, tissue_mask
 
@@ -39,11 +43,11 @@ import numpy as np
 from tqdm import tqdm
 
 logger = logging.getLogger(__name__)
-IMAGE_ID = 1  # of the slide in its COCO results
 MASK_PX_PER_TILE = 64  # resolution of the tissue mask
 MIN_TISSUE_UM2 = 10_000.0  # smaller pieces are dust; a glomerulus has 30 000
 MAX_HOLE_UM2 = 100_000.0  # a pale glomerulus is no hole in the tissue
 COARSE = 1.1  # a slide coarser than the student's resolution by more than this gets a warning
+KEEP_FROM_SCORE = 0.05  # Detectron2's default, which average precision is used to
 CUT_LR_PX = 1.0  # a box that ends so near to a tile's side is cut by it
 NEAR_SHARE = 0.25  # of a box's width or height: one that ends so near to it may be
 AHEAD = 2  # batches that are read while one is in the network
@@ -54,7 +58,10 @@ class DetectOptions:
     """What decides about the result of a slide, besides the student.
 
     Attributes:
-        score_threshold (float): the results have detections from this score on.
+        score_threshold (float): detections count from this score on, in every output but the COCO results.
+        score_threshold_from (str): who says so.
+        keep_from_score (float): the COCO results have detections from this score on, so that others can be
+            counted, and average precision be scored, without the network.
         overlap_um (float): the largest glomerulus: each lies whole in some tile.
         batch_size (int): tiles in one forward.
         tissue_only (bool): leave out glass.
@@ -62,7 +69,9 @@ class DetectOptions:
         grid_shift_um (float): moves all tiles, to see that the result does not hang on where they lie.
     """
 
-    score_threshold: float = 0.5
+    score_threshold: float = DEFAULT
+    score_threshold_from: str = "default"
+    keep_from_score: float = KEEP_FROM_SCORE
     overlap_um: float = 300.0
     batch_size: int = 4
     tissue_only: bool = True
@@ -72,6 +81,13 @@ class DetectOptions:
     def __post_init__(self):
         if not 0 <= self.score_threshold <= 1:
             raise InputError(f"--score-threshold {self.score_threshold}: must be between 0 and 1")
+        if not 0 <= self.keep_from_score <= 1:
+            raise InputError(f"--keep-from-score {self.keep_from_score}: must be between 0 and 1")
+        if self.score_threshold < self.keep_from_score:
+            raise InputError(
+                f"--score-threshold {self.score_threshold:g} ({self.score_threshold_from}): nothing below "
+                f"--keep-from-score {self.keep_from_score:g} is kept that could be counted: lower that too"
+            )
         if self.batch_size < 1:
             raise InputError(f"--batch-size {self.batch_size}: must be at least 1")
 
@@ -90,7 +106,7 @@ def detect_slide(path, out, student, options, *, readers=2, progress=True, comma
 
     Returns:
         dict: the content of summary.json. A slide that is finished with the same student and options is
-        left as it is.
+        left as it is; where only the score threshold is another, it is counted anew from what is stored.
 
     Raises:
         InputError: the slide cannot be used, or the results cannot be written. Finished tiles are kept.
@@ -101,36 +117,57 @@ def detect_slide(path, out, student, options, *, readers=2, progress=True, comma
     warnings = _check_resolution(slide, student)
     state = file_state(path)
     key = result_key(path, state, student, options)
-    done = finished_summary(folder, key)
-    if done is not None:
+    stored = find_stored(folder, key)
+    if stored and stored[2] and stored[0].counts_like(options):
         remove_work(folder)  # of a run that was killed right at the end
-        return done
+        return stored[0].summary
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / RUN).unlink(missing_ok=True)  # of other options: no longer what the other files say
         journal = Journal(folder / WORK / JOURNAL, key)
     with journal:
-        with clock("tissue"), reading(path, state):
-            mask, mpp = _tissue(slide, student, options)
-        if not mask.any():
-            raise InputError(
-                f"{path}: there is no tissue on it: is it the right slide? To search all of it all the same: "
-                "--glass-too"
-            )
-        grid = _grid(slide, mask, mpp, student, options)
-        before = len(journal.records)
-        with reading(path, state):
-            _run_batches(slide, grid, student, options, journal, clock, readers, progress)
-        with clock("merge"):
-            detections = _merge(slide, grid, journal.records, student, options)
-        info = SlideInfo(os.path.abspath(path), slide.size_px, slide.mpp_xy, float(mask.sum() * mpp**2))
+        if stored:
+            run, detections = stored[0].run, stored[1]
+        else:
+            run, detections = _look(slide, state, student, options, journal, clock, readers, progress)
+            run = {**run, "warnings": warnings, "key": key}
+        run["parameters"] |= {name: getattr(options, name) for name in COUNTING}
+        run["command"] = command or sys.argv
+        info = SlideInfo(
+            os.path.abspath(path), slide.size_px, slide.mpp_xy, run["tissue_area_um2"]
+        )
         with clock("write"), reading(path, state), writing(folder):
-            summary = write_outputs(folder, detections, info, IMAGE_ID, slide)
-        timings = {**clock.seconds(), "batches": len(journal.records), "batches_of_earlier_runs": before}
-        run = _run(key, info, student, options, grid, warnings, timings, command or sys.argv)
-        write_json(run, folder / RUN)
+            summary = write_outputs(
+                folder / WORK / RESULTS, detections, info, run["image_id"], slide, options.score_threshold
+            )
+        if not stored:
+            run["timings"] |= clock.seconds()
+        write_json(run, folder / WORK / RESULTS / RUN)
+        with writing(folder):
+            publish(folder, counted_anew=bool(stored))
     remove_work(folder)
     return summary
+
+
+def _look(slide, state, student, options, journal, clock, readers, progress):
+    """Content of run.json, as far as it is known, and all detections that are kept."""
+    path = slide.path
+    with clock("tissue"), reading(path, state):
+        mask, mpp = _tissue(slide, student, options)
+    if not mask.any():
+        raise InputError(
+            f"{path}: there is no tissue on it: is it the right slide? To search all of it all the same: "
+            "--glass-too"
+        )
+    grid = _grid(slide, mask, mpp, student, options)
+    before = len(journal.records)
+    with reading(path, state):
+        slide_file = checksum(path)
+        _run_batches(slide, grid, student, options, journal, clock, readers, progress)
+    with clock("merge"):
+        detections = _merge(slide, grid, journal.records, student, options)
+    batches = {"batches": len(journal.records), "batches_of_earlier_runs": before}
+    run = _run(slide, slide_file, student, options, grid, float(mask.sum() * mpp**2), batches)
+    return run, detections
 
 
 class Clock:
@@ -252,30 +289,30 @@ def _merge(slide, grid, records, student, options):
         overlap_px=grid.overlap_px * scale.min(),
         near=np.concatenate(nears),
     )
-    return merged.select(merged.scores >= np.float32(options.score_threshold))
+    return merged.select(merged.scores >= np.float32(options.keep_from_score))
 
 
-def _run(key, info, student, options, grid, warnings, timings, command):
+def _run(slide, slide_file, student, options, grid, tissue_area_um2, timings):
     """Content of run.json."""
     packages = ("torch", "torchvision", "numpy", "shapely", "large-image")
     versions = {name: importlib.metadata.version(name) for name in packages}
     return {
-        "slide_file": info.slide_file,
-        "size_px": list(info.size_px),
-        "mpp_xy": list(info.mpp_xy),
-        "image_id": IMAGE_ID,
+        "slide_file": os.path.abspath(slide.path),
+        "slide_checksum": slide_file,
+        "size_px": list(slide.size_px),
+        "mpp_xy": list(slide.mpp_xy),
+        "tissue_area_um2": tissue_area_um2,
+        "image_id": slide_image_id(slide.path),
         "classes": list(student.class_names),
         "student": {
             "folder": student.folder,
             "sha256": student.sha256,
             "lr_mpp": student.lr_mpp,
             "lr_factor": student.lr_factor,
+            "tile_px": student.tile_px,
         },
         "parameters": {**asdict(options), "tile_px": list(grid.tile_px), "device": student.device},
         "tiles": len(grid.corners),
-        "warnings": warnings,
         "versions": {"mhkd": mhkd.__version__, "python": platform.python_version(), **versions},
-        "key": key,
-        "command": command,
         "timings": timings,
     }

@@ -5,12 +5,16 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import shutil
 from dataclasses import asdict
 
 import mhkd
 from mhkd.errors import InputError
+from mhkd.wsi.detection.finished import read_finished
+from mhkd.wsi.detection.threshold import COUNTING
+from mhkd.wsi.exports import FILES
 
-RUN, SUMMARY, WORK, JOURNAL = "run.json", "summary.json", ".work", "tiles.jsonl"
+RUN, WORK, JOURNAL, RESULTS = "run.json", ".work", "tiles.jsonl", "results"
 
 
 def file_state(path):
@@ -24,31 +28,58 @@ def file_state(path):
 
 def result_key(path, state, student, options):
     """Stands for all that the detections depend on."""
+    decides = {k: v for k, v in asdict(options).items() if k not in COUNTING}
     content = {
         "mhkd": mhkd.__version__,
         "torch": importlib.metadata.version("torch"),
         "slide": [os.path.abspath(path), *state],
         "student": [student.checksum, student.lr_mpp, student.tile_px, student.device],
-        "options": asdict(options),
+        "options": decides,
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def finished_summary(folder, key):
-    """The summary, if the folder has the results that belong to the key."""
-    try:
-        if json.loads((folder / RUN).read_text())["key"] != key:
-            return None
-        summary = json.loads((folder / SUMMARY).read_text())
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return summary
+def find_stored(folder, key):
+    """The results that belong to the key, if the folder has them, whatever they were counted from.
+
+    Returns:
+        tuple[FinishedSlide, Detections, bool] or None: what was stored, and whether the slide is finished: it
+        is not where a file is missing that can be made anew of what is stored.
+    """
+    for path in (folder / RUN, folder / WORK / RUN):  # the latter: killed while it was counted anew
+        try:
+            stored = read_finished(folder, path)
+            if stored.run.get("key") != key or not isinstance(stored.run.get("tissue_area_um2"), float):
+                continue
+            detections = stored.detections()
+            whole = path.parent == folder and bool(stored.summary)
+        except InputError:
+            continue
+        return stored, detections, whole and all((folder / name).exists() for name in FILES)
+    return None
+
+
+def publish(folder, counted_anew):
+    """Move the files of ``.work/results`` to the folder, run.json last.
+
+    Until then a finished result of other options stays as it is, whatever fails. From the first move to the
+    last the slide counts as unfinished; killed in between, the same command goes on from what is stored.
+
+    Args:
+        folder (Path): of the slide.
+        counted_anew (bool): the folder's COCO results stay as they are.
+    """
+    if counted_anew and (folder / RUN).exists():
+        os.replace(folder / RUN, folder / WORK / RUN)
+    if not counted_anew:
+        for path in (folder / WORK / RUN, folder / RUN):
+            path.unlink(missing_ok=True)
+    for name in (*FILES, RUN):
+        os.replace(folder / WORK / RESULTS / name, folder / name)
 
 
 def remove_work(folder):
-    with contextlib.suppress(OSError):
-        (folder / WORK / JOURNAL).unlink()
-        (folder / WORK).rmdir()
+    shutil.rmtree(folder / WORK, ignore_errors=True)
 
 
 @contextlib.contextmanager

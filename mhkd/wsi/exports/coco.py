@@ -1,5 +1,24 @@
 """COCO results, which pycocotools' ``loadRes`` reads."""
 
+import hashlib
+import os
+
+# pycocotools cannot load an empty list. This result has no area and the lowest score: it changes no AP or AR.
+_NONE_FOUND = {"category_id": 1, "bbox": [0.0, 0.0, 0.0, 0.0], "score": 0.0}
+
+
+def slide_image_id(slide_file):
+    """The id of a slide as an image of a COCO file: of its file name alone, so the same wherever it is used.
+
+    Args:
+        slide_file (str): slide; its folder does not count.
+
+    Returns:
+        int: positive, of 52 bits, which every JSON reader keeps; two slides of one id are not to be expected.
+    """
+    name = os.fsencode(os.path.basename(slide_file))
+    return int.from_bytes(hashlib.sha256(name).digest()[:8], "big") % (2**52 - 1) + 1
+
 
 def coco_results(detections, image_id):
     """Args:
@@ -7,7 +26,8 @@ def coco_results(detections, image_id):
         image_id (int): of the slide.
 
     Returns:
-        list[dict]: category ids count from 1 in the order of the classes; boxes are XYWH.
+        list[dict]: category ids count from 1 in the order of the classes; boxes are XYWH. Without detections
+        there is one of no size with a score of 0, since pycocotools does not load an empty list.
     """
     return [
         {
@@ -17,7 +37,7 @@ def coco_results(detections, image_id):
             "score": score,
         }
         for (x0, y0, x1, y1), score, c in rows(detections)
-    ]
+    ] or [{"image_id": image_id, **_NONE_FOUND}]
 
 
 def rows(detections):

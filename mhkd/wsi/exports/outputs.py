@@ -19,10 +19,13 @@ logger = logging.getLogger(__name__)
 
 COCO, GEOJSON, DSA = "coco_instances_results.json", "detections.geojson", "detections_dsa.json"
 TABLE, OVERVIEW, SUMMARY = "glomeruli.csv", "overview.png", "summary.json"
+FILES = (COCO, GEOJSON, DSA, TABLE, OVERVIEW, SUMMARY)
 
 
-def write_outputs(folder, detections, info, image_id, slide):
+def write_outputs(folder, detections, info, image_id, slide, score_threshold=0.0):
     """Write every format, each file whole or not at all; the same input gives the same bytes.
+
+    The COCO results hold all detections, every other file those that count.
 
     Args:
         folder (Path): of this slide; made if need be.
@@ -31,6 +34,7 @@ def write_outputs(folder, detections, info, image_id, slide):
         info (SlideInfo): the slide's file, size, resolution and tissue.
         image_id (int): of the slide in the COCO results.
         slide (Slide): the slide, for its overview.
+        score_threshold (float): detections count from this score on.
 
     Returns:
         dict: see :func:`mhkd.wsi.exports.summary.summarize`.
@@ -39,14 +43,17 @@ def write_outputs(folder, detections, info, image_id, slide):
         InputError: the slide cannot be read, or a file cannot be written. Files written so far stay.
     """
     folder, name = Path(folder), os.path.basename(info.slide_file)
-    detections = _rounded(detections, info)
-    summary = summarize(detections, info)
-    overview = draw_overview(slide, detections, name)  # before anything is written: the slide may be damaged
-    write_json(coco_results(detections, image_id), folder / COCO, indent=None)
-    write_json(qupath_geojson(detections, info.mpp_xy, name), folder / GEOJSON, indent=None)
+    kept = _rounded(detections, info)
+    counted = kept.select(kept.scores >= np.float32(score_threshold))
+    summary = summarize(counted, info, score_threshold)
+    # Before anything is written: the slide may be damaged.
+    overview = draw_overview(slide, counted, f"{name}, score {score_threshold:g} or more")
+    write_json(coco_results(kept, image_id), folder / COCO, indent=None)
+    write_json(qupath_geojson(counted, info.mpp_xy, name), folder / GEOJSON, indent=None)
     described = ", ".join(f"{n} {c}" for c, n in summary["counts"].items())
-    write_json(dsa_annotation(detections, "Glomeruli", f"{name}: {described}"), folder / DSA, indent=None)
-    write_text(glomeruli_csv(detections, info.mpp_xy), folder / TABLE)
+    described = f"{name}: {described} (score {score_threshold:g} or more)"
+    write_json(dsa_annotation(counted, "Glomeruli", described), folder / DSA, indent=None)
+    write_text(glomeruli_csv(counted, info.mpp_xy, score_threshold), folder / TABLE)
     with replacing(folder / OVERVIEW) as temporary:
         overview.save(temporary, format="PNG", compress_level=1)  # 1: half the time, 5 % larger
     write_json(summary, folder / SUMMARY)
@@ -55,7 +62,8 @@ def write_outputs(folder, detections, info, image_id, slide):
 
 def _rounded(detections, info):
     boxes = np.round(np.clip(detections.boxes_px, 0, np.array(info.size_px * 2)), 2)
-    boxes = Detections(boxes, detections.scores, detections.classes, detections.class_names)
+    scores = np.round(detections.scores.astype(np.float64), 6)  # as written, so that what is read is equal
+    boxes = Detections(boxes, scores, detections.classes, detections.class_names)
     sound = boxes.is_sound()
     if not sound.all():
         logger.warning(

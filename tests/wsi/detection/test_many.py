@@ -79,7 +79,7 @@ def test_one_bad_slide_does_not_stop_the_others(slides, student, tmp_path):
     ):
         lines = [line for line in result.stderr.splitlines() if name in line]
         assert len(lines) == 1 and what in lines[0], (name, lines)
-    with open(tmp_path / "summary.csv") as f:
+    with open(tmp_path / "summary.csv", encoding="utf-8-sig") as f:
         rows = {row["slide"]: row for row in csv.DictReader(f)}
     assert len(rows) == 9
     for k in range(3):
@@ -107,7 +107,7 @@ def test_processes_of_dask_find_the_same(slides, student, tmp_path):
     )  # fmt: skip
     assert result.exit_code == 1 and "empty.svs" in result.stderr
     one, other = files(alone), files(cluster)
-    assert other.pop("summary.csv").startswith(b"slide,glomeruli,normal,sclerotic")
+    assert other.pop("summary.csv").startswith("\ufeffslide,glomeruli,normal,sclerotic".encode())
     del one["summary.csv"]
     assert one == other and len(one) >= 2 * 6
     assert json.loads((cluster / "good_0.tiff" / "run.json").read_text())["command"] == sys.argv

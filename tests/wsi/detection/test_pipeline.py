@@ -1,8 +1,8 @@
-import json
 import os
 
 import mhkd  # noqa: F401  (first)
 from mhkd.errors import InputError
+from mhkd.wsi.detection.finished import find_finished
 from mhkd.wsi.detection.run import DetectOptions, detect_slide
 
 import numpy as np
@@ -14,12 +14,9 @@ from detectron2.structures import Boxes, pairwise_iou
 
 def detected(path, out, student=None, **options):
     detect_slide(path, out, student or blob_student(), DetectOptions(**options), progress=False)
-    folder = out / os.path.basename(path)
-    results = json.loads((folder / "coco_instances_results.json").read_text())
-    boxes = np.array([r["bbox"] for r in results]).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
-    classes = np.array([r["category_id"] for r in results]) - 1
-    return boxes, classes, json.loads((folder / "run.json").read_text())
+    (one,), _, _ = find_finished(out / os.path.basename(path))
+    found = one.detections()
+    return found.boxes_px, found.classes, one.run
 
 
 def best_iou(boxes, others):
@@ -140,8 +137,8 @@ def test_tissue_only_saves_tiles_and_loses_nothing(tmp_path):
 def test_results_do_not_depend_on_the_threshold_of_others(disks, tmp_path):
     """Merging comes before the threshold: a higher one takes away rows, no more."""
     path, *_ = disks
-    low, *_ = detected(path, tmp_path / "a", score_threshold=0.05)
-    high, *_ = detected(path, tmp_path / "b", score_threshold=0.835)
+    low, *_ = detected(path, tmp_path / "a", keep_from_score=0.05)
+    high, *_ = detected(path, tmp_path / "b", keep_from_score=0.835, score_threshold=0.9)
     assert 0 < len(high) < len(low)
     assert {tuple(b) for b in high} <= {tuple(b) for b in low}
 

@@ -50,7 +50,8 @@ def test_all_formats_agree(found, info, slide, tmp_path):
 def test_none_found(info, slide, tmp_path):
     summary = write_outputs(tmp_path, Detections.empty(("normal", "sclerotic")), info, 1, slide)
     assert summary["glomeruli"] == 0
-    assert json.loads((tmp_path / "coco_instances_results.json").read_text()) == []
+    (mark,) = json.loads((tmp_path / "coco_instances_results.json").read_text())
+    assert mark == {"image_id": 1, "category_id": 1, "bbox": [0, 0, 0, 0], "score": 0}  # see test_coco
     assert json.loads((tmp_path / "detections.geojson").read_text())["features"] == []
 
 

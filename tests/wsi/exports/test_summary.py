@@ -31,7 +31,7 @@ def test_table_of_slides_has_failed_ones_and_all_classes(found, info, tmp_path):
     slides = [("a.svs", summarize(found, info), ""), ("b.svs", None, "b.svs: is damaged,\ncopy it again")]
     slides.append(("c.svs", summarize(other, info), ""))
     write_summary_csv(tmp_path / "summary.csv", slides)
-    with open(tmp_path / "summary.csv", newline="") as f:
+    with open(tmp_path / "summary.csv", newline="", encoding="utf-8-sig") as f:
         a, b, c = csv.DictReader(f)
     counts = [a[k] for k in ("slide", "glomeruli", "normal", "sclerotic", "fibrosis")]
     assert counts == ["a.svs", "3", "2", "1", ""]

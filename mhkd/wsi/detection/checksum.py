@@ -1,0 +1,23 @@
+"""Tells a slide from another of its name, without reading gigabytes."""
+
+import hashlib
+import os
+
+WHOLE_BYTES, BLOCKS = 2**24, 16  # of larger files so many blocks make up the checksum
+
+
+def checksum(path):
+    """Args:
+        path (str): slide.
+
+    Returns:
+        dict: "bytes", and "sha256" of the file or, where it has more than 16 MiB, of 16 parts of 1 MiB from
+        its begin to its end.
+    """
+    digest, size = hashlib.sha256(), os.path.getsize(path)
+    block = WHOLE_BYTES // BLOCKS
+    with open(path, "rb") as f:
+        for k in range(BLOCKS):
+            f.seek(k * block if size <= WHOLE_BYTES else k * (size - block) // (BLOCKS - 1))
+            digest.update(f.read(block))
+    return {"bytes": size, "sha256": digest.hexdigest()}
