@@ -7,6 +7,7 @@ Takes Detectron2's usual arguments; see projects/MHKD/README.md.
 import json
 import logging
 import sys
+from pathlib import Path
 
 from mhkd.engine import DistillationTrainer, launch, prepare_datasets, score_trained, views_to_score
 from mhkd.errors import InputError
@@ -35,6 +36,8 @@ Examples:
 
 
 def setup(args):
+    if not Path(args.config_file).is_file():
+        raise InputError(f"--config-file {args.config_file!r}: no such file")
     cfg = load_run_cfg(args.config_file, args.opts, training=not args.eval_only)
     cfg.freeze()
     check_device(cfg.MODEL.DEVICE)
