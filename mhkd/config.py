@@ -79,6 +79,18 @@ def add_mhkd_config(cfg: CN) -> None:
     cfg.INPUT.TRAINED_SIZE_PX = 0
     # Probability of a horizontal and, on its own, of a vertical flip (tissue has no upright).
     cfg.INPUT.FLIP_PROB = 0.5
+    # What is varied in training beside crop and flips, the same for both views: LR is made from the
+    # changed HR; a real LR image (lr_file_name) is turned and recoloured, and neither view of such a
+    # pair is scaled.
+    cfg.INPUT.AUG = CN()
+    cfg.INPUT.AUG.SCALE = (1.0, 1.0)  # least and greatest enlargement
+    cfg.INPUT.AUG.QUARTER_TURNS = False
+    cfg.INPUT.AUG.STAIN = (1.0, 1.0)  # least and greatest factor of the optical density
+    cfg.INPUT.AUG.CHANNEL = 0.0  # each channel's own variation of it, as a share
+    cfg.INPUT.AUG.SATURATION = (1.0, 1.0)  # least and greatest factor of the distance from grey
+    cfg.INPUT.AUG.BRIGHTNESS = 0.0  # grey levels of 255, up and down
+    cfg.INPUT.AUG.BLUR_PX = 0.0  # greatest standard deviation of a Gaussian, HR pixels
+    cfg.INPUT.AUG.JPEG_QUALITY = 0  # least quality, 1-100; 0: no JPEG
     # What a cheap scanner does to LR pixels, for datasets whose LR is made from HR. In training each strength
     # is drawn between none and this; in evaluation it is this: a test condition. Slide detection and
     # DefaultPredictor do not apply it, since a real scanner did already.

@@ -4,13 +4,16 @@ import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.data import detection_utils
+from detectron2.data import transforms as T
 from detectron2.structures import Boxes, BoxMode
 from fvcore.transforms.transform import CropTransform, HFlipTransform, TransformList, VFlipTransform
+from PIL import Image
 
 from ..enlarge import to_tensor, upsample
 from ..errors import InputError
+from .augmentation import Augmentation, TransposeTransform
 from .scanner import Scanner
-from .views import read_view
+from .views import downsample, read_view
 
 VIEWS = {"student": "lr", "direct": "lr", "teacher": "hr"}  # what each MHKD.EVAL looks at
 
@@ -36,6 +39,7 @@ class PairedResolutionMapper:
         lr_filter: str = "area",
         crop_size_px: tuple[int, int] | None = None,
         flip_prob: float = 0.5,
+        augmentation: Augmentation | None = None,
         scanner: Scanner | None = None,
         mask_format: str | None = None,
     ):
@@ -45,6 +49,7 @@ class PairedResolutionMapper:
             image_format: "RGB" or "BGR", the networks' channel order.
             lr_factor, lr_filter: see :func:`mhkd.data.views.read_view`.
             crop_size_px: height and width of the random HR crop, multiples of ``lr_factor``.
+            augmentation: what is varied in training beside crop and flips.
             scanner: what LR images go through before they are brought to the HR size.
             mask_format: "polygon" or "bitmask" where masks are learned; None: outlines are not read.
         """
@@ -55,6 +60,7 @@ class PairedResolutionMapper:
         self.lr_filter = lr_filter
         self.crop_size_px = crop_size_px
         self.flip_prob = flip_prob
+        self.augmentation = augmentation or Augmentation()
         self.scanner = scanner or Scanner()
         self.mask_format = mask_format
         if crop_size_px and any(s % lr_factor for s in crop_size_px):
@@ -72,6 +78,9 @@ class PairedResolutionMapper:
             "lr_filter": cfg.INPUT.LR_FILTER,
             "crop_size_px": [int(s) for s in cfg.INPUT.CROP.SIZE] if cfg.INPUT.CROP.ENABLED else None,
             "flip_prob": cfg.INPUT.FLIP_PROB,
+            "augmentation": Augmentation(
+                **{k.lower(): tuple(v) if isinstance(v, list) else v for k, v in cfg.INPUT.AUG.items()}
+            ),
             "scanner": Scanner(**{k.lower(): v for k, v in cfg.INPUT.SCANNER.items()}),
             "mask_format": cfg.INPUT.MASK_FORMAT if cfg.MODEL.MASK_ON else None,
         }
@@ -87,10 +96,8 @@ class PairedResolutionMapper:
             entry["image"] = self._tensor(image)
             return entry
 
-        hr, lr = self._read(dataset_dict, "hr"), self._read(dataset_dict, "lr")
-        lr_transform, hr_transform = self._random_geometry(*lr.shape[:2])
-        hr = hr_transform.apply_image(hr)
-        lr = self.scanner.scan_randomly(lr_transform.apply_image(lr))
+        hr, lr, hr_transform = self._read_pair(dataset_dict)
+        lr = self.scanner.scan_randomly(lr)
         entry["image"] = self._tensor(hr)
         entry["image_lr"] = self._tensor(upsample(lr, self.lr_factor))
         if dataset_dict.get("unlabeled"):
@@ -118,22 +125,56 @@ class PairedResolutionMapper:
     def _tensor(self, image: np.ndarray) -> torch.Tensor:
         return to_tensor(image if self.image_format == "RGB" else image[:, :, ::-1])
 
-    def _random_geometry(self, h: int, w: int) -> tuple[TransformList, TransformList]:
-        """One random crop and flips for an LR image of (h, w), as LR and as HR transforms."""
+    def _read_pair(self, dataset_dict: dict) -> tuple[np.ndarray, np.ndarray, TransformList]:
+        """The same random piece of both views, and how HR got there."""
+        augmentation, f = self.augmentation, self.lr_factor
+        hr = self._read(dataset_dict, "hr")
+        # Where anything is varied, LR is made from the changed HR, unless it is real.
+        made = augmentation != Augmentation() and not dataset_dict.get("lr_file_name")
+        lr = None if made else self._read(dataset_dict, "lr")
+        scale = augmentation.draw_scale() if made else 1.0
+        lr_transform, hr_transform = self._random_geometry(hr.shape[0] // f, hr.shape[1] // f, scale)
+        hr = hr_transform.apply_image(hr)
+        lr = None if made else lr_transform.apply_image(lr)
+        if augmentation.varies_colour:
+            colour = augmentation.draw_colour()
+            hr, lr = colour.apply(hr), None if made else colour.apply(lr)
+        hr = augmentation.soften(hr)
+        if made:
+            lr = downsample(np.ascontiguousarray(hr), f, self.lr_filter)
+        return hr, lr, hr_transform
+
+    def _random_geometry(self, h: int, w: int, scale: float) -> tuple[TransformList, TransformList]:
+        """One random crop, scale, flips and turn for an LR image of (h, w), as LR and as HR transforms.
+
+        Args:
+            scale: enlargement; with another than 1 the crop lies on HR pixels, and the LR transform holds
+                for nothing.
+        """
         f = self.lr_factor
         ch, cw = h, w
         if self.crop_size_px:
             ch, cw = (min(s // f, limit) for s, limit in zip(self.crop_size_px, (h, w)))
-        y, x = np.random.randint(h - ch + 1), np.random.randint(w - cw + 1)
+        unit = 1 if scale == 1 else f
+        limits = (h * unit, w * unit)
+        # An image too small to be made smaller by so much is made smaller by less.
+        scale = max(scale, *(side * unit / most for side, most in zip((ch, cw), limits)))
+        window = [min(max(1, round(side * unit / scale)), most) for side, most in zip((ch, cw), limits)]
+        y, x = (np.random.randint(most - side + 1) for side, most in zip(window, limits))
         flip_h, flip_v = np.random.rand(2) < self.flip_prob
+        turn = self.augmentation.draw_turn()
 
-        def transforms(scale):
-            chosen = [CropTransform(x * scale, y * scale, cw * scale, ch * scale)]
-            chosen += [HFlipTransform(cw * scale)] if flip_h else []
-            chosen += [VFlipTransform(ch * scale)] if flip_v else []
+        def transforms(per_unit: int, factor: int) -> TransformList:
+            (cut_h, cut_w), size = (v * per_unit for v in window), (ch * factor, cw * factor)
+            chosen = [CropTransform(x * per_unit, y * per_unit, cut_w, cut_h)]
+            chosen += [HFlipTransform(cut_w)] if flip_h else []
+            chosen += [VFlipTransform(cut_h)] if flip_v else []
+            if size != (cut_h, cut_w):
+                chosen += [T.ResizeTransform(cut_h, cut_w, *size, interp=Image.Resampling.BILINEAR)]
+            chosen += [TransposeTransform()] if turn else []
             return TransformList(chosen)
 
-        return transforms(1), transforms(f)
+        return transforms(1, 1), transforms(f // unit, f)
 
 
 def _ignore_boxes(annotations, transform: TransformList, size_px: tuple[int, int]) -> Boxes:
