@@ -6,9 +6,11 @@ import logging
 import os
 import shutil
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from mhkd.commands.slide_options import SLIDE_MPP, with_options
 from mhkd.data.layout import Layout
 from mhkd.data.slide_task import TileOptions
 from mhkd.data.splits import parse_shares, split_slides
@@ -36,7 +38,7 @@ CLASSES = ClassMap({"": "glomerulus"}, ["glomerulus"])  # runs (train.csv) have 
 @click.option("--split", default="train=0.8,val=0.2", show_default=True, help="Shares of the patients.")
 @click.option("--folds", type=int, help="Instead: fold0_train, fold0_val, fold1_train ...")
 @click.option("--seed", default=0, show_default=True, help="Of the split.")
-@click.option("--slide-mpp", type=float, help="Micrometres per base pixel, instead of what the TIFFs record.")
+@with_options(*SLIDE_MPP)
 @click.option("--tiles", type=click.Choice(["png", "regions"]), default="png", show_default=True,
               help="HR and LR files, or regions that are read from the TIFFs while training (slower).")
 @click.option("--workers", default=1, show_default=True, help="Processes.")
@@ -72,7 +74,7 @@ def main(kaggle_folder, out, workers, **options):
 
 def prepare(
     kaggle_folder, out, *, mpp, tile_size_px, lr_factor, overlap_um, keep_empty, split, folds, seed,
-    slide_mpp, tiles, workers=1,
+    slide_mpp, tiles, workers=1, override_slide_mpp=None,
 ):  # fmt: skip
     """See ``--help``.
 
@@ -101,6 +103,7 @@ def prepare(
     patients = {str(s): patient_of[o.name] for s, o in zip(slides, originals, strict=True)}
     splits_of = partial(_split, patients=patients, shares=shares, folds=folds, seed=seed)
     options = TileOptions(layout, CLASSES, str(annotations), slide_mpp, tiles=tiles)
+    options = replace(options, override_slide_mpp=override_slide_mpp)
     return tile_slides(
         [str(s) for s in slides],
         str(out),

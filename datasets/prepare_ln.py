@@ -60,7 +60,7 @@ def main(slides, out, **options):
 
 def prepare(
     slides, out, *, annotations, pairs, class_map, split, folds, split_csv, patient_pattern, seed,
-    slide_mpp, point_diameter_um, tiles, workers=1, strict=False,
+    slide_mpp, point_diameter_um, tiles, workers=1, strict=False, override_slide_mpp=None,
 ):  # fmt: skip
     """See ``--help``.
 
@@ -80,6 +80,7 @@ def prepare(
             slide_mpp,
             point_diameter_um,
             tiles,
+            override_slide_mpp=override_slide_mpp,
         ),
         partial(
             assign_splits,

@@ -5,6 +5,8 @@ import sys
 
 import click
 
+from .slide_options import SLIDE_MPP, with_options
+
 
 @click.command()
 @click.argument("slides", nargs=-1, required=True, type=click.Path())
@@ -24,7 +26,7 @@ import click
               help="Side of a tile in HR pixels.  [default: what the student was scored on]")
 @click.option("--workers", default=2, show_default=True,
               help="Threads that read tiles; with --scheduler local: processes, a slide each.")
-@click.option("--slide-mpp", type=float, help="Micrometres per base pixel of slides that do not record it.")
+@with_options(*SLIDE_MPP)
 @click.option("--student-mpp", type=float,
               help="Micrometres per LR pixel of a student whose data did not record it.")
 @click.option("--tissue-only/--glass-too", default=True, show_default=True, help="Leave out glass.")

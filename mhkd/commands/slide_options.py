@@ -2,6 +2,24 @@
 
 import click
 
+
+class SlideMpp(click.ParamType):
+    """A resolution for all slides, or a table of them."""
+
+    name = "NUMBER|CSV"
+
+    def convert(self, value, param, ctx):
+        from ..wsi.slide_table import parse_mpp
+
+        return parse_mpp(value, param.opts[0])
+
+
+SLIDE_MPP = (
+    click.option("--slide-mpp", type=SlideMpp(),
+                 help="Micrometres per base pixel of slides that do not record it; or a table: slide,mpp."),
+    click.option("--override-slide-mpp", type=SlideMpp(),
+                 help="The same, in place of what slides record. Only where that is known to be wrong."),
+)  # fmt: skip
 CLASSES = (
     click.option("--class", "pairs", multiple=True, metavar="FROM=TO",
                  help="Rename or merge; FROM= drops; '*' is all others, '' what has none."),
@@ -19,8 +37,7 @@ SPLITS = (
 READING = (
     click.option("--annotations", type=click.Path(exists=True),
                  help="Folder, or one file; default: beside each slide."),
-    click.option("--slide-mpp", type=float,
-                 help="Micrometres per base pixel of slides that do not record it."),
+    *SLIDE_MPP,
     click.option("--point-diameter-um", type=float, help="Points become circles of this size."),
 )  # fmt: skip
 RUNNING = (

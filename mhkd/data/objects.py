@@ -69,6 +69,6 @@ def read_objects(slide, path, class_map, point_diameter_um=None, only_slide=Fals
         if not PLAUSIBLE_WIDTH_UM[0] <= width_um <= PLAUSIBLE_WIDTH_UM[1]:
             counts[
                 f"objects whose median width is {width_um:.0f} um at {mpp:.4g} um per pixel, "
-                "which no glomeruli have (is the slide's resolution right? --slide-mpp)"
+                "which no glomeruli have (is the slide's resolution right? if not: --override-slide-mpp)"
             ] += len(areas)
     return objects, found, Counter({what: n for what, n in counts.items() if n})

@@ -12,7 +12,7 @@ import os
 import shutil
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import mhkd
 from mhkd.data.layout import Layout, lay_tiles
@@ -21,11 +21,10 @@ from mhkd.data.splits import slide_name
 from mhkd.data.views import read_view
 from mhkd.errors import InputError
 from mhkd.wsi.annotations import ClassMap
-from mhkd.wsi.slide import open_slide
+from mhkd.wsi.slide import slide_with_mpp
+from mhkd.wsi.slide_table import mpp_of
 
 from PIL import Image
-
-_SAME_MPP = 0.02  # relative: scanners differ by this from what they record
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,9 @@ class TileOptions:
         layout (Layout): where tiles lie.
         class_map (ClassMap): names of classes.
         annotations (str, optional): folder, or one file; default: beside each slide.
-        slide_mpp (float, optional): base resolution, instead of what the slides record.
+        slide_mpp (float or dict[str, float], optional): base resolution of slides that do not record it, of
+            all or by file name.
+        override_slide_mpp (float or dict[str, float], optional): the same, instead of what slides record.
         point_diameter_um (float, optional): points become circles of this size.
         tiles (str): "regions", read from the slides when they are used, or "png", HR and LR files,
             each resampled from the slide's base level.
@@ -48,16 +49,22 @@ class TileOptions:
     layout: Layout
     class_map: ClassMap
     annotations: str | None = None
-    slide_mpp: float | None = None
+    slide_mpp: float | dict | None = None
     point_diameter_um: float | None = None
     tiles: str = "regions"
     lr_filter: str = "area"
     verify: bool = False
     annotated: bool = True
+    override_slide_mpp: float | dict | None = None
+
+    def of_slide(self, path):
+        """TileOptions: with the resolutions that are given for one slide."""
+        given = {k: mpp_of(getattr(self, k), path) for k in ("slide_mpp", "override_slide_mpp")}
+        return replace(self, **given)
 
     def parameters(self):
         """dict: all that decides about the result, apart from the files' contents."""
-        own = ("slide_mpp", "point_diameter_um", "tiles", "lr_filter", "verify")
+        own = ("slide_mpp", "override_slide_mpp", "point_diameter_um", "tiles", "lr_filter", "verify")
         classes = {"class_map": self.class_map.mapping, "classes": self.class_map.classes}
         return {**asdict(self.layout), **classes, **{k: getattr(self, k) for k in own}}
 
@@ -74,7 +81,7 @@ def tile_slide(path, work, options, only_slide=False):
     Returns:
         dict: the part without its tiles: ``slide_file``, ``annotation_file``, ``part_file`` (the
         whole), ``sha256``, ``annotation_sha256``, ``format`` (None without annotations, as is
-        ``annotation_file``), ``size_px``, ``mpp``, ``slide_mpp``,
+        ``annotation_file``), ``size_px``, ``mpp``, ``slide_mpp`` (None where it is what the slide records),
         ``annotated`` (objects of each class), ``counts`` (what was left out or is odd, in words),
         ``folder`` (of its pictures, or None). If the slide or its annotations cannot be used,
         ``slide_file`` and ``error``.
@@ -110,16 +117,15 @@ def _is_made(part_file, work):
 
 
 def _make_part(path, annotations, explicit, key, work, options):
-    slide = open_slide(path, options.slide_mpp)
+    slide, remark = slide_with_mpp(path, options.slide_mpp, options.override_slide_mpp)
     objects, counts, annotation_format = [], Counter(), None
     if annotations:
         objects, read, counts = read_objects(
             slide, annotations, options.class_map, options.point_diameter_um, explicit
         )
         counts, annotation_format = counts + read.counts, read.format
-    recorded = slide.pixels.mpp
-    if options.slide_mpp and recorded and abs(recorded[0] / options.slide_mpp - 1) > _SAME_MPP:
-        counts[f"recorded resolution, {recorded[0]:.4g} um per pixel, replaced by --slide-mpp"] = 1
+    if remark:
+        counts[remark] = 1
     tiles = list(lay_tiles(slide, objects, options.layout))
     large = {(o["class"], *o["object_px"]) for t in tiles for o in t["objects"] if "object_px" in o}
     for name, width, height in sorted(large):
@@ -128,15 +134,15 @@ def _make_part(path, annotations, explicit, key, work, options):
     folder = None
     if options.tiles == "png":
         folder = f"{slide_name(path)}_{key[:8]}"
-        _write_pictures(tiles, path, os.path.join(work, folder), options)
+        _write_pictures(tiles, slide, os.path.join(work, folder), options)
     elif options.verify:
         for tile in tiles:
-            read_view(_entry(tile, path, options), "hr")
+            read_view(_entry(tile, slide), "hr")
     return {
         "format": annotation_format,
         "size_px": list(slide.size_px),
         "mpp": list(slide.mpp_xy),
-        "slide_mpp": options.slide_mpp,
+        "slide_mpp": slide.slide_mpp,
         "annotated": dict(sorted(Counter(name for _, name, _ in objects).items())),
         "counts": dict(sorted(counts.items())),
         "folder": folder,
@@ -144,13 +150,13 @@ def _make_part(path, annotations, explicit, key, work, options):
     }
 
 
-def _write_pictures(tiles, path, folder, options):
+def _write_pictures(tiles, slide, folder, options):
     """Adds ``file_name`` and ``lr_file_name``; the folder is there once all files are."""
     temporary = f"{folder}.{os.getpid()}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     os.makedirs(temporary)
     for number, tile in enumerate(tiles, 1):
-        entry = _entry(tile, path, options)
+        entry = _entry(tile, slide)
         for key, view, name in (
             ("file_name", "hr", f"{number:06d}.png"),
             ("lr_file_name", "lr", f"{number:06d}_lr.png"),
@@ -162,10 +168,10 @@ def _write_pictures(tiles, path, folder, options):
     os.replace(temporary, folder)
 
 
-def _entry(tile, path, options):
-    region = {"slide_file": path, "slide_mpp": options.slide_mpp}
+def _entry(tile, slide):
+    region = {"slide_file": slide.path, "slide_mpp": slide.slide_mpp}
     region.update({k: tile[k] for k in ("x_px", "y_px", "mpp")})
-    return {"file_name": path, "width": tile["width"], "height": tile["height"], "region": region}
+    return {"file_name": slide.path, "width": tile["width"], "height": tile["height"], "region": region}
 
 
 def sha256(path):

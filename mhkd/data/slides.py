@@ -19,7 +19,7 @@ from mhkd.data.objects import annotation_file, read_objects
 from mhkd.data.splits import slide_name, split_by_slide
 from mhkd.errors import InputError
 from mhkd.wsi.annotations import ClassMap
-from mhkd.wsi.slide import open_slide
+from mhkd.wsi.slide import slide_with_mpp
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
@@ -69,6 +69,7 @@ def slides_to_coco(
     classes,
     overlap_um=0.0,
     slide_mpp=None,
+    override_slide_mpp=None,
     min_visible=0.5,
     keep_empty=1.0,
     tissue_only=True,
@@ -82,7 +83,8 @@ def slides_to_coco(
         classes (list[str] or dict[str, str]): classes of the dataset, as the annotations call them,
             or a map from the annotations' names (None: objects without a class) to the dataset's.
             Objects of other classes are left out, with a warning.
-        slide_mpp (float, optional): base resolution of the slides, instead of what they record.
+        slide_mpp (float, optional): base resolution of slides that do not record it.
+        override_slide_mpp (float, optional): base resolution of the slides, instead of what they record.
         mpp, lr_factor, tile_size_px, overlap_um, min_visible, keep_empty, tissue_only: see
             :class:`mhkd.data.layout.Layout`.
 
@@ -106,11 +108,13 @@ def slides_to_coco(
     check_names(slides)
     parts, others = [], Counter()
     for path in slides:
-        slide = open_slide(path, slide_mpp)
+        slide, remark = slide_with_mpp(path, slide_mpp, override_slide_mpp)
+        if remark:
+            logger.warning("%s: %s", path, remark)
         found, _, counts = read_objects(slide, annotation_file(path, annotations_dir), class_map)
         others += counts
         tiles = list(lay_tiles(slide, found, layout))
-        parts.append({"slide_file": path, "slide_mpp": slide_mpp, "tiles": tiles})
+        parts.append({"slide_file": path, "slide_mpp": slide.slide_mpp, "tiles": tiles})
     records = list(coco_records(parts, {c: k + 1 for k, c in enumerate(names)}))
     annotations = [a for _, found in records for a in found]
     if others:

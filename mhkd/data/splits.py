@@ -1,6 +1,5 @@
 """Which slide goes into which split: at random, by patient, as a table says, or in folds."""
 
-import csv
 import math
 import os
 import random
@@ -8,7 +7,8 @@ import re
 from collections import defaultdict
 
 from mhkd.errors import InputError
-from mhkd.wsi.annotations.find import slide_name
+from mhkd.wsi.annotations.find import slide_name  # noqa: F401  (of here for the others)
+from mhkd.wsi.slide_table import by_slide, read_rows, row_of
 
 DEFAULT_SHARES = "train=0.8,val=0.2"
 _SPLIT_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")  # part of a file's and of a dataset's name
@@ -203,17 +203,15 @@ def read_split_table(path, slides):
     Raises:
         InputError: no such table, or a slide that it lacks, has twice or without a value.
     """
-    rows = {}
-    for row in _rows(path):
-        name = os.path.basename(row["slide"])
-        if name in rows and rows[name] != row:
-            raise InputError(f"{path}: has different rows for the slide {name}: keep one")
-        rows[name] = row
+    rows = read_rows(path, "splits", lambda columns: {"patient", "split"} & set(columns))
+    if rows is None:
+        raise InputError(f"{path}: needs the columns slide and patient or split, in its first line")
+    wanted = ("slide", "patient", "split")
+    rows = by_slide(path, [{c: v for c, v in row.items() if c in wanted} for row in rows])
     patients, splits = {}, defaultdict(list)
     for slide in sorted(slides):
         base = os.path.basename(slide)
-        names = (base, os.path.splitext(base)[0], slide_name(slide))
-        row = next((rows[n] for n in names if n in rows), None)
+        row = row_of(rows, slide)
         if row is None:
             raise InputError(f"{path}: has no row for the slide {base}: add it")
         if not all(row.values()):
@@ -223,25 +221,6 @@ def read_split_table(path, slides):
         if "split" in row:
             splits[check_split_name(row["split"])].append(slide)
     return patients, dict(splits) or None
-
-
-def _rows(path):
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as f:
-            head = f.readline()
-            f.seek(0)
-            reader = csv.DictReader(f, delimiter=";" if ";" in head else ",")
-            columns = [(c or "").strip().lower() for c in reader.fieldnames or ()]
-            reader.fieldnames = columns
-            found = list(reader)
-    except FileNotFoundError as e:
-        raise InputError(f"{path}: there is no such table of splits: correct the path") from e
-    except (OSError, ValueError, csv.Error) as e:
-        raise InputError(f"{path}: cannot be read as CSV ({e})") from e
-    wanted = [c for c in ("slide", "patient", "split") if c in columns]
-    if "slide" not in wanted or len(wanted) < 2:
-        raise InputError(f"{path}: needs the columns slide and patient or split, in its first line")
-    return [{c: (row[c] or "").strip() for c in wanted} for row in found if row["slide"]]
 
 
 def check_split_name(split):

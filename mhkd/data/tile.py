@@ -62,7 +62,8 @@ def tile_slides(slides, out, options, splits_of, *, workers=1, strict=False, com
     work = os.path.join(out, WORK)
     os.makedirs(work, exist_ok=True)
     parts, skipped = {}, {}
-    with closing(_run([(path, work, options, len(used) == 1) for path in used], workers)) as run:
+    jobs = [(path, work, options.of_slide(path), len(used) == 1) for path in used]
+    with closing(_run(jobs, workers)) as run:
         for part in run:
             if "error" not in part:
                 parts[part["slide_file"]] = part
@@ -96,7 +97,8 @@ def _keep_only(folder, names):
 def run_tile(
     slides, out, pairs, class_map, classes, workers, strict,
     *, split, folds, split_csv, patient_pattern, seed,
-    annotations, no_annotations, slide_mpp, point_diameter_um, tiles, lr_filter, verify, keep_empty, **layout
+    annotations, no_annotations, slide_mpp, override_slide_mpp, point_diameter_um, tiles, lr_filter, verify,
+    keep_empty, **layout
 ):  # fmt: skip
     """The command: see its options.
 
@@ -126,6 +128,7 @@ def run_tile(
         lr_filter,
         verify,
         annotated=not no_annotations,
+        override_slide_mpp=override_slide_mpp,
     )
     by = {"shares": split, "folds": folds, "table": split_csv, "pattern": patient_pattern}
     default = "train=1" if no_annotations else DEFAULT_SHARES

@@ -22,6 +22,7 @@ import numpy as np
 from PIL import Image
 
 OPEN_SLIDES = 8  # per process, see open_slide
+SAME_MPP = 0.02  # relative: scanners differ by this from what they record
 # A region is put together from blocks that read no more level pixels than this per axis: memory.
 BLOCK_PX = 2048
 _LANCZOS_SUPPORT_PX, _SUPPORT_PX = 3, 1  # of the filters, in output pixels
@@ -40,7 +41,8 @@ class Slide:
         """
         Args:
             path (str): slide, see :func:`mhkd.wsi.sources.open_pixels`.
-            slide_mpp (float, optional): micrometres per base pixel, instead of what the file says.
+            slide_mpp (float, optional): micrometres per base pixel, instead of what the file says; see
+                :func:`slide_with_mpp` for one that the file comes before.
         """
         if slide_mpp is not None and not (math.isfinite(slide_mpp) and slide_mpp > 0):
             raise InputError(f"{path}: slide_mpp is {slide_mpp}: it must be a positive number")
@@ -78,9 +80,8 @@ class Slide:
             return (self.slide_mpp, self.slide_mpp)
         if self.pixels.mpp is None:
             raise InputError(
-                f"{self.path}: does not record its resolution: give it in micrometres per pixel "
-                "with "
-                "--slide-mpp (slide_mpp in Python)"
+                f"{self.path}: does not record its resolution: give it in micrometres per pixel with "
+                "--slide-mpp, a number or a table (slide_mpp in Python)"
             )
         return self.pixels.mpp
 
@@ -196,6 +197,34 @@ class _Axis:
         margin = support_px and support_px * max(self.scale, 1) + 1
         first, last = math.floor(begin - margin), math.ceil(end + margin)
         return first, last, (begin - first, end - first)
+
+
+def slide_with_mpp(path, slide_mpp=None, override_slide_mpp=None):
+    """A slide at the resolution that it records, or that the user gives for it.
+
+    Args:
+        path (str): slide.
+        slide_mpp (float, optional): micrometres per base pixel, if the file does not say.
+        override_slide_mpp (float, optional): the same, whatever the file says.
+
+    Returns:
+        tuple[Slide, str or None]: the slide, from :func:`open_slide`, whose ``slide_mpp`` is None where the
+        file's is used; and what is to be said where the file contradicts what was given.
+    """
+    slide = open_slide(path)
+    recorded, given = slide.pixels.mpp, override_slide_mpp or slide_mpp
+    if given is None:
+        return slide, None
+    remark = None
+    if recorded and max(abs(m / given - 1) for m in recorded) > SAME_MPP:
+        if override_slide_mpp:
+            used = f"replaced by --override-slide-mpp {given:g}"
+        else:
+            used = f"kept: --slide-mpp {given:g} is for slides without (to replace it: --override-slide-mpp)"
+        remark = f"recorded resolution, {recorded[0]:.4g} um per pixel, {used}"
+    if recorded and not override_slide_mpp:
+        return slide, remark
+    return open_slide(path, given), remark
 
 
 def open_slide(path, slide_mpp=None):

@@ -225,11 +225,32 @@ def test_a_split_without_tiles_leaves_the_earlier_dataset(slides, out, tmp_path)
 
 def test_resolutions_that_cannot_be(slides, out):
     """Glomeruli of 100 um at 1 um per pixel."""
-    printed = run(slides, out, "--slide-mpp", "30", "--mpp", "60")
+    printed = run(slides, out, "--override-slide-mpp", "30", "--mpp", "60")
     assert "2 objects whose median width is 2997 um" in printed
-    assert "recorded resolution, 1 um per pixel, replaced by --slide-mpp" in printed
+    assert "recorded resolution, 1 um per pixel, replaced by --override-slide-mpp 30" in printed
     ensure_registered(["tiled_set_train"])
     assert check_dataset("tiled_set_train")[0]["region"]["slide_mpp"] == 30
+
+
+def test_a_given_resolution_is_for_slides_that_record_none(slides, out, tmp_path):
+    for path in slides.glob("bob_*"):
+        path.unlink()
+    write_slide(slides, "silent", mpp=None)
+    printed = run(slides, out, "--slide-mpp", "2", "--split", "train=1")
+    assert "1 recorded resolution, 1 um per pixel, kept: --slide-mpp 2 is for slides without" in printed
+    sizes = {s["slide_file"][-11:]: s["mpp"] for s in manifest_of(out)["slides"]}
+    assert sorted(map(str, sizes.values())) == ["[1.0, 1.0]", "[1.0, 1.0]", "[2.0, 2.0]"]
+    entries = json.loads((out / "annotations_train.json").read_text())["images"]
+    assert {(e["slide"], e["region"].get("slide_mpp")) for e in entries} == {
+        ("ann_1", None), ("ann_2", None), ("silent", 2.0),
+    }  # fmt: skip
+    table = tmp_path / "mpp.csv"
+    table.write_text("slide,mpp\nsilent,0.5\nann_1,4\n")
+    run(slides, out, "--slide-mpp", str(table), "--split", "train=1")
+    assert {tuple(s["mpp"]) for s in manifest_of(out)["slides"]} == {(1, 1), (0.5, 0.5)}
+    table.write_text("slide,mpp\nann_1,4\n")
+    printed = run(slides, out, "--slide-mpp", str(table), "--split", "train=1", exit_code=1)
+    assert "silent.tiff: does not record its resolution" in printed
 
 
 def test_the_annotations_of_another_slide_are_not_taken(slides, out):

@@ -9,7 +9,7 @@ import platform
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import mhkd
@@ -33,10 +33,10 @@ from mhkd.wsi.detection.slide_folder import (
     result_key,
     writing,
 )
-from mhkd.wsi.detection.student import SAME_MPP
 from mhkd.wsi.detection.threshold import COUNTING, DEFAULT
 from mhkd.wsi.exports import slide_image_id, write_outputs
-from mhkd.wsi.slide import Slide
+from mhkd.wsi.slide import slide_with_mpp
+from mhkd.wsi.slide_table import mpp_of
 from mhkd.wsi.tissue import mask_mpp, tissue_mask
 
 import numpy as np
@@ -65,7 +65,9 @@ class DetectOptions:
         overlap_um (float): the largest glomerulus: each lies whole in some tile.
         batch_size (int): tiles in one forward.
         tissue_only (bool): leave out glass.
-        slide_mpp (float, optional): micrometres per base pixel, instead of what the slide says.
+        slide_mpp (float or dict[str, float], optional): micrometres per base pixel of slides that do not
+            record it, of all or by file name.
+        override_slide_mpp (float or dict[str, float], optional): the same, instead of what slides record.
         grid_shift_um (float): moves all tiles, to see that the result does not hang on where they lie.
     """
 
@@ -75,7 +77,8 @@ class DetectOptions:
     overlap_um: float = 300.0
     batch_size: int = 4
     tissue_only: bool = True
-    slide_mpp: float | None = None
+    slide_mpp: float | dict | None = None
+    override_slide_mpp: float | dict | None = None
     grid_shift_um: float = 0.0
 
     def __post_init__(self):
@@ -113,8 +116,10 @@ def detect_slide(path, out, student, options, *, readers=2, progress=True, comma
     """
     clock = Clock()
     folder = Path(out) / os.path.basename(path)
-    slide = Slide(path, options.slide_mpp)
-    warnings = _check_resolution(slide, student)
+    given = [mpp_of(mpp, path) for mpp in (options.slide_mpp, options.override_slide_mpp)]
+    slide, remark = slide_with_mpp(path, *given)
+    options = replace(options, slide_mpp=slide.slide_mpp, override_slide_mpp=None)  # what it has come to
+    warnings = _check_resolution(slide, student, remark)
     state = file_state(path)
     key = result_key(path, state, student, options)
     stored = find_stored(folder, key)
@@ -191,12 +196,9 @@ class Clock:
         return {f"{name}_s": round(s, 3) for name, s in sorted(found.items())}
 
 
-def _check_resolution(slide, student):
+def _check_resolution(slide, student, remark):
     """Warnings, which are logged too."""
-    warnings = []
-    recorded = slide.pixels.mpp
-    if slide.slide_mpp and recorded and abs(recorded[0] / slide.slide_mpp - 1) > SAME_MPP:
-        warnings.append(f"records {recorded[0]:.4g} um per pixel; --slide-mpp {slide.slide_mpp:g} is used")
+    warnings = [remark] if remark else []
     if slide.mpp > COARSE * student.lr_mpp:
         warnings.append(
             f"has {slide.mpp:.4g} um per pixel, coarser than the {student.lr_mpp:g} that the student was "

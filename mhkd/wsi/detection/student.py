@@ -12,12 +12,12 @@ from mhkd.engine.checkpoint import exported_cfg, load_deployed
 from mhkd.enlarge import enlarge, to_tensor
 from mhkd.errors import InputError
 from mhkd.modeling import is_student
+from mhkd.wsi.slide import SAME_MPP
 
 import torch
 from torch import nn
 
 logger = logging.getLogger(__name__)
-SAME_MPP = 0.02  # relative: scanners differ by this from what they record
 OVERLAPS_PER_TILE = 4  # a default tile is at least so many overlaps wide: (4 / 3)² times the work
 
 

@@ -73,6 +73,16 @@ def test_resolution_given_by_hand(tmp_path):
     check_found(found, classes, boxes, true_classes, slack_px=5)
 
 
+def test_a_recorded_resolution_is_only_replaced_in_so_many_words(tmp_path):
+    path, boxes, true_classes = write_disks(tmp_path / "recorded.tiff", (2000, 1600), mpp=(2.0, 2.0))
+    found, classes, run = detected(path, tmp_path / "out", slide_mpp=4.0)
+    check_found(found, classes, boxes, true_classes, slack_px=5)
+    assert run["mpp_xy"] == [2, 2] and run["parameters"]["slide_mpp"] is None
+    assert "2 um per pixel, kept: --slide-mpp 4" in run["warnings"][0]
+    _, _, run = detected(path, tmp_path / "replaced", override_slide_mpp={"recorded": 4.0})
+    assert run["mpp_xy"] == [4, 4] and "replaced by --override-slide-mpp 4" in run["warnings"][0]
+
+
 def test_coarse_slide_is_warned_of(tmp_path, caplog):
     path, *_ = write_disks(tmp_path / "coarse.tiff", (2000, 1600), mpp=(12.0, 12.0))
     _, _, run = detected(path, tmp_path / "out")
