@@ -1,4 +1,4 @@
-"""The config of a row, and whether something was trained with it."""
+"""The config of a row."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from ..config import load_cfg
 from ..data.registrar import ensure_registered
 from ..errors import InputError
-from ..unread import NEVER_READ, merge_options, settle_unread
+from ..unread import merge_options, settle_unread
 from ..yaml_files import read_config
 from .rows import Method
 
@@ -21,17 +21,6 @@ SIZES = {"cpu": "mhkd_R18_FPN_cpu.yaml", "full": "mhkd_R50_FPN.yaml"}
 RESERVED = (
     "OUTPUT_DIR", "SEED", "MHKD.SCHEDULE", "MHKD.STAGE", "MODEL.WEIGHTS", "MODEL.TEACHER.WEIGHTS",
     "MODEL.META_ARCHITECTURE", "MODEL.TEACHER.META_ARCHITECTURE",
-)  # fmt: skip
-# Keys that do not change what is trained; iterations, losses and parts are compared step by step.
-IRRELEVANT = (
-    "OUTPUT_DIR", "MODEL.DEVICE", "MODEL.WEIGHTS", "DATALOADER.NUM_WORKERS", "SOLVER.CHECKPOINT_PERIOD",
-    "TEST.EVAL_PERIOD", "VIS_PERIOD", "VERSION", "MHKD.SCHEDULE", "MHKD.STUDENT_START", "MHKD.STAGE",
-    "MHKD.EVAL", "MHKD.CLASSES", "MHKD.LR_MPP", "MHKD.TEACHER_ITERS", "MHKD.STUDENT_ITERS", *NEVER_READ,
-)  # fmt: skip
-# The LR factor moves the teacher's crops by less than an LR pixel.
-IRRELEVANT_TO_TEACHER = (
-    "MODEL.STUDENT.", "MODEL.BFA.", "MHKD.OUTPUT_SCORE_THRESH", "MHKD.LR_RESTART", "MHKD.LABELED_SHARE",
-    "MHKD.UNLABELED", "INPUT.LR_", "INPUT.SCANNER.",
 )  # fmt: skip
 
 
@@ -70,21 +59,6 @@ def row_cfg(
     return cfg
 
 
-def differences(asked: CfgNode, trained: CfgNode, of_teacher: bool = False) -> list[str]:
-    """The settings in which two configs would train differently, "KEY was ..., asked for ...".
-
-    Args:
-        of_teacher: compare only what the teacher's own training depends on.
-    """
-    ignored = IRRELEVANT + (IRRELEVANT_TO_TEACHER if of_teacher else ())
-    asked, trained = _flat(asked), _flat(trained)
-    return [
-        f"{k} was {trained.get(k)}, asked for {asked.get(k)}"
-        for k in sorted(asked | trained)
-        if asked.get(k) != trained.get(k) and not k.startswith(ignored)
-    ]
-
-
 def _architecture(name: str, size: str) -> CfgNode:
     """What a direct detector's config says beyond the dataset's own, its ``_BASE_``."""
     folder = CONFIGS / FOLDERS["kidney_roi"] / "direct"
@@ -109,18 +83,3 @@ def _file(path: Path) -> Path:
     if not path.is_file():
         raise InputError(f"{path}: missing; run tables from a clone of the project")
     return path
-
-
-def _flat(node: dict, prefix: str = "") -> dict:
-    flat = {}
-    for key, value in node.items():
-        if isinstance(value, dict):
-            flat.update(_flat(value, f"{prefix}{key}."))
-        else:
-            flat[prefix + key] = _lists(value)
-    return flat
-
-
-def _lists(value):
-    """Tuples become lists where a config is written and read again."""
-    return [_lists(v) for v in value] if isinstance(value, list | tuple) else value

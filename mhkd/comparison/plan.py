@@ -10,14 +10,12 @@ from pathlib import Path
 
 from detectron2.config import CfgNode
 
-from ..config import load_cfg, parse_cfg
-from ..engine.checkpoint import export_cfg, ignored_regions_differences, load_file
-from ..errors import InputError
-from ..modeling import exported_form
+from ..engine.record import other_settings, settings_differences, step_differences
+from ..engine.resume import checkpoint_file, done_file, find_start, left_over
 from ..schedule import Step, get_schedule, plan_steps
-from .configs import differences
 from .rows import Method
 
+REMEDY = "Give the table another --out, or ask for the settings it was trained with"
 # Seconds an iteration where nothing was measured: two CPU cores at CPU size, a GPU at full size.
 DEFAULT_SECONDS = {"cpu": 0.9, "cuda": 0.25}
 
@@ -70,45 +68,20 @@ def plan_training(method: Method, seed: int, cfg: CfgNode) -> Training:
     steps = plan_steps(schedule, cfg.MHKD.TEACHER_ITERS, cfg.MHKD.STUDENT_ITERS)
     training = Training(method, seed, cfg, steps)
     for step in steps:
-        if not (training.folder / step.folder / "stage.json").is_file():
+        if not done_file(cfg, step).is_file():
             break
         different = step_differences(step, cfg, training.folder / step.folder)
         if different:
-            raise _other_settings(training.folder / step.folder, different)
+            raise other_settings(training.folder / step.folder, different, REMEDY)
         training.finished += 1
         training.reached = step.end
-    left_over = {p.parent.name for p in training.folder.glob("*_*/stage.json")} - {s.folder for s in steps}
-    if left_over:
-        raise _other_settings(training.folder, [f"it has {', '.join(sorted(left_over))}"])
-    checkpoint = training.folder / "checkpoint.pth"
-    if checkpoint.is_file() and training.finished < len(steps):
-        state = load_file(checkpoint)
-        trained = parse_cfg(state["cfg"], checkpoint)
-        begun = [s for s in steps if s.start < state["iteration"]]
-        planned = [s.describe() for s in begun]
-        different = differences(cfg, trained)
-        if planned != state["plan"][: len(planned)]:
-            different.append("its steps have other iterations or losses")
-        different += ignored_regions_differences(state, begun, cfg)
-        if different:
-            raise _other_settings(checkpoint, different)
-        training.reached = max(training.reached, state["iteration"])
+    others = left_over(training.folder, steps)
+    if others:
+        raise other_settings(training.folder, [f"it has {', '.join(others)}"], REMEDY)
+    if checkpoint_file(cfg).is_file() and training.finished < len(steps):
+        start = find_start(cfg, steps, resume=True, remedy=REMEDY)
+        training.reached = max(training.reached, start.iteration)
     return training
-
-
-def step_differences(step: Step, cfg: CfgNode, folder: Path) -> list[str]:
-    """In what the finished step in ``folder`` differs from ``step`` trained with ``cfg``."""
-    report = json.loads((folder / "stage.json").read_text())
-    asked = step.describe() | {"student_start": step.student_start}
-    found = {k: report.get(k) for k in asked} | {"student_start": report.get("student_start", "scratch")}
-    different = [f"{k} was {found[k]}, asked for {asked[k]}" for k in asked if asked[k] != found[k]]
-    different += ignored_regions_differences(report, [step], cfg)
-    network = "student" if step.stage.student else "teacher"
-    path = folder / network / "config.yaml"
-    if not path.is_file():
-        return [*different, f"{path} is missing"]
-    trained = exported_form(load_cfg(path, allow_base=False))
-    return different + differences(export_cfg(cfg, network, step.stage.bfa), trained, network == "teacher")
 
 
 def find_shared(training: Training, seed_folder: Path) -> list[Path]:
@@ -140,9 +113,7 @@ def find_planned(training: Training, earlier: Iterable[Training]) -> list[str]:
         equal = []
         for mine, theirs in zip(training.steps, other.steps):
             same = mine.describe() == theirs.describe() and mine.student_start == theirs.student_start
-            network = "student" if mine.stage.student else "teacher"
-            exported = (export_cfg(c, network, mine.stage.bfa) for c in (training.cfg, other.cfg))
-            if not same or other.seed != training.seed or differences(*exported, network == "teacher"):
+            if not same or other.seed != training.seed or settings_differences(mine, training.cfg, other.cfg):
                 break
             equal.append(mine.folder)
         best = max(best, equal, key=len)
@@ -191,14 +162,6 @@ def _cost_key(method: str, step: dict) -> tuple:
     if not step["student_trains"]:
         return (method if method in ("cascade_rcnn", "fcos", "atss", "dab_detr", "dino") else "teacher",)
     return (*sorted(step["losses"]), "/", *step["teacher_trains"], step["bfa"])
-
-
-def _other_settings(path: Path, different: list[str]) -> InputError:
-    shown = "; ".join(different[:4]) + (f" and {len(different) - 4} more" if len(different) > 4 else "")
-    return InputError(
-        f"{path}: was trained with other settings: {shown}. Give the table another --out, or ask for the "
-        "settings it was trained with"
-    )
 
 
 def _link(source: str, target: str) -> None:

@@ -104,8 +104,11 @@ class RegionEntries(Dataset, Sequence):
         return bool(np.isin(self.columns["images"][self._index, 0], ids).any())
 
     def values(self, key):
-        """set: of ``slide`` (file names where it is not known) or ``mpp``, without making entries."""
+        """set: of ``slide`` (file names where it is not known), ``mpp`` or ``file`` (the slides' own),
+        without making entries."""
         images = self.columns["images"][self._index]
+        if key == "file":
+            return {self._path(k) for k in np.unique(images[:, _IMAGE.index("region_file")])}
         if key == "mpp":
             found = np.unique(images[:, _IMAGE.index("mpp")]).tolist()
             return {None if v != v else v for v in found}

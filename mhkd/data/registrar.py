@@ -170,6 +170,15 @@ def has_ignored(dicts):
     return any(a.get("iscrowd", 0) for d in dicts for a in d.get("annotations", ()))
 
 
+def image_files(dicts, view="HR"):
+    """set[str]: the files that a dataset's "HR" images, or the "LR" images that it brings, are read from."""
+    if isinstance(dicts, RegionEntries):
+        return dicts.values("file") if view == "HR" else set()
+    if view == "LR":
+        return {d["lr_file_name"] for d in dicts if d.get("lr_file_name")}
+    return {d["region"]["slide_file"] if d.get("region") else d["file_name"] for d in dicts}
+
+
 def slide_of(entry):
     """The slide of a dataset dict; its file where it does not say."""
     return str(entry.get("slide") or os.path.realpath(entry["file_name"]))

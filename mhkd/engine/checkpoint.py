@@ -3,29 +3,25 @@
 import os
 import warnings
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data import MetadataCatalog
 from detectron2.modeling import build_model
 from torch import nn
 
 from ..config import load_cfg, parse_cfg
-from ..data.registrar import has_ignored
 from ..errors import InputError
 from ..files import replacing, write_text
 from ..modeling import exported_form, is_student, student_cfg, teacher_cfg
-from ..schedule import Step
 from .classes import order_classes, recorded_classes
 
 NO_PICKLES = (
     "a pickle may run any code and is not loaded, nor are weights of a model zoo: give a model_final.pth "
     "that this project wrote"
 )
-# How a training treats crowds and cut objects, recorded since they are no longer background.
-IGNORED_REGIONS = "no label"
 
 
 def save_atomically(data: dict, path: str | os.PathLike) -> None:
@@ -172,25 +168,6 @@ def dataset_classes(cfg: CfgNode) -> list[str]:
     for name in cfg.DATASETS.TRAIN[:1]:
         return list(MetadataCatalog.get(name).get("thing_classes", cfg.MHKD.CLASSES))
     return list(cfg.MHKD.CLASSES)
-
-
-def ignored_regions_differences(record: dict, steps: Iterable[Step], cfg: CfgNode) -> list[str]:
-    """Whether a training of before this was recorded would be another one now.
-
-    It would be where DATASETS.TRAIN has regions to be ignored.
-
-    Args:
-        record: what it left, ``stage.json`` or a training checkpoint.
-        steps: those that it trained; only what uses annotations differs.
-
-    Returns:
-        The difference in words, or nothing.
-    """
-    if record.get("ignored_regions") == IGNORED_REGIONS or not any(s.stage.labels for s in steps):
-        return []
-    if not any(has_ignored(DatasetCatalog.get(name)) for name in cfg.DATASETS.TRAIN):
-        return []
-    return ["crowds and cut objects (iscrowd) of DATASETS.TRAIN were background, and get no label now"]
 
 
 def export_network(weights: dict, cfg: CfgNode, folder: str | os.PathLike) -> Path:

@@ -3,13 +3,15 @@
 import logging
 import math
 
-from detectron2.engine import HookBase
+from detectron2.engine import HookBase, default_writers, hooks
 from detectron2.utils import comm
 
 from ..files import write_json
 from ..schedule import Step
-from .checkpoint import IGNORED_REGIONS, export_cfg, export_network
+from .checkpoint import export_cfg, export_network
 from .evaluation import dataset_lr_mpp, evaluate
+from .record import IGNORED_REGIONS
+from .resume import checkpoint_file, done_file, final_file
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +39,7 @@ class StageTransition(HookBase):
     def after_step(self):
         trainer = self.trainer
         if trainer.iter + 1 == self._entered.end:
-            trainer.save(trainer.final_file(self._entered), within_step=False)
+            trainer.save(final_file(trainer.cfg, self._entered), within_step=False)
             self.finish(self._entered)
 
     def finish(self, step: Step) -> None:
@@ -63,6 +65,7 @@ class StageTransition(HookBase):
                 **step.describe(),
                 "ignored_regions": IGNORED_REGIONS,
                 "schedule": trainer.schedule.name,
+                "sources": trainer.sources,
                 "seconds": round(trainer.seconds, 3),
                 # A class that the test set lacks has no score: null, since JSON knows no NaN.
                 "results": {
@@ -70,9 +73,19 @@ class StageTransition(HookBase):
                     for which, found in scores.items()
                 },
             }
-            write_json(report, trainer.done_file(step))
-            trainer.checkpoint_file.unlink(missing_ok=True)  # older than the step's own
+            write_json(report, done_file(cfg, step))
+            checkpoint_file(cfg).unlink(missing_ok=True)  # older than the step's own
         comm.synchronize()
+
+
+class MetricsWriter(hooks.PeriodicWriter):
+    """Detectron2's writers; their files are opened when training begins, not for a run that is refused."""
+
+    def __init__(self, period: int = 20):
+        super().__init__([], period)
+
+    def before_train(self):
+        self._writers = default_writers(str(self.trainer.output_dir), self.trainer.max_iter)
 
 
 class WithinStep(HookBase):
@@ -92,7 +105,7 @@ class PeriodicCheckpoint(WithinStep):
     """Overwrites ``OUTPUT_DIR/checkpoint.pth``."""
 
     def run(self):
-        self.trainer.save(self.trainer.checkpoint_file, within_step=True)
+        self.trainer.save(checkpoint_file(self.trainer.cfg), within_step=True)
 
 
 class PeriodicEval(WithinStep):

@@ -7,31 +7,26 @@ from pathlib import Path
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.engine import SimpleTrainer, TrainerBase, create_ddp_model, default_writers, hooks
+from detectron2.engine import SimpleTrainer, TrainerBase, create_ddp_model, hooks
 from detectron2.modeling import build_model
 from detectron2.solver import build_lr_scheduler
 from detectron2.utils import comm
+from detectron2.utils.events import EventStorage
 from torch import nn
 
-from ..config import parse_cfg
 from ..data.loader import build_train_loader
 from ..data.semi_supervised import check_train_names
 from ..errors import InputError
 from ..schedule import Step, check_stage, check_unlabeled, get_schedule, plan_steps
 from ..yaml_files import one_line
-from .checkpoint import (
-    IGNORED_REGIONS,
-    dataset_classes,
-    ignored_regions_differences,
-    load_file,
-    load_weights,
-    network_weights,
-    save_atomically,
-)
+from .checkpoint import dataset_classes, load_file, load_weights, network_weights, save_atomically
 from .classes import order_classes, recorded_classes
 from .evaluation import dataset_lr_mpp
-from .hooks import PeriodicCheckpoint, PeriodicEval, StageTransition
+from .finite import Diverged, named_losses, not_finite
+from .hooks import MetricsWriter, PeriodicCheckpoint, PeriodicEval, StageTransition
 from .optimizer import build_optimizer
+from .record import IGNORED_REGIONS, sources
+from .resume import Start, checkpoint_file, final_file, find_start
 
 logger = logging.getLogger(__name__)
 
@@ -76,80 +71,54 @@ class DistillationTrainer(TrainerBase):
                 self.stage_transition,
                 PeriodicEval(cfg.TEST.EVAL_PERIOD),
                 PeriodicCheckpoint(cfg.SOLVER.CHECKPOINT_PERIOD),
-                hooks.PeriodicWriter(default_writers(str(self.output_dir), self.max_iter), 20)
-                if comm.is_main_process()
-                else None,
+                MetricsWriter() if comm.is_main_process() else None,
             ]
         )
 
     # --- Where to start ------------------------------------------------------------------------
-    @property
-    def checkpoint_file(self) -> Path:
-        return self.output_dir / "checkpoint.pth"
-
-    def final_file(self, step: Step) -> Path:
-        return self.output_dir / step.folder / "model_final.pth"
-
-    def done_file(self, step: Step) -> Path:
-        """Written last: its presence says that the step is finished."""
-        return self.output_dir / step.folder / "stage.json"
-
     def train(self, resume: bool = False) -> None:
         """Train what is missing up to MHKD.STAGE.
 
         Raises:
-            InputError: OUTPUT_DIR holds a training and ``resume`` is False; or one of other steps; or a
-                finished step's weights are gone; or given weights do not fit.
+            InputError: see :func:`mhkd.engine.resume.find_start`; or given weights do not fit; or the
+                training diverges.
         """
-        start, self.resumed_state = self._find_start(resume)
-        if start >= self.max_iter:
-            logger.info(f"{self.output_dir}: every step up to {self.steps[-1].folder} is finished")
-            return
-        super().train(start, self.max_iter)
+        self.train_from(self.load(resume))
 
-    def _find_start(self, resume: bool) -> tuple[int, dict | None]:
-        """The iteration to start from, and the checkpoint if that lies inside a step."""
-        final = [s for s in self.all_steps if self.final_file(s).is_file()]
-        done = [s for s in self.all_steps if self.done_file(s).is_file()]
-        started = self.checkpoint_file.is_file() or final or done
-        if started and not resume:
-            raise InputError(
-                f"{self.output_dir} holds a training already: add --resume to go on with it, or choose "
-                "another OUTPUT_DIR"
-            )
-        if not started:
-            self._start_afresh()
-            return 0, None
-        if done and not self.checkpoint_file.is_file() and done[-1] not in final:
-            raise InputError(
-                f"{self.final_file(done[-1])}: missing, though {done[-1].folder} is finished and the next "
-                "step starts from it; restore it from a copy, or train in another OUTPUT_DIR"
-            )
-        path = self.final_file(final[-1]) if final else None
-        state = load_file(path) if path else None
-        if self.checkpoint_file.is_file():
-            latest = load_file(self.checkpoint_file)
-            if state is None or latest["iteration"] > state["iteration"]:
-                path, state = self.checkpoint_file, latest
-        self._check_plan(state, path)
+    def load(self, resume: bool) -> Start:
+        """Load what training goes on from, writing nothing. Raises InputError as :meth:`train` does."""
+        start = find_start(self.cfg, self.all_steps, resume, comm.get_world_size(), until=self.max_iter)
+        state, path = start.state, start.path
+        if state is None:
+            path, classes = self.cfg.MODEL.TEACHER.WEIGHTS, dataset_classes(self.cfg)
+            if path:
+                weights = network_weights(load_file(path), "teacher", path, classes)
+                load_weights(self.distilled.teacher, weights, path)
+            return start
         self._order_classes(state, path)
-        if state["stage"] == 0 and state["iteration"] == self.all_steps[0].end:
+        if state["stage"] == 0:
             # The student is still as the seed made it: a teacher can be taken over from any schedule.
             load_weights(self.distilled.teacher, network_weights(state, "teacher", path), path)
         else:
             load_weights(self.distilled, state["model"], path)
-        logger.info(f"Resuming at iteration {state['iteration']} from {path}")
-        for step in final:  # killed between its last iteration and its export and evaluation
-            if step not in done and state["iteration"] == step.end:
-                self.seconds = state["seconds"]
-                self.stage_transition.finish(step)
-        return state["iteration"], state if "optimizer" in state else None
+        return start
 
-    def _start_afresh(self) -> None:
-        if self.cfg.MODEL.TEACHER.WEIGHTS:
-            path, classes = self.cfg.MODEL.TEACHER.WEIGHTS, dataset_classes(self.cfg)
-            weights = network_weights(load_file(path), "teacher", path, classes)
-            load_weights(self.distilled.teacher, weights, path)
+    def train_from(self, start: Start) -> None:
+        """Train what is missing after :meth:`load`."""
+        self.sources = (start.state or {}).get("sources", {}) | sources(self.cfg)
+        if start.state:
+            logger.info(f"Resuming at iteration {start.iteration} from {start.path}")
+        if start.unscored:  # killed between its last iteration and its export and evaluation
+            self.seconds = start.state["seconds"]
+            self.stage_transition.finish(start.unscored)
+        self.resumed_state = start.state if start.within_step else None
+        if start.iteration < self.max_iter:
+            self._iterate(start.iteration)
+        last, out = self.steps[-1], self.output_dir
+        network = "student" if last.stage.student else "teacher"
+        newest = last is self.all_steps[-1] and (out / network).is_dir()
+        folder = out / network if newest else out / last.folder / network
+        logger.info(f"{out}: every step up to {last.folder} is finished; the {network} is {folder}")
 
     def _order_classes(self, state: dict, path: Path) -> None:
         """The dataset's categories may have got another order since, but not within a step."""
@@ -161,35 +130,19 @@ class DistillationTrainer(TrainerBase):
             )
         state["model"] = order_classes(state["model"], recorded, classes, path)
 
-    def _check_plan(self, state: dict, path: Path) -> None:
-        """The steps up to the checkpoint must be those that this config asks for."""
-        if "plan" not in state:
-            raise InputError(f"{path}: not a training checkpoint of this project")
-        begun = [s for s in self.all_steps if s.start < state["iteration"]]
-        reached = [s.describe() for s in begun]
-        trained = state["plan"][: len(reached)]
-        for asked, found in zip(reached, trained):
-            if asked != found:
-                changed = [k for k in asked | found if asked.get(k) != found.get(k)]
-                raise InputError(
-                    f"{path}: was trained with other settings: {found['step']} had "
-                    f"{', '.join(f'{k} {found.get(k)}' for k in changed)}, this config asks for "
-                    f"{', '.join(f'{k} {asked.get(k)}' for k in changed)}; use another OUTPUT_DIR"
-                )
-        if len(trained) != len(reached):
-            raise InputError(f"{path}: was trained with another schedule; use another OUTPUT_DIR")
-        if state["iteration"] < self.max_iter:
-            for different in ignored_regions_differences(state, begun, self.cfg):
-                raise InputError(f"{path}: {different}; use another OUTPUT_DIR")
-        if "optimizer" not in state:
-            return  # a step is finished; the next may draw from other images
-        asked, found = self.cfg.MHKD, parse_cfg(state["cfg"], path).MHKD
-        for key in ("LABELED_SHARE", "TEACHER_LABELED_SHARE", "UNLABELED", "UNLABELED_RATIO"):
-            if type(asked[key])(found[key]) != asked[key]:  # a tuple is written as a list
-                raise InputError(
-                    f"{path}: was trained with MHKD.{key} {found[key]}, this config asks for {asked[key]}; "
-                    "use another OUTPUT_DIR"
-                )
+    def _iterate(self, start: int) -> None:
+        """As ``TrainerBase.train``, which would print a traceback for bad input."""
+        self.iter = self.start_iter = start
+        with EventStorage(start) as self.storage:
+            try:
+                self.before_train()
+                while self.iter < self.max_iter:
+                    self.before_step()
+                    self.run_step()
+                    self.after_step()
+                    self.iter += 1
+            finally:
+                self.after_train()
 
     # --- Steps ---------------------------------------------------------------------------------
     def enter_step(self, step: Step, state: dict | None = None) -> None:
@@ -231,12 +184,16 @@ class DistillationTrainer(TrainerBase):
             no_sync = contextlib.nullcontext if last else getattr(self.model, "no_sync", None)
             with (no_sync or contextlib.nullcontext)():
                 with torch.autocast(device, self.amp_dtype, enabled=self.amp_dtype is not None):
-                    losses = self.model(data)
+                    losses = self._forward(data)
                 total = sum(losses.values()) / num_batches
                 self.scaler.scale(total).backward()
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0) + value.detach() / num_batches
-        SimpleTrainer.write_metrics(sums, data_time)
+        try:
+            SimpleTrainer.write_metrics(sums, data_time)
+        except FloatingPointError as e:
+            losses = named_losses({k: v.item() for k, v in sums.items()})
+            raise self._diverged(losses) from e
         self.scaler.unscale_(self.optimizer)
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -246,14 +203,42 @@ class DistillationTrainer(TrainerBase):
         self.scheduler.step()
         self.seconds += time.perf_counter() - start
 
+    def _forward(self, data: list[dict]) -> dict[str, torch.Tensor]:
+        try:
+            return self.model(data)
+        except Exception as e:  # some networks raise at what is not finite before there is a loss
+            bad = not_finite(self.distilled.state_dict())
+            if bad or isinstance(e, FloatingPointError):
+                raise self._diverged(f"weights that are not finite, e.g. {bad[0]}" if bad else str(e)) from e
+            raise
+
+    def _diverged(self, found: str) -> Diverged:
+        files = [checkpoint_file(self.cfg), *(final_file(self.cfg, s) for s in reversed(self.all_steps))]
+        kept = next((f for f in files if f.is_file()), None)
+        teacher = self.output_dir / "0_teacher/teacher/model_final.pth"
+        with_teacher = bool(self.step.stage.student) and teacher.is_file()
+        return Diverged(
+            f"step {self.step.folder} diverged at iteration {self.iter}: {found}. Lower SOLVER.BASE_LR "
+            f"({self.cfg.SOLVER.BASE_LR:g}), or set SOLVER.CLIP_GRADIENTS.ENABLED True"
+            + (", in another OUTPUT_DIR" if kept else "")
+            + (f" with MODEL.TEACHER.WEIGHTS {teacher}" if with_teacher else "")
+            + (f"; {kept} is sound, and --resume without changes goes on from it" if kept else "")
+        )
+
     # --- State ---------------------------------------------------------------------------------
     def save(self, path: Path, within_step: bool) -> None:
         """A training checkpoint after the current iteration; ``within_step`` adds what resuming the
         step needs, which the next step would not use."""
         if not comm.is_main_process():
             return
+        model = self.distilled.state_dict()
+        bad = not_finite(model)
+        if bad:
+            losses = {k: v for k, (v, _) in self.storage.latest().items() if "loss" in k}
+            found = f"weights that are not finite, e.g. {bad[0]}, after losses {named_losses(losses)}"
+            raise self._diverged(found)
         data = {
-            "model": self.distilled.state_dict(),
+            "model": model,
             "iteration": self.iter + 1,
             "seconds": self.seconds,
             "plan": [s.describe() for s in self.all_steps],
@@ -263,6 +248,8 @@ class DistillationTrainer(TrainerBase):
             "classes": dataset_classes(self.cfg),
             "lr_mpp": dataset_lr_mpp(self.cfg),
             "ignored_regions": IGNORED_REGIONS,
+            "sources": self.sources,
+            "processes": comm.get_world_size(),
         }
         if within_step:
             data["optimizer"] = self.optimizer.state_dict()

@@ -5,18 +5,19 @@ Takes Detectron2's usual arguments; see projects/MHKD/README.md.
 """
 
 import json
-import logging
-import sys
 from pathlib import Path
 
-from mhkd.engine import DistillationTrainer, launch, prepare_datasets, score_trained, views_to_score
+from mhkd.engine import prepare_datasets, score_trained, views_to_score
+from mhkd.engine.log import RunLog
+from mhkd.engine.run import exit_with_one_line, run_processes, train
 from mhkd.errors import InputError
-from mhkd.settings import check_device, check_writable
+from mhkd.files import writing_to
+from mhkd.settings import check_device
 from mhkd.unread import load_run_cfg
 
-from detectron2.engine import default_argument_parser, default_setup
+from detectron2.engine import default_argument_parser
 from detectron2.utils import comm
-from torch.multiprocessing import ProcessExitedException
+from detectron2.utils.collect_env import collect_env_info
 
 EPILOG = """
 Examples:
@@ -42,33 +43,26 @@ def setup(args):
     cfg.freeze()
     check_device(cfg.MODEL.DEVICE)
     prepare_datasets(cfg, training=not args.eval_only)
-    check_writable(cfg.OUTPUT_DIR)
-    default_setup(cfg, args)
-    for name in ("mhkd", "detectron2", "fvcore"):
-        logging.getLogger(name).propagate = False
     return cfg
 
 
 def main(args):
     """What every process runs. Bad input ends them all with one line, from the first of them."""
-    try:
+    with exit_with_one_line("train_net.py"), RunLog() as log:
         cfg = setup(args)
+        notes = [f"Command line arguments: {args}", f"Environment info:\n{collect_env_info()}"]
         if not args.eval_only:
-            return DistillationTrainer(cfg).train(resume=args.resume)
-        scores = {which: score_trained(cfg, which) for which in views_to_score(cfg)}
+            return train(cfg, args.resume, log, [*notes, f"Running with full config:\n{cfg.dump()}"])
+        with writing_to(cfg.OUTPUT_DIR):  # beside a training, whose config.yaml stays as it is
+            log.keep_in(cfg.OUTPUT_DIR)
+            scores = {which: score_trained(cfg, which) for which in views_to_score(cfg)}
         if comm.is_main_process():
             print(json.dumps(scores, indent=2))
-    except InputError as e:
-        sys.exit(f"train_net.py: error: {e}" if comm.is_main_process() else 1)
 
 
 if __name__ == "__main__":
     parser = default_argument_parser(EPILOG)
     parser.description = __doc__
     args = parser.parse_args()
-    try:
-        launch(main, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, (args,))
-    except InputError as e:
-        sys.exit(f"train_net.py: error: {e}")
-    except ProcessExitedException as e:  # it has said why
-        sys.exit(e.exit_code)
+    with exit_with_one_line("train_net.py"):
+        run_processes(main, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, (args,))

@@ -1,6 +1,7 @@
-from mhkd.comparison.configs import SIZES, differences, row_cfg
+from mhkd.comparison.configs import SIZES, row_cfg
 from mhkd.comparison.regimes import get_tables
 from mhkd.comparison.rows import METHODS, TABLES, methods_of
+from mhkd.engine.record import differences
 from mhkd.errors import InputError
 from mhkd.schedule import SCHEDULES, get_schedule
 

@@ -1,0 +1,195 @@
+"""What a step was made with: recorded beside it, and compared before anything is built on it."""
+
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+from ..config import load_cfg, parse_cfg
+from ..data.registrar import has_ignored, image_files
+from ..errors import InputError
+from ..schedule import Step
+from ..settings import flat
+from ..unread import NEVER_READ
+from .checkpoint import export_cfg, load_file
+
+# Whatever is not named here decides what is trained. A name that ends in "." or "_" stands for all such keys.
+# Iterations, losses and parts are compared step by step, the data and a given teacher by their content.
+MAY_CHANGE = (
+    "OUTPUT_DIR", "MODEL.DEVICE", "MODEL.WEIGHTS", "MODEL.TEACHER.WEIGHTS", "DATALOADER.NUM_WORKERS",
+    "SOLVER.CHECKPOINT_PERIOD", "TEST.EVAL_PERIOD", "VIS_PERIOD", "CUDNN_BENCHMARK", "VERSION",
+    "MHKD.SCHEDULE", "MHKD.STUDENT_START", "MHKD.STAGE", "MHKD.EVAL", "MHKD.CHOOSE_ON", "MHKD.CLASSES",
+    "MHKD.LR_MPP", "MHKD.TEACHER_ITERS", "MHKD.STUDENT_ITERS", *NEVER_READ,
+)  # fmt: skip
+# The LR factor moves the teacher's crops by less than an LR pixel.
+NOT_OF_TEACHER = (
+    "MODEL.STUDENT.", "MODEL.BFA.", "MHKD.OUTPUT_SCORE_THRESH", "MHKD.LR_RESTART", "MHKD.LABELED_SHARE",
+    "MHKD.UNLABELED", "MHKD.UNLABELED_RATIO", "INPUT.LR_", "INPUT.SCANNER.",
+)  # fmt: skip
+# What a description of a step leaves out where it is this.
+_USUAL = {"labels": True, "student_start": "scratch"}
+
+
+# How a training treats crowds and cut objects, recorded since they are no longer background.
+IGNORED_REGIONS = "no label"
+
+
+def differences(asked: CfgNode, recorded: CfgNode, of_teacher: bool = False) -> list[str]:
+    """The settings in which two configs would train differently, "KEY was ..., asked for ...".
+
+    Args:
+        of_teacher: compare only what the teacher's own training depends on.
+    """
+    may_change = MAY_CHANGE + (NOT_OF_TEACHER if of_teacher else ())
+    asked, recorded = flat(asked), flat(recorded)
+    keys = [k for k in sorted(asked | recorded) if not _is_among(k, may_change)]
+    return _named({k: asked.get(k) for k in keys}, {k: recorded.get(k) for k in keys})
+
+
+def settings_differences(
+    step: Step, asked: CfgNode, recorded: CfgNode, within: bool = False
+) -> list[str]:
+    """The same for one step; its iterations, losses and parts are :func:`plan_differences`.
+
+    Args:
+        within: it is half trained: nothing may change, also not what a finished teacher does not depend on.
+    """
+    of_student = bool(step.stage.student)
+    different = []
+    if of_student and not asked.MHKD.LR_RESTART:  # one course of the rate through all of the student's steps
+        iterations = (c.MHKD.STUDENT_ITERS for c in (asked, recorded))
+        different = _named(*({"MHKD.STUDENT_ITERS": n} for n in iterations))
+    if within:
+        return different + differences(asked, recorded)
+    network = "student" if of_student else "teacher"
+    exported = (export_cfg(c, network, step.stage.bfa) for c in (asked, recorded))
+    return different + differences(*exported, of_teacher=not of_student)
+
+
+def plan_differences(asked: dict, recorded: dict) -> list[str]:
+    """The same of two descriptions of a step, see :meth:`mhkd.schedule.Step.describe`."""
+    keys = list(_USUAL | asked)
+    return _named({k: (_USUAL | asked)[k] for k in keys}, {k: (_USUAL | recorded).get(k) for k in keys})
+
+
+def source_differences(asked: dict, recorded: dict | None) -> list[str]:
+    """The same of two results of :func:`sources`; what older versions did not record is not compared."""
+    both = [k for k in asked if k in (recorded or {})]
+    return _named({k: asked[k] for k in both}, {k: recorded[k] for k in both})
+
+
+def step_differences(step: Step, cfg: CfgNode, folder: Path, regions: bool = True) -> list[str]:
+    """In what the finished step in ``folder`` differs from ``step`` trained with ``cfg``.
+
+    Args:
+        regions: compare :func:`ignored_regions_differences`, too.
+
+    Raises:
+        InputError: its record cannot be read.
+    """
+    try:
+        report = dict(json.loads((folder / "stage.json").read_text()))
+    except (ValueError, TypeError) as e:
+        raise InputError(
+            f"{folder / 'stage.json'}: not readable (cut short?): delete it to have that step scored again"
+        ) from e
+    different = plan_differences(step.describe(), report)
+    network = "student" if step.stage.student else "teacher"
+    exported, checkpoint = folder / network / "config.yaml", folder / "model_final.pth"
+    if exported.is_file():
+        recorded = load_cfg(exported, allow_base=False)
+    elif checkpoint.is_file():
+        recorded = parse_cfg(load_file(checkpoint).get("cfg"), checkpoint)
+    else:
+        return [*different, f"{exported} is missing"]
+    different += settings_differences(step, cfg, recorded)
+    different += source_differences(sources(cfg, step), report.get("sources"))
+    return different + (ignored_regions_differences(report, [step], cfg) if regions else [])
+
+
+def ignored_regions_differences(record: dict, steps: Iterable[Step], cfg: CfgNode) -> list[str]:
+    """Whether a training of before this was recorded would be another one now.
+
+    It would be where DATASETS.TRAIN has regions to be ignored.
+
+    Args:
+        record: what it left, ``stage.json`` or a training checkpoint.
+        steps: those that it trained; only what uses annotations differs.
+
+    Returns:
+        The difference in words, or nothing.
+    """
+    if record.get("ignored_regions") == IGNORED_REGIONS or not any(s.stage.labels for s in steps):
+        return []
+    if not any(has_ignored(DatasetCatalog.get(name)) for name in cfg.DATASETS.TRAIN):
+        return []
+    return ["crowds and cut objects (iscrowd) of DATASETS.TRAIN were background, and get no label now"]
+
+
+def other_settings(path: Path, different: list[str], remedy: str) -> InputError:
+    """The error that names the differences, the first of them at least."""
+    shown = "; ".join(different[:4]) + (f" and {len(different) - 4} more" if len(different) > 4 else "")
+    return InputError(f"{path}: was trained with other settings: {shown}. {remedy}")
+
+
+def sources(cfg: CfgNode, step: Step | None = None) -> dict:
+    """What is not in a config but decides weights all the same: the data's content, and a given teacher's.
+
+    Args:
+        step: only what this step looks at; the teacher's own knows no unlabelled images.
+
+    Returns:
+        JSON-ready; checksums of annotation files, of the names and sizes of images, of the teacher's file
+        (as long as it is there).
+    """
+    found = {}
+    of_student = step is None or bool(step.stage.student)
+    for name in (*cfg.DATASETS.TRAIN, *(cfg.MHKD.UNLABELED if of_student else ())):
+        file = getattr(MetadataCatalog.get(name), "annotation_file", None)
+        if file:
+            found[f"annotations of {name}"] = _checksum(file)
+        for view in ("HR", "LR") if of_student else ("HR",):
+            found[f"{view} images of {name}"] = _images_checksum(name, view, file and _version(file))
+    if of_student and os.path.isfile(cfg.MODEL.TEACHER.WEIGHTS):
+        found["MODEL.TEACHER.WEIGHTS"] = _checksum(cfg.MODEL.TEACHER.WEIGHTS)
+    return found
+
+
+def _named(asked: dict, recorded: dict) -> list[str]:
+    return [f"{k} was {recorded[k]}, asked for {asked[k]}" for k in asked if asked[k] != recorded[k]]
+
+
+def _is_among(key: str, names) -> bool:
+    return any(key.startswith(n) if n.endswith((".", "_")) else key == n for n in names)
+
+
+def _version(path: str) -> tuple:
+    stat = os.stat(path)
+    return os.path.abspath(path), stat.st_mtime_ns, stat.st_size
+
+
+def _checksum(path: str) -> str:
+    return _checksum_of_version(_version(path))
+
+
+@functools.lru_cache(maxsize=256)
+def _checksum_of_version(version: tuple) -> str:
+    with open(version[0], "rb") as f:
+        return _short(hashlib.file_digest(f, "sha256"))
+
+
+@functools.lru_cache(maxsize=256)
+def _images_checksum(name: str, view: str, _version: tuple | None) -> str:
+    """Of names and sizes, which are cheap to look at."""
+    files = image_files(DatasetCatalog.get(name), view)
+    listed = [(os.path.basename(p), os.path.getsize(p) if os.path.exists(p) else None) for p in files]
+    return _short(hashlib.sha256(json.dumps(sorted(listed, key=str)).encode()))
+
+
+def _short(digest) -> str:
+    return f"sha256 {digest.hexdigest()[:16]}"

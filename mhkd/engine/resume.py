@@ -1,0 +1,170 @@
+"""Where a training in OUTPUT_DIR goes on, and whether it is the one that is asked for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from detectron2.config import CfgNode
+
+from ..config import parse_cfg
+from ..errors import InputError
+from ..schedule import Step
+from .checkpoint import load_file
+from .finite import not_finite
+from .record import (
+    ignored_regions_differences,
+    other_settings,
+    plan_differences,
+    settings_differences,
+    source_differences,
+    sources,
+    step_differences,
+)
+
+_ALWAYS = ("iteration", "seconds", "plan", "stage", "cfg")
+_WITHIN = ("optimizer", "scheduler", "scaler")
+
+
+@dataclass
+class Start:
+    """The iteration to start from; the checkpoint there, None at the very beginning, and its path.
+
+    ``unscored`` is a step that was trained to its end, but not exported and scored.
+    """
+
+    iteration: int = 0
+    state: dict | None = None
+    path: Path | None = None
+    unscored: Step | None = None
+
+    @property
+    def within_step(self) -> bool:
+        return self.state is not None and "optimizer" in self.state
+
+
+def checkpoint_file(cfg: CfgNode) -> Path:
+    """Within a step."""
+    return Path(cfg.OUTPUT_DIR, "checkpoint.pth")
+
+
+def final_file(cfg: CfgNode, step: Step) -> Path:
+    """Both networks at a step's end."""
+    return Path(cfg.OUTPUT_DIR, step.folder, "model_final.pth")
+
+
+def done_file(cfg: CfgNode, step: Step) -> Path:
+    """Written last: its presence says that the step is finished."""
+    return Path(cfg.OUTPUT_DIR, step.folder, "stage.json")
+
+
+def left_over(folder: Path, steps: list[Step]) -> list[str]:
+    """Finished steps in ``folder`` that are none of ``steps``."""
+    return sorted({p.parent.name for p in folder.glob("*_*/stage.json")} - {s.folder for s in steps})
+
+
+def find_start(
+    cfg: CfgNode,
+    steps: list[Step],
+    resume: bool,
+    processes: int | None = None,
+    until: int | None = None,
+    remedy: str = "",
+) -> Start:
+    """Look at OUTPUT_DIR, writing nothing.
+
+    Args:
+        steps: all of the schedule.
+        processes: that are going to train; None: not known yet.
+        until: the iteration to train to; None: the end.
+        remedy: what to do about other settings.
+
+    Raises:
+        InputError: it holds a training and ``resume`` is False; or one that was made with other settings,
+            data or teacher; or a finished step's weights are gone or damaged.
+    """
+    out, checkpoint = Path(cfg.OUTPUT_DIR), checkpoint_file(cfg)
+    final = [s for s in steps if final_file(cfg, s).is_file()]
+    done = [s for s in steps if done_file(cfg, s).is_file()]
+    others = set(left_over(out, steps)) - {"0_teacher"}  # nothing rests on one that is not asked for
+    if not (checkpoint.is_file() or final or done or others):
+        return Start()
+    if not resume:
+        raise InputError(
+            f"{out} holds a training already: add --resume to go on with it, or choose another OUTPUT_DIR"
+        )
+    remedy = remedy or _remedy(cfg)
+    if others:
+        raise other_settings(out, [f"it has {', '.join(sorted(others))} of another schedule"], remedy)
+    for step in done:
+        different = step_differences(step, cfg, out / step.folder, regions=False)
+        if different:
+            raise other_settings(out / step.folder, different, remedy)
+    if done and not checkpoint.is_file() and done[-1] not in final:
+        raise InputError(
+            f"{final_file(cfg, done[-1])}: missing, though {done[-1].folder} is finished and the next step "
+            f"starts from it; restore it, or delete {out / done[-1].folder} to train that step again"
+        )
+    start = Start()
+    if final:
+        start.path, start.state = final_file(cfg, final[-1]), _load(final_file(cfg, final[-1]))
+    if checkpoint.is_file():
+        latest = _load(checkpoint)
+        if start.state is None or latest["iteration"] > start.state["iteration"]:
+            start.path, start.state = checkpoint, latest
+    start.iteration = start.state["iteration"]
+    for step in final:
+        if step not in done and start.iteration == step.end:
+            start.unscored = step
+    different = _state_differences(cfg, steps, start, processes)
+    if until is None or start.iteration < until:
+        begun = [s for s in steps if s.start < start.iteration]
+        different += ignored_regions_differences(start.state, begun, cfg)
+    if different:
+        raise other_settings(start.path, different, remedy)
+    bad = not_finite(start.state["model"])
+    if bad:
+        raise InputError(
+            f"{start.path}: its weights are not finite (e.g. {bad[0]}), the training had diverged: delete it "
+            "to go on from what was before it, or choose another OUTPUT_DIR and a lower SOLVER.BASE_LR"
+        )
+    return start
+
+
+def _load(path: Path) -> dict:
+    state = load_file(path)
+    needed = (*_ALWAYS, *(_WITHIN if "optimizer" in state else ()))
+    missing = [k for k in needed if k not in state]
+    if missing:
+        raise InputError(
+            f"{path}: not a training checkpoint of this project, or one cut down: it has no "
+            f"{', '.join(missing)}; restore it, or choose another OUTPUT_DIR"
+        )
+    return state
+
+
+def _state_differences(
+    cfg: CfgNode, steps: list[Step], start: Start, processes: int | None
+) -> list[str]:
+    """In what the steps up to the checkpoint differ from those that ``cfg`` asks for."""
+    state = start.state
+    reached = [s for s in steps if s.start < start.iteration]
+    trained = state["plan"][: len(reached)]
+    if len(trained) != len(reached) or reached[-1].position != state["stage"]:
+        return [f"its steps were {', '.join(p['step'] for p in state['plan'])}"]
+    for step, found in zip(reached, trained):
+        different = plan_differences(step.describe(), found)
+        if different:
+            return [f"{found['step']}: {different[0]}", *different[1:]]
+    if not (start.within_step or start.unscored):
+        return []  # its own record was compared
+    recorded, step = parse_cfg(state["cfg"], start.path), reached[-1]
+    different = settings_differences(step, cfg, recorded, start.within_step)
+    different += source_differences(sources(cfg, step), state.get("sources"))
+    if start.within_step and processes and state.get("processes", processes) != processes:
+        different.append(f"the number of processes was {state['processes']}, asked for {processes}")
+    return different
+
+
+def _remedy(cfg: CfgNode) -> str:
+    teacher = Path(cfg.OUTPUT_DIR, "0_teacher", "teacher", "model_final.pth")
+    kept = f" (its teacher can go along: MODEL.TEACHER.WEIGHTS {teacher})" if teacher.is_file() else ""
+    return f"Ask for those to go on with it, or use another OUTPUT_DIR{kept}"
