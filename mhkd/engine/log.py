@@ -21,6 +21,7 @@ class RunLog:
 
     def __enter__(self):
         self._early = MemoryHandler(10_000, flushLevel=logging.CRITICAL + 1, flushOnClose=False)
+        screen = _OnceOfData()
         self._file = None
         self._before = []
         for logger in map(logging.getLogger, NAMES):
@@ -28,6 +29,8 @@ class RunLog:
             logger.handlers.clear()
             # Unwrapped, since it remembers its calls and would add nothing the second time.
             setup_logger.__wrapped__(None, comm.get_rank(), name=logger.name)
+            for handler in logger.handlers:
+                handler.addFilter(screen)
             logger.addHandler(self._early)
         return self
 
@@ -45,6 +48,7 @@ class RunLog:
         self._file.setFormatter(
             logging.Formatter("[%(asctime)s] %(name)s %(levelname)s: %(message)s", "%m/%d %H:%M:%S")
         )
+        self._file.addFilter(_OnceOfData())
         self._early.setTarget(self._file)
         self._early.flush()
         for name in NAMES:
@@ -64,6 +68,21 @@ class RunLog:
         self._early.close()
         if self._file is not None:
             self._file.close()
+
+
+class _OnceOfData(logging.Filter):
+    """Datasets are read anew in each step: what that finds is said the first time."""
+
+    def __init__(self):
+        super().__init__()
+        self._said = set()
+
+    def filter(self, record):
+        said = (record.name, record.getMessage())
+        if not record.name.startswith("mhkd.data") or said not in self._said:
+            self._said.add(said)
+            return True
+        return False
 
 
 class _FileHandler(logging.FileHandler):
