@@ -5,7 +5,7 @@ from mhkd.data import region_columns
 from mhkd.data.coco import coco_to_dicts, read_coco
 from mhkd.data.loader import training_entries
 from mhkd.data.region_columns import RegionEntries, read_regions
-from mhkd.data.registrar import check_split_disjoint, ensure_registered
+from mhkd.data.registrar import check_split_disjoint, ensure_registered, has_ignored
 from mhkd.data.semi_supervised import split_by_label
 from mhkd.errors import InputError
 
@@ -71,6 +71,7 @@ def test_entries_are_the_dicts_of_the_coco_file(tmp_path):
     assert (tmp_path / "kidneys" / ".annotations_train.json.npz").exists()
     assert entries[-1]["image_id"] == 7 and [e["image_id"] for e in entries[:2]] == [2, 5]
     assert [e["image_id"] for e in entries.annotated()] == [7]
+    assert has_ignored(entries) and has_ignored(want) and not has_ignored(entries.annotated())
     assert entries.values("mpp") == {0.25, 0.5, None}
     assert {"a", "b"} < entries.values("slide") and len(entries.values("slide")) == 3
 
