@@ -87,10 +87,10 @@ def overlay(student, dataset, dataset_of, out, score_threshold, limit, device):
               help="PNG, SVG or PDF, by its ending. Default: curves.png in the first folder.")
 def curves(output_dirs, out):
     """Draw losses and scores over the iterations of one or more trainings."""
-    from .engine.predict import draw_curves
+    from .engine.predict import draw_curves, name_runs
 
     out = out or output_dirs[0] / "curves.png"
-    draw_curves({d.name: d for d in output_dirs}, out)
+    draw_curves(name_runs(output_dirs), out)
     click.echo(out)
 
 
@@ -99,7 +99,7 @@ def curves(output_dirs, out):
 @click.option("--lr-only", type=existing, help="OUTPUT_DIR of the same student trained with schedule none.")
 @click.option("--out", type=folder, help="Write results.json and results.md there too.")
 def results(output_dir, lr_only, out):
-    """Print the table of a training: teacher, direct, LR-only, and what each step added."""
+    """Print the table of a training: teacher, direct, LR-only, and what each step of its schedule added."""
     from .evaluation.report import collect, markdown
     from .files import write_json, write_text
 

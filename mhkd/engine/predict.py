@@ -1,7 +1,7 @@
 """What a trained student finds on a dataset, as pictures; and a training's curves."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -73,3 +73,13 @@ def draw_curves(runs: dict[str, Path], out: Path) -> Path:
             position, name = json.loads(report.read_text())["step"].split("_", 1)
             names.setdefault(int(position), name)
     return plot_curves({k: Path(v) / "metrics.json" for k, v in runs.items()}, out, names)
+
+
+def name_runs(folders: Iterable[Path]) -> dict[str, Path]:
+    """Each folder once, under as many of its path's last parts as tell all of them apart."""
+    paths = {folder.resolve(): folder for folder in folders}
+    for count in range(1, max(len(p.parts) for p in paths) + 1):
+        named = {"/".join(p.parts[-count:]): folder for p, folder in paths.items()}
+        if len(named) == len(paths):
+            break
+    return named

@@ -9,10 +9,12 @@ TITLES = {
     "teacher_hr": "teacher on HR",
     "direct_lr": "teacher fed with LR (direct)",
     "lr_only": "student trained on LR alone",
-    "stage1": "student after step 1, basic features",
-    "stage2": "student after step 2, adaptive features",
-    "stage3": "student after step 3, local features",
-    "stage4": "student after step 4, output",
+}
+STEP_TITLES = {
+    "basic": "basic features",
+    "adaptive": "adaptive features",
+    "local": "local features",
+    "semantic": "output",
 }
 METRICS = ("AP", "AP50", "AP75", "AR")
 
@@ -21,47 +23,83 @@ def collect(trained: Path, lr_only: Path | None = None) -> dict[str, dict]:
     """Scores in percent (None: no such class in the test set) and seconds of training.
 
     Args:
-        trained: OUTPUT_DIR of schedule ``mhkd``, or of what is finished of it.
+        trained: OUTPUT_DIR of any schedule, or of what is finished of it.
         lr_only: OUTPUT_DIR of schedule ``none``.
 
     Returns:
-        Keys of :data:`TITLES` -> AP, AP50, AP75, AR, AP-<class>, seconds.
+        "teacher_hr" and "direct_lr" where that training made its teacher, "lr_only" if given, and "stage1",
+        ... of its student's steps -> AP, AP50, AP75, AR, AP-<class>, seconds; of a student's step also its
+        name, "step". With several test sets their names come before, "name/AP".
 
     Raises:
-        InputError: a folder without a finished step.
+        InputError: a folder without a finished step, or ``lr_only`` of a training with a teacher's losses.
     """
-    teacher, *steps = _reports(trained)
-    rows = {
-        "teacher_hr": _row(teacher, "teacher"),
-        "direct_lr": {**_row(teacher, "direct"), "seconds": 0.0},  # the same weights
-    }
+    rows = {}
+    steps = _reports(trained)
+    if 0 in steps:
+        rows["teacher_hr"] = _row(steps[0], "teacher")
+        rows["direct_lr"] = {**_row(steps.pop(0), "direct"), "seconds": 0.0}  # the same weights
     if lr_only:
-        rows["lr_only"] = _row(_reports(lr_only)[0], "student")
-    rows.update({f"stage{k}": _row(step, "student") for k, step in enumerate(steps, 1)})
+        _, report = _reports(lr_only).popitem()
+        if "student" not in report["results"] or set(report.get("losses", ["detect"])) != {"detect"}:
+            raise InputError(
+                f"{lr_only}: its last step is {report['step']}: --lr-only is for a student trained on LR "
+                "alone (MHKD.SCHEDULE none)"
+            )
+        rows["lr_only"] = _row(report, "student")
+    for position, report in steps.items():
+        rows[f"stage{position}"] = {"step": report["step"], **_row(report, "student")}
     return rows
 
 
 def markdown(results: dict[str, dict]) -> str:
-    """The table, with the scores of each class where there are several."""
-    classes = [k for k in results["teacher_hr"] if k.startswith("AP-")]
+    """The table, one for each test set, with the scores of each class where there are several."""
+    sets = _test_sets(next(iter(results.values())))
+    tables = [_table(results, name) for name in sets]
+    if len(sets) == 1:
+        return tables[0]
+    return "\n".join(f"{name.rstrip('/')}:\n\n{table}" for name, table in zip(sets, tables))
+
+
+def _table(results: dict[str, dict], prefix: str) -> str:
+    first = next(iter(results.values()))
+    classes = [k.removeprefix(prefix) for k in first if k.startswith(f"{prefix}AP-")]
     columns = [*METRICS, *(classes if len(classes) > 1 else ()), "seconds"]
     lines = [f"| | {' | '.join(columns)} |", f"|---|{'---:|' * len(columns)}"]
     for key, scores in results.items():
-        cells = ("–" if scores[c] is None else f"{scores[c]:.1f}" for c in columns)
-        lines.append(f"| {TITLES.get(key, key)} | {' | '.join(cells)} |")
+        values = (scores.get(c if c == "seconds" else prefix + c) for c in columns)
+        cells = ("–" if v is None else f"{v:.1f}" for v in values)
+        lines.append(f"| {_title(key, scores)} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _reports(output_dir: Path) -> list[dict]:
+def _title(key: str, row: dict) -> str:
+    if "step" not in row:
+        return TITLES.get(key, key)
+    position, name = row["step"].split("_", 1)
+    return f"student after step {position}, {STEP_TITLES.get(name, name.replace('_', ' '))}"
+
+
+def _test_sets(scores: dict) -> list[str]:
+    """What comes before the metrics of each: "" where there is one test set, else "name/"."""
+    return [k.removesuffix("AP") for k in scores if k == "AP" or k.endswith("/AP")]
+
+
+def _reports(output_dir: Path) -> dict[int, dict]:
+    """Position of each finished step, in order, and its ``stage.json``."""
     files = sorted(Path(output_dir).glob("*_*/stage.json"))
     if not files:
         raise InputError(f"{output_dir}: no finished step in it (no <k>_<step>/stage.json); train first")
-    return [json.loads(f.read_text()) for f in files]
+    reports = [json.loads(f.read_text()) for f in files]
+    return {int(r["step"].split("_", 1)[0]): r for r in reports}
 
 
 def _row(report: dict, which: str) -> dict:
     scores = report["results"].get(which)
     if not scores:
         raise InputError(f"{report['step']} was not scored as {which}: DATASETS.TEST was empty")
-    kept = {k: v for k, v in scores.items() if k in METRICS or k.startswith("AP-")}
+    kept = {}
+    for prefix in _test_sets(scores):
+        metrics = {prefix + m for m in METRICS}
+        kept |= {k: v for k, v in scores.items() if k in metrics or k.startswith(f"{prefix}AP-")}
     return {**{k: v and round(v, 2) for k, v in kept.items()}, "seconds": report["seconds"]}

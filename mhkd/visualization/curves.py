@@ -3,9 +3,11 @@
 Figures are made without pyplot, which keeps global state and may want a display.
 """
 
+import itertools
 import json
 import logging
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,8 @@ FORMATS = ("png", "svg", "pdf")  # by the file's ending
 COLUMNS = 4
 END = 1.02  # of the last iteration: its points are drawn whole
 RUN_COLORS = ("#1f5fa8", "#d1601f", "#2e8b57", "#8a4fa3", "#7a5c3a", "#c23b6b")
+MARKERS = ("o", "s", "^", "D", "v")  # of test sets
+SCORE = re.compile(r"bbox/([^/]+/)?AP(?:50)?$")
 AP50_COLOR, AP_COLOR, GREY = "#1f5fa8", "#93bbe3", "#9a9a9a"
 LOSS_ORDER = ("total_loss", "loss_basic", "loss_adaptive", "loss_local", "student/", "output/")
 STEP_LABELS = {
@@ -104,7 +108,7 @@ def curves_figure(runs, stage_names=None):
         {key for rows in runs.values() for row in rows.values() for key in row if _is_loss(key)},
         key=_loss_rank,
     )
-    has_scores = any("bbox/AP" in row for rows in runs.values() for row in rows.values())
+    has_scores = any(_test_sets(rows) for rows in runs.values())
     loss_rows = math.ceil(len(losses) / COLUMNS)
     if not losses and not has_scores:
         raise InputError(f"{', '.join(runs)}: no losses and no scores in the metrics")
@@ -188,35 +192,50 @@ def _align(runs):
     return {n: {i + shifts[n]: row for i, row in rows.items()} for n, rows in runs.items()}
 
 
+def _test_sets(rows):
+    """What comes before the metrics of each: "" where there is one test set, else "name/"."""
+    found = (SCORE.match(key) for row in rows.values() for key in row)
+    return list(dict.fromkeys(match[1] or "" for match in found if match))
+
+
 def _plot_scores(axes, runs):
-    """AP50 solid, AP dashed; step 0 scores the teacher on HR: no line leads on to the student."""
+    """AP50 solid, AP dashed; step 0 scores the teacher on HR: no line leads on to the student.
+
+    Each of several test sets has its own marker.
+    """
     for (name, rows), color in zip(runs.items(), _colors(runs)):
-        prefix = f"{name}: " if len(runs) > 1 else ""
-        for key, style, width in (("AP50", "-", 2), ("AP", "--", 1.3)):
-            for of_teacher in (True, False):
-                points = [
-                    (iteration, row[f"bbox/{key}"])
-                    for iteration, row in rows.items()
-                    if f"bbox/{key}" in row and (row.get("stage") == 0) == of_teacher
-                ]
-                if points:
-                    axes.plot(
-                        *zip(*points),
-                        style,
-                        color=color,
-                        linewidth=width,
-                        marker="o",
-                        markersize=4,
-                        markerfacecolor="white" if of_teacher else color,
-                        label=prefix + key + (" of the teacher on HR" if of_teacher else ""),
-                    )
-        direct = [row["direct/AP50"] for row in rows.values() if "direct/AP50" in row]
-        if direct:
-            label = prefix + "AP50 of the teacher on LR (direct)"
-            axes.axhline(direct[-1], color=color, linestyle=":", linewidth=1.3, label=label)
+        for test_set, marker in zip(_test_sets(rows), itertools.cycle(MARKERS)):
+            prefix = (f"{name}: " if len(runs) > 1 else "") + test_set
+            _plot_test_set(axes, rows, test_set, prefix, color, marker)
     axes.set_ylim(bottom=0)
     axes.set_ylabel("percent")
     axes.legend(fontsize=9, loc="best", ncols=2)
+
+
+def _plot_test_set(axes, rows, test_set, prefix, color, marker):
+    for metric, style, width in (("AP50", "-", 2), ("AP", "--", 1.3)):
+        key = f"bbox/{test_set}{metric}"
+        for of_teacher in (True, False):
+            points = [
+                (iteration, row[key])
+                for iteration, row in rows.items()
+                if key in row and (row.get("stage") == 0) == of_teacher
+            ]
+            if points:
+                axes.plot(
+                    *zip(*points),
+                    style,
+                    color=color,
+                    linewidth=width,
+                    marker=marker,
+                    markersize=4,
+                    markerfacecolor="white" if of_teacher else color,
+                    label=prefix + metric + (" of the teacher on HR" if of_teacher else ""),
+                )
+    direct = [row[key] for row in rows.values() if (key := f"direct/{test_set}AP50") in row]
+    if direct:
+        label = prefix + "AP50 of the teacher on LR (direct)"
+        axes.axhline(direct[-1], color=color, linestyle=":", linewidth=1.3, label=label)
 
 
 def _plot_loss(axes, rows, key, color):

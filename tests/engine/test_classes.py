@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from mhkd.config import load_cfg
 from mhkd.engine import (
     DistillationTrainer,
     exported_cfg,
@@ -14,12 +15,13 @@ from mhkd.engine import (
 from mhkd.engine.checkpoint import export_cfg, export_network, save_atomically
 from mhkd.engine.classes import order_classes
 from mhkd.errors import InputError
+from mhkd.modeling import teacher_cfg
 
 import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import build_model
-from support import DISKS, tiny_config, write_disks
+from support import CONFIGS, DISKS, tiny_config, write_disks
 
 ABC = ["a", "b", "c"]
 CAB = ["c", "a", "b"]
@@ -104,6 +106,25 @@ def test_rows_by_arrangement():
     }
     back = order_classes(order_classes(weights, ABC, CAB, "x.pth"), CAB, ABC, "x.pth")
     assert all(torch.equal(back[k], weights[k]) for k in weights)
+
+
+@pytest.mark.parametrize("name", ["faster_rcnn", "cascade_rcnn", "fcos", "atss", "dab_detr", "dino"])
+def test_every_detector_is_known(name):
+    """With 61 classes, what has 61, 62 or 4 x 61 rows depends on the classes, and nothing else does."""
+    if name in ("dab_detr", "dino"):
+        pytest.importorskip("transformers")
+    (path,) = (CONFIGS / "KidneyROI/direct").glob(f"{name}_R18*.yaml")
+    cfg = load_cfg(path)
+    cfg.MODEL.ROI_HEADS.NUM_CLASSES = 61
+    order = torch.arange(61).flip(0)
+    weights = build_model(teacher_cfg(cfg)).state_dict()
+    names = [str(k) for k in range(61)]
+    numbered = {k: torch.arange(len(v)) for k, v in weights.items() if v.dim()}
+    ordered = order_classes(numbered, names, names[::-1], path)
+    changed = {k for k in numbered if not torch.equal(ordered[k], numbered[k])}
+    assert changed == {k for k, v in numbered.items() if len(v) in (61, 62, 244)}
+    scores = [k for k in changed if len(numbered[k]) in (61, 62)]
+    assert scores and all(torch.equal(ordered[k][:61], order) for k in scores)
 
 
 @pytest.mark.parametrize("heads", ["StandardROIHeads", "CascadeROIHeads"])

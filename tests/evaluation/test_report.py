@@ -31,6 +31,40 @@ def test_table_of_a_training(tmp_path):
     assert lines[3] == "| teacher fed with LR (direct) | 15.0 | 35.0 | 5.0 | 50.1 | 15.0 | – | 0.0 |"
 
 
+def test_steps_have_the_names_of_their_own_schedule(tmp_path):
+    for k, step in enumerate(("1_basic", "2_local", "3_semantic", "4_features_w8")):
+        write(tmp_path / "run", step, 30.0, student=scores(20 + k))  # its teacher was given
+    results = collect(tmp_path / "run")
+    assert list(results) == ["stage1", "stage2", "stage3", "stage4"]
+    assert results["stage2"]["step"] == "2_local"
+    assert [line.split(" | ")[0] for line in markdown(results).splitlines()[2:]] == [
+        "| student after step 1, basic features",
+        "| student after step 2, local features",
+        "| student after step 3, output",
+        "| student after step 4, features w8",
+    ]
+
+
+def test_each_of_two_test_sets_has_its_table(tmp_path):
+    two = {f"{name}/{k}": v for name, ap in (("a_val", 40), ("b_val", 10)) for k, v in scores(ap).items()}
+    write(tmp_path, "0_teacher", 60.0, teacher=two, direct=two)
+    write(tmp_path, "1_basic", 30.0, student={k: v and v / 2 for k, v in two.items()})
+    results = collect(tmp_path)
+    assert results["stage1"]["b_val/AP"] == 5 and "b_val/APs" not in results["stage1"]
+    first, second = markdown(results).split("b_val:")
+    assert first.startswith("a_val:\n\n| | AP | AP50 | AP75 | AR | AP-a | AP-b | seconds |")
+    assert "| student after step 1, basic features | 20.0 | 30.0 | 15.0 | 25.1 | 20.0 | – | 30.0 |" in first
+    assert "| teacher on HR | 10.0 | 30.0 | 0.0 | 50.1 | 10.0 | – | 60.0 |" in second
+
+
+def test_what_was_not_trained_on_lr_alone_is_not_called_so(tmp_path):
+    write(tmp_path / "run", "1_basic", 30.0, student=scores(20))
+    path = tmp_path / "run" / "1_basic" / "stage.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "losses": {"detect": 1, "basic": 1}}))
+    with pytest.raises(InputError, match="run: its last step is 1_basic: --lr-only is for"):
+        collect(tmp_path / "run", tmp_path / "run")
+
+
 def test_nothing_to_report(tmp_path):
     with pytest.raises(InputError, match="no finished step"):
         collect(tmp_path)

@@ -1,7 +1,9 @@
 import json
 import math
+from pathlib import Path
 
 import mhkd  # noqa: F401  (before Detectron2)
+from mhkd.engine.predict import name_runs
 from mhkd.errors import InputError
 from mhkd.visualization import plot_curves, plot_stage_ap
 from mhkd.visualization.curves import (
@@ -243,3 +245,23 @@ def test_another_ending_is_refused_and_nothing_written(tmp_path):
     with pytest.raises(InputError, match=r"a.gif: pictures are written as .png, .svg, .pdf"):
         plot_curves(runs, tmp_path / "a.gif")
     assert [p.name for p in tmp_path.iterdir()] == ["metrics.json"]
+
+
+def test_two_test_sets_are_two_pairs_of_lines(tmp_path):
+    scores = {f"bbox/{name}/{metric}": 1.0 for name in "ab" for metric in ("AP", "AP50", "AP-disk")}
+    rows = [{"iteration": k, "stage": 1, "total_loss": 1.0, **scores, "direct/a/AP50": 0.5} for k in (9, 19)]
+    axes = curves_figure({"run": write(tmp_path / "m.json", *rows)}).axes[0]
+    labels = [line.get_label() for line in axes.lines if not line.get_label().startswith("_")]
+    assert labels == ["a/AP50", "a/AP", "a/AP50 of the teacher on LR (direct)", "b/AP50", "b/AP"]
+
+
+def test_runs_of_one_name_are_told_apart(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folders = [tmp_path / a / "run" for a in ("x1", "x2")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    assert name_runs([Path("x1/run"), Path("x2/run")]) == {"x1/run": Path("x1/run"), "x2/run": Path("x2/run")}
+    assert name_runs([Path("x1/run"), folders[0], Path("x1/../x1/run")]).keys() == {"run"}
+    monkeypatch.chdir(folders[0])
+    assert name_runs([Path("."), folders[1]]).keys() == {"x1/run", "x2/run"}
+    assert name_runs([Path("..")]).keys() == {"x1"}
