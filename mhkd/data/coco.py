@@ -8,7 +8,7 @@ import os
 from mhkd.errors import InputError
 from mhkd.wsi.annotations import coco_schema
 from mhkd.wsi.annotations.coco_schema import ANNOTATION_KEYS, CATEGORY_KEYS, IMAGE_KEYS
-from mhkd.wsi.images import image_size
+from mhkd.wsi.images import check_whole, image_size
 
 import pycocotools.mask as mask_util
 from detectron2.structures import BoxMode
@@ -100,7 +100,7 @@ def coco_to_dicts(content, json_file, image_root, id_map, check_images=True):
         image_root (str): folder that ``file_name``, ``lr_file_name`` and ``region.slide_file`` are
             relative to.
         id_map (dict[int, int]): category id in the file -> contiguous class id.
-        check_images (bool): read the header of every image and compare its size.
+        check_images (bool): read the header of every image, compare its size, and see that it is whole.
 
     Returns:
         list[dict]: Detectron2 dataset dicts with this project's optional keys.
@@ -206,6 +206,7 @@ def _check_files(entry, where):
                 f"{entry['file_name']}: is {width}x{height} px, but {where} says "
                 f"{entry['width']}x{entry['height']}: correct one of them"
             )
+        check_whole(entry["file_name"])
     if "lr_file_name" in entry:
         width, height = image_size(entry["lr_file_name"])
         if width > entry["width"] or height > entry["height"]:
@@ -213,3 +214,4 @@ def _check_files(entry, where):
                 f"{entry['lr_file_name']}: is {width}x{height} px, larger than its HR image "
                 f"({entry['width']}x{entry['height']}): are the two swapped?"
             )
+        check_whole(entry["lr_file_name"])

@@ -3,11 +3,14 @@
 Loading a dataset for training stops at the first fault, see :mod:`mhkd.data.coco`.
 """
 
+import functools
 import os
 from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from mhkd.data.coco import category_name, image_to_dict, load_coco, read_outline
+from mhkd.data.fitness import check_region
 from mhkd.errors import InputError
 from mhkd.wsi.annotations.coco_schema import (
     ANNOTATION_KEYS,
@@ -20,7 +23,7 @@ from mhkd.wsi.annotations.coco_schema import (
     is_number,
     missing_keys,
 )
-from mhkd.wsi.slide import open_slide
+from mhkd.wsi.images import read_rgb
 
 from detectron2.structures import BoxMode
 from tqdm import tqdm
@@ -104,19 +107,15 @@ def read_split(name, json_file, warnings):
         names.add(own)
         classes[category["id"]] = merged or own
     entries, refused = {}, set()
-    for image in tqdm(
-        _records(content["images"], IMAGE_KEYS, name, "images", warnings),
-        desc=name,
-        unit="image",
-        leave=False,
-    ):
-        try:
-            entry = image_to_dict(image, json_file, os.path.dirname(json_file))
-            _check_region(entry)
-            entries[image["id"]] = entry
-        except InputError as e:
-            warnings.add("images that training refuses", e)
-            refused.add(image["id"])
+    images = _records(content["images"], IMAGE_KEYS, name, "images", warnings)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        read = pool.map(functools.partial(_entry_or_fault, json_file=json_file), images)
+        for image, found in zip(images, tqdm(read, name, len(images), unit="image", leave=False)):
+            if isinstance(found, InputError):
+                warnings.add("images that training refuses", found)
+                refused.add(image["id"])
+            else:
+                entries[image["id"]] = found
 
     seen = Counter()
     for annotation in _records(
@@ -184,6 +183,21 @@ def _larger_than_image(annotation, entry):
     return size if all(b >= WHOLE_IMAGE * s for b, s in zip(box, size, strict=True)) else None
 
 
+def _entry_or_fault(image, json_file):
+    """dict or InputError: an image entry; its files are decoded, regions are not read."""
+    try:
+        entry = image_to_dict(image, json_file, os.path.dirname(json_file))
+        if "region" in entry:
+            check_region(entry, json_file)
+        else:
+            read_rgb(entry["file_name"])
+        if "lr_file_name" in entry:
+            read_rgb(entry["lr_file_name"])
+        return entry
+    except InputError as e:
+        return e
+
+
 def _records(records, keys, name, what, warnings):
     """The records that have the keys and an id of their own."""
     ids, good = set(), []
@@ -199,19 +213,3 @@ def _records(records, keys, name, what, warnings):
             ids.add(record["id"])
             good.append(record)
     return good
-
-
-def _check_region(entry):
-    """A region must show some of its slide."""
-    if "region" not in entry:
-        return
-    region = entry["region"]
-    slide = open_slide(region["slide_file"], region.get("slide_mpp"))
-    for k, side in enumerate(("width", "height")):
-        begin = region["xy"[k] + "_px"]
-        end = begin + entry[side] * region["mpp"] / slide.mpp_xy[k]
-        if end <= 0 or begin >= slide.size_px[k]:
-            raise InputError(
-                f"{region['slide_file']}: image {entry['image_id']} lies off this slide of "
-                f"{slide.size_px[0]}x{slide.size_px[1]} px: x_px and y_px are base pixels"
-            )

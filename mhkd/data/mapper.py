@@ -167,8 +167,9 @@ class PairedResolutionMapper:
         def transforms(per_unit: int, factor: int) -> TransformList:
             (cut_h, cut_w), size = (v * per_unit for v in window), (ch * factor, cw * factor)
             chosen = [CropTransform(x * per_unit, y * per_unit, cut_w, cut_h)]
-            chosen += [HFlipTransform(cut_w)] if flip_h else []
-            chosen += [VFlipTransform(cut_h)] if flip_v else []
+            # A single row or column stays: flipped, numpy says that its negative stride is contiguous.
+            chosen += [HFlipTransform(cut_w)] if flip_h and cut_w > 1 else []
+            chosen += [VFlipTransform(cut_h)] if flip_v and cut_h > 1 else []
             if size != (cut_h, cut_w):
                 chosen += [T.ResizeTransform(cut_h, cut_w, *size, interp=Image.Resampling.BILINEAR)]
             chosen += [TransposeTransform()] if turn else []

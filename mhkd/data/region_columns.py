@@ -118,6 +118,38 @@ class RegionEntries(Dataset, Sequence):
             os.path.realpath(self._path(k)) for k in files
         }
 
+    def smallest(self):
+        """dict: the entry whose shorter side is shortest."""
+        return self[int(self.columns["images"][self._index, 1:3].min(axis=1).argmin())]
+
+    def count_objects(self):
+        """int: objects that are not to be ignored."""
+        annotations = self.columns["annotations"]
+        ids = annotations[annotations[:, 3] == 0, 1]
+        return int(np.isin(ids, self.columns["images"][self._index, 0]).sum())
+
+    def first_off_slide(self, facts):
+        """The first entry that shows nothing of its slide.
+
+        Args:
+            facts (callable): slide file and its slide_mpp or None -> size_px and mpp_xy.
+
+        Returns:
+            dict or None
+        """
+        images = self.columns["images"][self._index]
+        of = {key: images[:, k] for k, key in enumerate(_IMAGE)}
+        # NaN, where slides record it, is as good as any other number here.
+        slides, which = np.unique(
+            np.stack([of["region_file"], np.nan_to_num(of["slide_mpp"])]), axis=1, return_inverse=True
+        )
+        found = [facts(self._path(file), mpp or None) for file, mpp in slides.T.tolist()]
+        size_px, mpp_xy = (np.array([f[k] for f in found])[which.ravel()] for k in (0, 1))
+        begin = np.stack([of["x_px"], of["y_px"]], axis=1)
+        end = begin + images[:, 1:3] * of["region_mpp"][:, None] / mpp_xy
+        off = ((end <= 0) | (begin >= size_px)).any(axis=1)
+        return self[int(off.argmax())] if off.any() else None
+
     def _path(self, number):
         return os.path.join(self.image_root, self.texts[int(number)])
 

@@ -12,6 +12,7 @@ import logging
 import os
 
 from mhkd.data.coco import coco_to_dicts, read_coco, sorted_categories
+from mhkd.data.fitness import count_objects, file_of
 from mhkd.data.region_columns import RegionEntries, read_regions
 from mhkd.errors import InputError
 
@@ -126,12 +127,16 @@ def check_dataset(name):
             object.
     """
     dicts = DatasetCatalog.get(name)
-    if not any(a.get("iscrowd", 0) == 0 for d in dicts for a in d.get("annotations", ())):
-        where = getattr(MetadataCatalog.get(name), "annotation_file", name)
-        raise InputError(
-            f"{where}: no image has an annotation: there is nothing to train on or to score"
-        )
+    if not count_objects(dicts):
+        raise no_objects(file_of(name), "to train on or to score")
     return dicts
+
+
+def no_objects(where, what_for):
+    """InputError: of a dataset, or several, in which every image is empty."""
+    return InputError(
+        f"{where}: no image has an annotation that counts: there is nothing {what_for}"
+    )
 
 
 def check_split_disjoint(

@@ -38,7 +38,7 @@ def read_view(entry, view, lr_factor=1, lr_filter="area"):
         raise InputError(f"view is {view!r}: use 'hr' or 'lr'")
     if lr_filter not in LR_FILTERS:
         raise InputError(f"INPUT.LR_FILTER is {lr_filter!r}: use one of {', '.join(LR_FILTERS)}")
-    lr_factor = _checked_factor(lr_factor)
+    lr_factor = checked_factor(lr_factor)
     h, w = entry["height"] // lr_factor, entry["width"] // lr_factor
     if min(h, w) < 1:
         raise InputError(
@@ -99,7 +99,8 @@ def _read_region(region, w, h, lr_factor, view, lr_filter):
     return slide.read_region(x_px, y_px, w * scale, h * scale, mpp, resample=lr_filter)
 
 
-def _checked_factor(lr_factor):
+def checked_factor(lr_factor):
+    """int: INPUT.LR_FACTOR, or an InputError."""
     if lr_factor != int(lr_factor) or lr_factor < 1:
         raise InputError(f"INPUT.LR_FACTOR is {lr_factor!r}: it must be a whole number, 1 or more")
     return int(lr_factor)

@@ -10,9 +10,11 @@ from detectron2.evaluation import inference_on_dataset
 from detectron2.utils import comm
 from torch import nn
 
-from ..data.loader import build_eval_loader
+from ..data.fitness import check_fitness, count_objects, file_of
+from ..data.loader import build_eval_loader, training_entries
 from ..data.mapper import VIEWS
-from ..data.registrar import check_split_disjoint, ensure_registered, values_of
+from ..data.registrar import check_split_disjoint, ensure_registered, no_objects, values_of
+from ..data.semi_supervised import split_by_label
 from ..errors import InputError
 from ..evaluation.coco import CocoEvaluator
 from ..schedule import get_schedule
@@ -58,7 +60,8 @@ def prepare_datasets(cfg: CfgNode, training: bool = True) -> None:
     Raises:
         InputError: a dataset is missing or at fault, or has no classes; classes differ between training
             and test, slides are in both, MODEL.ROI_HEADS.NUM_CLASSES is not their number of classes, or a
-            key of ``cfg`` is out of its range.
+            key of ``cfg`` is out of its range; an image is too small for INPUT.LR_FACTOR, or there is no
+            object to learn or to score.
     """
     check_settings(cfg, training, comm.get_world_size())
     if not training and not cfg.DATASETS.TEST:
@@ -89,8 +92,35 @@ def prepare_datasets(cfg: CfgNode, training: bool = True) -> None:
             f"{first} has {len(classes[first])} classes ({', '.join(classes[first])}): set "
             f"MODEL.ROI_HEADS.NUM_CLASSES to {len(classes[first])}, not {cfg.MODEL.ROI_HEADS.NUM_CLASSES}"
         )
+    mask_format = cfg.INPUT.MASK_FORMAT if cfg.MODEL.MASK_ON else None
+    for name in every:
+        learned = name in cfg.DATASETS.TRAIN
+        check_fitness(name, dicts[name], cfg.INPUT.LR_FACTOR, mask_format if learned else None)
+    _check_objects(cfg, dicts, training)
     for train, test in itertools.product([*cfg.DATASETS.TRAIN, *cfg.MHKD.UNLABELED], cfg.DATASETS.TEST):
         check_split_disjoint(dicts[train], dicts[test], (train, test))
+
+
+def _check_objects(cfg: CfgNode, dicts: dict, training: bool) -> None:
+    """Labels that are learned or scored must be of objects."""
+    for name in cfg.DATASETS.TEST:
+        if not count_objects(dicts[name]):
+            raise no_objects(file_of(name), "to score")
+    if not (training and cfg.DATASETS.TRAIN):
+        return
+    own_teacher = not cfg.MODEL.TEACHER.WEIGHTS and cfg.MHKD.TEACHER_ITERS > 0
+    learn = {"LABELED_SHARE": cfg.MHKD.UNLABELED_RATIO < 1, "TEACHER_LABELED_SHARE": own_teacher}
+    if any(learn.values()) and not any(count_objects(dicts[name]) for name in cfg.DATASETS.TRAIN):
+        raise no_objects(", ".join(map(file_of, cfg.DATASETS.TRAIN)), "to learn")
+    for key, is_learned in learn.items():
+        if not is_learned or cfg.MHKD[key] == 1:
+            continue
+        labeled, _ = split_by_label(cfg, training_entries(cfg), for_student=key == "LABELED_SHARE")
+        if not any(count_objects([entry]) for entry in labeled):
+            raise no_objects(
+                f"MHKD.{key} {cfg.MHKD[key]} of {', '.join(cfg.DATASETS.TRAIN)}, {len(labeled)} images",
+                "to learn, so raise it",
+            )
 
 
 def dataset_lr_mpp(cfg: CfgNode) -> float:

@@ -1,0 +1,133 @@
+"""Whether datasets that are sound can be trained on and scored with a config: sizes, regions, objects."""
+
+import functools
+import os
+
+from mhkd.data.region_columns import RegionEntries
+from mhkd.data.views import checked_factor
+from mhkd.errors import InputError
+from mhkd.wsi.annotations import coco_schema
+from mhkd.wsi.images import image_size
+from mhkd.wsi.slide import Slide
+
+from detectron2.data import MetadataCatalog
+
+MIN_LR_PX = 2  # an image of one LR pixel shows nothing
+
+
+def check_fitness(name, dicts, lr_factor, mask_format=None):
+    """Every image has LR pixels, every LR file their number, every region lies on its slide.
+
+    Args:
+        name (str): of the dataset, registered.
+        dicts (Sequence[dict]): its dataset dicts, from :func:`mhkd.data.register_folders` or others.
+        lr_factor (int): HR pixels per LR pixel, along each axis.
+        mask_format (str, optional): "polygon" or "bitmask": every object that counts needs an outline.
+
+    Raises:
+        InputError: the first that does not.
+    """
+    lr_factor = checked_factor(lr_factor)
+    source = file_of(name)
+    if isinstance(dicts, RegionEntries):
+        _check_size(dicts.smallest(), lr_factor, source)
+        off = dicts.first_off_slide(slide_facts)
+        if off is not None:
+            check_region(off, source)
+        if mask_format:
+            raise InputError(f"{source}: outlines of so large a file are not read: set MODEL.MASK_ON False")
+        return
+    for entry in dicts:
+        _check_size(entry, lr_factor, source)
+        coco_schema.mpp(entry, _where(entry, source))
+        if "lr_file_name" in entry:
+            _check_lr_size(entry, lr_factor, source)
+        if "region" in entry:
+            check_region(entry, source)
+        if mask_format:
+            _check_outlines(entry, mask_format, source)
+
+
+def count_objects(dicts):
+    """int: objects that are learned and counted."""
+    if isinstance(dicts, RegionEntries):
+        return dicts.count_objects()
+    return sum(not a.get("iscrowd", 0) for d in dicts for a in d.get("annotations", ()))
+
+
+def file_of(name):
+    """str: the annotation file of a registered dataset; its name where it has none."""
+    return MetadataCatalog.get(name).get("annotation_file") or name
+
+
+def check_region(entry, source):
+    """Raises InputError where a region shows nothing of its slide, or that cannot be opened."""
+    region = entry["region"]
+    path = region["slide_file"]
+    size_px, mpp_xy = slide_facts(path, region.get("slide_mpp"))
+    for k, side in enumerate(("width", "height")):
+        begin = region["xy"[k] + "_px"]
+        end = begin + entry[side] * region["mpp"] / mpp_xy[k]
+        if end <= 0 or begin >= size_px[k]:
+            raise InputError(
+                f"{source}: image {entry['image_id']} lies off its slide {path} of {size_px[0]}x{size_px[1]} "
+                "px: x_px and y_px of its 'region' are base pixels"
+            )
+
+
+def slide_facts(path, slide_mpp=None):
+    """tuple: size in base pixels and micrometres per base pixel along x and y, remembered."""
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return _slide_facts(path, slide_mpp, 0, 0)  # which says what is wrong
+    return _slide_facts(path, slide_mpp, stat.st_mtime_ns, stat.st_size)
+
+
+@functools.lru_cache(maxsize=2**14)
+def _slide_facts(path, slide_mpp, _mtime_ns, _size):
+    slide = Slide(path, slide_mpp)
+    return slide.size_px, slide.mpp_xy
+
+
+def _where(entry, source):
+    return f"{source}: image {entry.get('image_id')} ({entry['file_name']})"
+
+
+def _check_size(entry, lr_factor, source):
+    lr = _lr_size(entry, lr_factor)
+    if min(lr) < MIN_LR_PX:
+        raise InputError(
+            f"{_where(entry, source)} has width and height {entry['width']}x{entry['height']} px, which at "
+            f"INPUT.LR_FACTOR {lr_factor} are {lr[0]}x{lr[1]} LR pixels, fewer than "
+            f"{MIN_LR_PX}x{MIN_LR_PX}: leave the image out or lower the factor"
+        )
+
+
+def _check_lr_size(entry, lr_factor, source):
+    lr, found = _lr_size(entry, lr_factor), image_size(entry["lr_file_name"])
+    if found != lr:
+        raise InputError(
+            f"{_where(entry, source)} has lr_file_name {entry['lr_file_name']} of {found[0]}x{found[1]} px: "
+            f"{entry['width']}x{entry['height']} px are {lr[0]}x{lr[1]} at INPUT.LR_FACTOR {lr_factor}"
+        )
+
+
+def _lr_size(entry, lr_factor):
+    return entry["width"] // lr_factor, entry["height"] // lr_factor
+
+
+def _check_outlines(entry, mask_format, source):
+    forms = (list,) if mask_format == "polygon" else (list, dict)
+    for annotation in entry.get("annotations", ()):
+        outline = annotation.get("segmentation")
+        if annotation.get("iscrowd", 0) or isinstance(outline, forms):
+            continue
+        if isinstance(outline, dict):
+            remedy = "it is a mask: set INPUT.MASK_FORMAT bitmask"
+        else:
+            remedy = "add its segmentation, or set MODEL.MASK_ON False"
+        raise InputError(
+            f"{_where(entry, source)} has an object at {annotation['bbox']} without the outline that "
+            f"MODEL.MASK_ON asks for: {remedy}"
+        )
