@@ -75,10 +75,7 @@ def _why_unreadable(path: Path) -> str:
     if zipfile.is_zipfile(path):  # its directory, which stands last, is there
         return f"is damaged, or holds more than tensors; {NO_PICKLES}"
     if head == b"PK":
-        return (
-            "not a readable checkpoint: it was cut short. Restore it from a copy; without one, train in "
-            "another OUTPUT_DIR, where MODEL.TEACHER.WEIGHTS may name a finished teacher's model_final.pth"
-        )
+        return "not a readable checkpoint: it was cut short"
     if head[:1] == b"\x80" or path.suffix in (".pkl", ".pickle"):
         return f"is a pickle, as those of Detectron2's model zoo are; {NO_PICKLES}"
     return "is no checkpoint: give a file that this project wrote, model_final.pth or checkpoint.pth"

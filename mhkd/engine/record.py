@@ -13,7 +13,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from ..config import load_cfg, parse_cfg
 from ..data.registrar import has_ignored, image_files
 from ..errors import InputError
-from ..schedule import Step
+from ..schedule import SCHEDULES, Step
 from ..settings import flat
 from ..unread import NEVER_READ
 from .checkpoint import export_cfg, load_file
@@ -64,11 +64,20 @@ def settings_differences(
     if of_student and not asked.MHKD.LR_RESTART:  # one course of the rate through all of the student's steps
         iterations = (c.MHKD.STUDENT_ITERS for c in (asked, recorded))
         different = _named(*({"MHKD.STUDENT_ITERS": n} for n in iterations))
+    if of_student:  # one built with BFA starts from other random weights, and the next step may want it
+        built = (_builds_bfa(c) for c in (asked, recorded))
+        different += _named(*({"whether the student was built with BFA": b} for b in built))
     if within:
         return different + differences(asked, recorded)
     network = "student" if of_student else "teacher"
     exported = (export_cfg(c, network, step.stage.bfa) for c in (asked, recorded))
     return different + differences(*exported, of_teacher=not of_student)
+
+
+def _builds_bfa(cfg: CfgNode) -> bool | None:
+    """None of a schedule that is not known any more."""
+    schedule = SCHEDULES.get(cfg.MHKD.SCHEDULE)
+    return schedule and schedule.uses_bfa
 
 
 def plan_differences(asked: dict, recorded: dict) -> list[str]:
@@ -96,7 +105,7 @@ def step_differences(step: Step, cfg: CfgNode, folder: Path, regions: bool = Tru
         report = dict(json.loads((folder / "stage.json").read_text()))
     except (ValueError, TypeError) as e:
         raise InputError(
-            f"{folder / 'stage.json'}: not readable (cut short?): delete it to have that step scored again"
+            f"{folder / 'stage.json'}: not readable (cut short?): move it away to have that step scored again"
         ) from e
     different = plan_differences(step.describe(), report)
     network = "student" if step.stage.student else "teacher"

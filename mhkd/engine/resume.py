@@ -101,13 +101,14 @@ def find_start(
     if done and not checkpoint.is_file() and done[-1] not in final:
         raise InputError(
             f"{final_file(cfg, done[-1])}: missing, though {done[-1].folder} is finished and the next step "
-            f"starts from it; restore it, or delete {out / done[-1].folder} to train that step again"
+            f"starts from it; restore it, or move {out / done[-1].folder} away to train that step again"
         )
     start = Start()
     if final:
-        start.path, start.state = final_file(cfg, final[-1]), _load(final_file(cfg, final[-1]))
+        start.path = final_file(cfg, final[-1])
+        start.state = _load(start.path, start.path.parent, [final_file(cfg, s) for s in final[:-1]])
     if checkpoint.is_file():
-        latest = _load(checkpoint)
+        latest = _load(checkpoint, checkpoint, [final_file(cfg, s) for s in final])
         if start.state is None or latest["iteration"] > start.state["iteration"]:
             start.path, start.state = checkpoint, latest
     start.iteration = start.state["iteration"]
@@ -123,21 +124,30 @@ def find_start(
     bad = not_finite(start.state["model"])
     if bad:
         raise InputError(
-            f"{start.path}: its weights are not finite (e.g. {bad[0]}), the training had diverged: delete it "
-            "to go on from what was before it, or choose another OUTPUT_DIR and a lower SOLVER.BASE_LR"
+            f"{start.path}: its weights are not finite (e.g. {bad[0]}), the training had diverged: move it "
+            "away to go on from what was before it, or choose another OUTPUT_DIR and a lower SOLVER.BASE_LR"
         )
     return start
 
 
-def _load(path: Path) -> dict:
-    state = load_file(path)
-    needed = (*_ALWAYS, *(_WITHIN if "optimizer" in state else ()))
-    missing = [k for k in needed if k not in state]
-    if missing:
+def _load(path: Path, unit: Path, earlier: list[Path]) -> dict:
+    """A checkpoint, or what to do without it.
+
+    Args:
+        unit: what has to be out of the way for that; ``earlier`` is what there would be to go on from.
+    """
+    try:
+        state = load_file(path)
+        needed = (*_ALWAYS, *(_WITHIN if "optimizer" in state else ()))
+        lacks = ", ".join(k for k in needed if k not in state)
+        if lacks:
+            raise InputError(f"{path}: not a training checkpoint of this project: it has no {lacks}")
+    except InputError as e:
+        before = earlier[-1] if earlier else "the beginning"
         raise InputError(
-            f"{path}: not a training checkpoint of this project, or one cut down: it has no "
-            f"{', '.join(missing)}; restore it, or choose another OUTPUT_DIR"
-        )
+            f"{e}; restore it from a copy; without one, move {unit} away: the same command then goes on from "
+            f"{before}"
+        ) from e
     return state
 
 

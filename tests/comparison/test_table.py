@@ -10,6 +10,7 @@ from mhkd.comparison.regimes import get_tables
 from mhkd.comparison.rows import METHODS, Method, methods_of
 from mhkd.comparison.run import check_packages, plan, run_tables
 from mhkd.engine import DistillationTrainer
+from mhkd.engine.record import settings_differences
 from mhkd.errors import InputError
 
 import cv2
@@ -103,6 +104,23 @@ def test_the_plan_tells_what_is_shared_and_what_is_left(filled):
 def test_a_start_from_the_teacher_shares_the_teacher_alone(filled):
     (training,) = plan([METHODS["mhkd_from_teacher"]], "disks", "cpu", [0], filled.root, OPTIONS)
     assert [p.name for p in find_shared(training, filled.root / "seed0")] == ["0_teacher"]
+
+
+def test_a_step_is_not_shared_between_a_student_with_bfa_and_one_without(filled, tmp_path):
+    """Though both are two iterations of the same losses: other random weights, and no BFA to go on with."""
+    restart = [*OPTIONS, "MHKD.LR_RESTART", True, "MHKD.STUDENT_ITERS"]
+    methods = {m.key: m for m in methods_of(get_tables("III"))}
+    (without,) = plan([methods["three_step"]], "disks", "cpu", [0], tmp_path, [*restart, 6])
+    (with_bfa,) = plan([methods["mhkd"]], "disks", "cpu", [0], tmp_path, [*restart, 8])
+    assert without.steps[1].describe() == with_bfa.steps[1].describe()
+    assert find_planned(with_bfa, [without]) == ["0_teacher"]
+    # The same where it is trained: these rows are, with one course of the learning rate.
+    seed = filled.root / "seed0"
+    fewer = [*OPTIONS, "MHKD.STUDENT_ITERS", 6]
+    (again,) = plan([methods["three_step"]], "disks", "cpu", [0], tmp_path, fewer)
+    assert [p.name for p in find_shared(again, seed)] == ["0_teacher"]
+    different = settings_differences(with_bfa.steps[1], with_bfa.cfg, without.cfg)
+    assert different == ["whether the student was built with BFA was False, asked for True"]
 
 
 def test_a_row_that_lost_its_last_step_trains_that_step(filled):
