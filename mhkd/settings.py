@@ -18,6 +18,7 @@ NORMS = ("", "BN", "SyncBN", "FrozenBN", "GN", "nnSyncBN", "naiveSyncBN", "naive
 BOX_LOSSES = ("smooth_l1", "giou", "diou", "ciou")
 MOST = 1_000_000  # of what is kept in memory; more is a slip
 WIDEST = 65_536  # channels, pixels of a crop
+LARGEST = 16_384  # pixels along a side of an image that a network sees
 
 
 class Rule(NamedTuple):
@@ -69,7 +70,7 @@ RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     )),
     (whole(1), ("MHKD.TEACHER_ITERS", "MHKD.STUDENT_ITERS", "SOLVER.ACCUMULATE_BATCHES")),
     (whole(0, 1024), ("DATALOADER.NUM_WORKERS",)),
-    (whole(0, MOST), ("INPUT.MIN_SIZE_TEST",)),
+    (whole(0, LARGEST), ("INPUT.MIN_SIZE_TEST", "INPUT.TRAINED_SIZE_PX")),
     (whole(1, MOST), (
         "SOLVER.IMS_PER_BATCH", "TEST.DETECTIONS_PER_IMAGE", "INPUT.MAX_SIZE_TEST",
         "MODEL.RPN.BATCH_SIZE_PER_IMAGE", "MODEL.RPN.PRE_NMS_TOPK_TRAIN", "MODEL.RPN.PRE_NMS_TOPK_TEST",
@@ -78,8 +79,7 @@ RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     )),
     (whole(0, 1024), (
         "MODEL.BFA.NUM_BLOCKS", "MODEL.ROI_BOX_HEAD.NUM_FC", "MODEL.ROI_BOX_HEAD.NUM_CONV",
-        "MODEL.ROI_BOX_HEAD.POOLER_SAMPLING_RATIO", "MODEL.RETINANET.NUM_CONVS",
-        "MODEL.DETR.DENOISING_QUERIES",
+        "MODEL.ROI_MASK_HEAD.NUM_CONV", "MODEL.RETINANET.NUM_CONVS", "MODEL.DETR.DENOISING_QUERIES",
     )),
     (whole(1, WIDEST), (
         "MODEL.BFA.CHANNELS", "MODEL.FPN.OUT_CHANNELS", "MODEL.RESNETS.NUM_GROUPS",
@@ -87,9 +87,13 @@ RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
         "MODEL.ROI_BOX_HEAD.FC_DIM", "MODEL.ROI_BOX_HEAD.CONV_DIM", "MODEL.ROI_HEADS.NUM_CLASSES",
         "MODEL.DETR.HIDDEN_DIM", "MODEL.DETR.NUM_QUERIES", "MODEL.DETR.FEEDFORWARD_DIM",
     )),
+    (whole(0, 64), (
+        "MODEL.ROI_BOX_HEAD.POOLER_SAMPLING_RATIO", "MODEL.ROI_MASK_HEAD.POOLER_SAMPLING_RATIO",
+    )),
     (whole(1, 64), (
-        "INPUT.LR_FACTOR", "MODEL.BFA.SCALE", "MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION", "MODEL.DETR.NUM_HEADS",
-        "MODEL.DETR.ENCODER_LAYERS", "MODEL.DETR.DECODER_LAYERS",
+        "INPUT.LR_FACTOR", "MODEL.BFA.SCALE", "MODEL.ROI_BOX_HEAD.POOLER_RESOLUTION",
+        "MODEL.ROI_MASK_HEAD.POOLER_RESOLUTION", "MODEL.DETR.NUM_HEADS", "MODEL.DETR.ENCODER_LAYERS",
+        "MODEL.DETR.DECODER_LAYERS",
     )),
     (whole(0, 5), ("MODEL.BACKBONE.FREEZE_AT",)),
     (number(0), (
@@ -142,11 +146,27 @@ RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
 
 
 def check_settings(cfg: CfgNode, training: bool = True, processes: int = 1) -> None:
-    """Every key is within its range; for the device see :func:`check_device`.
+    """Every key is within its range, and they go together; for the device see :func:`check_device`.
 
     Args:
         training: False for a config with which trained weights are only used.
         processes: that a batch is split over.
+
+    Raises:
+        InputError: a key holds what cannot be meant; it names the key and what it may hold.
+    """
+    check_ranges(cfg)
+    check_label_settings(cfg)
+    _check_crop(cfg)
+    schedule = get_schedule(cfg.MHKD.SCHEDULE, cfg.MHKD.STUDENT_START)
+    check_stage(schedule, cfg.MHKD.STAGE)
+    if training:
+        plan_steps(schedule, cfg.MHKD.TEACHER_ITERS, cfg.MHKD.STUDENT_ITERS)
+        _check_trains(cfg, processes)
+
+
+def check_ranges(cfg: CfgNode) -> None:
+    """Every key on its own; of an exported network too, whose schedule may be one of long ago.
 
     Raises:
         InputError: a key holds what cannot be meant; it names the key and what it may hold.
@@ -163,13 +183,6 @@ def check_settings(cfg: CfgNode, training: bool = True, processes: int = 1) -> N
                 good = False
             if not good:
                 raise InputError(f"{key} {_shown(value)}: must be {rule.text}")
-    check_label_settings(cfg)
-    _check_crop(cfg)
-    schedule = get_schedule(cfg.MHKD.SCHEDULE, cfg.MHKD.STUDENT_START)
-    check_stage(schedule, cfg.MHKD.STAGE)
-    if training:
-        plan_steps(schedule, cfg.MHKD.TEACHER_ITERS, cfg.MHKD.STUDENT_ITERS)
-        _check_trains(cfg, processes)
 
 
 def check_device(device: str) -> None:
@@ -184,6 +197,11 @@ def check_device(device: str) -> None:
         )
     if kind == "cuda" and (index or 0) >= torch.cuda.device_count():
         raise InputError(f"device {device}: there are {torch.cuda.device_count()} GPUs, counted from 0")
+    if kind not in ("cpu", "cuda"):
+        try:
+            torch.zeros(1, device=device).item()
+        except (RuntimeError, AssertionError, NotImplementedError) as e:
+            raise InputError(f"device {device}: torch cannot compute on it; choose cpu or cuda") from e
 
 
 def check_writable(folder: str | os.PathLike) -> None:

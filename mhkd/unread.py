@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from detectron2.config import CfgNode, get_cfg
 from detectron2.utils import comm
@@ -46,6 +47,7 @@ NEVER_READ = {
 NOT_IN_TRAINING = {
     "MODEL.WEIGHTS": "a trained teacher goes into MODEL.TEACHER.WEIGHTS, other weights are not started from",
     "MODEL.BFA.ENABLED": "the schedule decides: set MHKD.SCHEDULE",
+    "INPUT.TRAINED_SIZE_PX": "it is taken from INPUT.MIN_SIZE_TEST",
     "MHKD.LR_MPP": "it is taken from the dataset: write mpp into its images",
 }
 # FCOS and ATSS read the other keys of this section.
@@ -65,6 +67,9 @@ def load_run_cfg(path: str | os.PathLike, options: Sequence = (), training: bool
     """
     own, _ = read_config(path)
     cfg = load_cfg(path)
+    beside = Path(path).parent / cfg.MODEL.WEIGHTS
+    if cfg.INPUT.TRAINED_SIZE_PX and beside.is_file():  # an exported network's config has their bare name
+        cfg.MODEL.WEIGHTS = str(beside.absolute())
     merge_options(cfg, options, path)
     settle_unread(cfg, [*flat(own), *options[::2]], path, training)
     return cfg

@@ -9,13 +9,14 @@ from pathlib import Path
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
-from detectron2.modeling import build_model
 from torch import nn
 
 from ..config import load_cfg, parse_cfg
-from ..errors import InputError
+from ..errors import InputError, about
 from ..files import replacing, write_text
-from ..modeling import exported_form, is_student, student_cfg, teacher_cfg
+from ..modeling import build_network, exported_form, is_student, student_cfg, teacher_cfg
+from ..settings import check_device, check_ranges
+from ..yaml_files import one_line
 from .classes import order_classes, recorded_classes
 
 NO_PICKLES = (
@@ -52,6 +53,8 @@ def load_file(path: str | os.PathLike) -> dict:
         raise InputError(f"{path}: is a folder: name the file in it, model_final.pth")
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint; check the path, or train the step that makes it")
+    if _is_compressed(path):
+        raise InputError(f"{path}: is compressed, as no checkpoint is: give a file that this project wrote")
     try:
         with warnings.catch_warnings(action="ignore"):  # of a pickle's protocol: it is refused anyway
             data = torch.load(path, map_location="cpu", weights_only=True)
@@ -63,7 +66,23 @@ def load_file(path: str | os.PathLike) -> dict:
     weights = data["model"]
     if not isinstance(weights, dict) or not all(isinstance(v, torch.Tensor) for v in weights.values()):
         raise InputError(f"{path}: holds no weights by name: give a file that this project wrote")
+    if _size(weights)[0] > path.stat().st_size:  # one number stands for many, or is there under many names
+        raise InputError(f"{path}: claims more weights than a file of its size holds; {NO_PICKLES}")
     return data
+
+
+def _is_compressed(path: Path) -> bool:
+    """A few bytes may then stand for more than the memory holds."""
+    try:
+        with zipfile.ZipFile(path) as content:
+            return any(i.file_size > i.compress_size for i in content.infolist())
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
+        return False  # no archive; said where it is loaded
+
+
+def _size(weights: dict[str, torch.Tensor]) -> tuple[int, int]:
+    """Numbers in the weights, and tensors that hold them."""
+    return sum(v.numel() for v in weights.values()), len(weights)
 
 
 def _why_unreadable(path: Path) -> str:
@@ -205,10 +224,18 @@ def exported_cfg(folder: str | os.PathLike, device: str = "") -> CfgNode:
                 f"{folder / name}: missing; a trained student is OUTPUT_DIR/student/ or "
                 "OUTPUT_DIR/<step>/student/"
             )
-    cfg = exported_form(load_cfg(folder / "config.yaml", allow_base=False))
+    cfg = load_cfg(folder / "config.yaml", allow_base=False)
     cfg.MODEL.WEIGHTS = str((folder / "model_final.pth").absolute())
     cfg.MODEL.DEVICE = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return cfg
+    check_device(cfg.MODEL.DEVICE)
+    with about(folder / "config.yaml"):
+        check_ranges(cfg)
+        if len(cfg.MHKD.CLASSES) not in (0, cfg.MODEL.ROI_HEADS.NUM_CLASSES):
+            raise InputError(
+                f"MHKD.CLASSES {cfg.MHKD.CLASSES}: must be as many as MODEL.ROI_HEADS.NUM_CLASSES, "
+                f"{cfg.MODEL.ROI_HEADS.NUM_CLASSES}"
+            )
+    return exported_form(cfg)
 
 
 def load_network(
@@ -229,7 +256,7 @@ def load_network(
     weights = network_weights(checkpoint, network, path, classes)
     bfa = checkpoint.get("bfa", any(map(_is_bfa, weights)))
     weights = {k: v for k, v in weights.items() if bfa or not _is_bfa(k)}
-    module = build_model(_scored_cfg(cfg, network, bfa))
+    module = build_network(_scored_cfg(cfg, network, bfa))
     load_weights(module, weights, path)
     return module.eval()
 
@@ -244,22 +271,24 @@ def load_exported(cfg: CfgNode, classes: Sequence[str] = ()) -> nn.Module:
     """
     if is_student(cfg):
         cfg = student_cfg(cfg, cfg.MODEL.BFA.ENABLED)
-    return load_deployed(cfg, classes)
+    return _load(cfg, load_file(cfg.MODEL.WEIGHTS), classes)
 
 
-def load_deployed(cfg: CfgNode, classes: Sequence[str] = ()) -> nn.Module:
+def load_deployed(cfg: CfgNode) -> nn.Module:
     """The network of an exported folder as ``DefaultPredictor`` has it: a student takes LR of any size.
+
+    It has looked at a picture when it is returned, so that what is wrong with it is said here.
 
     Args:
         cfg: from :func:`exported_cfg`.
-        classes: the order that its classes are brought into; empty: that of ``cfg``.
     """
-    path = cfg.MODEL.WEIGHTS
-    checkpoint = load_file(path)
-    recorded, classes = recorded_classes(checkpoint, path), classes or cfg.MHKD.CLASSES
-    module = build_model(cfg)
-    load_weights(module, order_classes(checkpoint["model"], recorded, classes, path), path)
-    return module.eval()
+    network = _load(cfg, load_file(cfg.MODEL.WEIGHTS))
+    try:
+        with torch.inference_mode():
+            network([{"image": torch.zeros(3, 32, 32), "height": 32, "width": 32}])
+    except Exception as e:  # whatever the parts make of settings that do not go together
+        raise InputError(f"{_config_of(cfg)}: its network cannot be used: {one_line(e)}") from e
+    return network
 
 
 def load_student(folder: str | os.PathLike, device: str = "") -> CfgNode:
@@ -272,12 +301,32 @@ def load_student(folder: str | os.PathLike, device: str = "") -> CfgNode:
         folder: holds ``config.yaml`` and ``model_final.pth``; an exported teacher's works too, on HR.
         device: "cpu", "cuda", ...; empty: CUDA if there is one.
 
+    Returns:
+        Its MHKD.CLASSES are in the order of the weights.
+
     Raises:
         InputError: a file is missing, damaged, or does not fit the other.
     """
     cfg = exported_cfg(folder, device)
     load_deployed(cfg)
+    recorded = recorded_classes(load_file(cfg.MODEL.WEIGHTS), cfg.MODEL.WEIGHTS)
+    cfg.MHKD.CLASSES = recorded or cfg.MHKD.CLASSES
     return cfg
+
+
+def _load(cfg: CfgNode, checkpoint: dict, classes: Sequence[str] = ()) -> nn.Module:
+    path, weights = cfg.MODEL.WEIGHTS, checkpoint["model"]
+    numbers, tensors = _size(weights)
+    with about(_config_of(cfg)):  # which may be a stranger's; some parts are built twice
+        module = build_network(cfg, 2 * numbers + 10_000, 2 * tensors + 100)
+    recorded, classes = recorded_classes(checkpoint, path), classes or cfg.MHKD.CLASSES
+    load_weights(module, order_classes(weights, recorded, classes, path), path)
+    return module.eval()
+
+
+def _config_of(cfg: CfgNode) -> Path:
+    """Of an exported network: where its config was read from."""
+    return Path(cfg.MODEL.WEIGHTS).with_name("config.yaml")
 
 
 def export_checkpoint(path: str | os.PathLike, folder: str | os.PathLike, network: str) -> Path:
@@ -290,7 +339,7 @@ def export_checkpoint(path: str | os.PathLike, folder: str | os.PathLike, networ
         InputError: not a training checkpoint, or that network was not trained yet.
     """
     checkpoint = load_file(path)
-    if "cfg" not in checkpoint:
+    if not {"cfg", "plan", "stage", "bfa", "classes", "lr_mpp"} <= checkpoint.keys():
         raise InputError(f"{path}: not a training checkpoint (OUTPUT_DIR/<step>/model_final.pth)")
     weights = network_weights(checkpoint, network, path)
     cfg = export_cfg(parse_cfg(checkpoint["cfg"], path), network, checkpoint["bfa"])

@@ -8,17 +8,15 @@ from pathlib import Path
 import torch
 from detectron2.config import CfgNode
 from detectron2.engine import SimpleTrainer, TrainerBase, create_ddp_model, hooks
-from detectron2.modeling import build_model
 from detectron2.solver import build_lr_scheduler
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
-from torch import nn
 
 from ..data.loader import build_train_loader
 from ..data.semi_supervised import check_train_names
 from ..errors import InputError
+from ..modeling import build_network
 from ..schedule import Step, check_stage, check_unlabeled, get_schedule, plan_steps
-from ..yaml_files import one_line
 from .checkpoint import dataset_classes, load_file, load_weights, network_weights, save_atomically
 from .classes import order_classes, recorded_classes
 from .evaluation import dataset_lr_mpp
@@ -62,7 +60,7 @@ class DistillationTrainer(TrainerBase):
             )
         self.max_iter = self.steps[-1].end
         self.seconds = 0.0  # spent in the current step's iterations
-        self.distilled = _build(cfg)
+        self.distilled = build_network(cfg)
         self.model = self.distilled  # wrapped by DDP in enter_step, where there are more processes
         self.stage_transition = StageTransition()
         self.register_hooks(
@@ -256,17 +254,6 @@ class DistillationTrainer(TrainerBase):
             data["scheduler"] = self.scheduler.state_dict()
             data["scaler"] = self.scaler.state_dict()
         save_atomically(data, path)
-
-
-def _build(cfg: CfgNode) -> nn.Module:
-    """``build_model``, with an error that a user can act upon where the settings do not go together."""
-    try:
-        return build_model(cfg)
-    except InputError:
-        raise
-    except (LookupError, ValueError, TypeError, AssertionError, RuntimeError) as e:
-        logger.debug("", exc_info=True)
-        raise InputError(f"the networks of this config cannot be built: {one_line(e)}") from e
 
 
 def step_cfg(cfg: CfgNode, step: Step, all_steps: list[Step]) -> CfgNode:

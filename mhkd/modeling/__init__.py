@@ -2,6 +2,7 @@
 
 from .atss import ATSSDetector
 from .bfa import BFA
+from .build import build_network
 from .dab_detr import DABDETR
 from .dino import DINO
 from .direct import DirectDetector
@@ -21,6 +22,7 @@ __all__ = [
     "FCOSDetector",
     "LowResolutionRCNN",
     "StudentBackbone",
+    "build_network",
     "exported_form",
     "global_feature_loss",
     "is_student",

@@ -12,6 +12,7 @@ from mhkd.engine.checkpoint import exported_cfg, load_deployed
 from mhkd.enlarge import enlarge, to_tensor
 from mhkd.errors import InputError
 from mhkd.modeling import is_student
+from mhkd.settings import LARGEST, check_device
 from mhkd.wsi.slide import SAME_MPP
 
 import torch
@@ -93,6 +94,11 @@ def load_student(folder, device="", student_mpp=None, overlap_um=300.0, tile_siz
     Raises:
         InputError: it is missing, damaged, has no resolution, or a parameter makes no sense.
     """
+    if device:
+        try:
+            check_device(device)
+        except InputError as e:
+            raise InputError(f"--device {device}: cannot be used ({e})") from e
     cfg = exported_cfg(folder, device)
     if not is_student(cfg):
         raise InputError(
@@ -110,6 +116,11 @@ def load_student(folder, device="", student_mpp=None, overlap_um=300.0, tile_siz
         raise InputError(f"--tile-size-px {tile_size_px}: must be a multiple of the LR factor {factor}")
     else:
         tile_px = tile_size_px // factor
+    if tile_px * factor > LARGEST:
+        raise InputError(
+            f"{folder}: tiles of {tile_px * factor} px a side are larger than {LARGEST}: choose smaller ones "
+            f"with --tile-size-px, or less than {overlap_um:g} um of overlap at {lr_mpp:g} um per LR pixel"
+        )
     if overlap_px > tile_px / 2:
         raise InputError(
             f"--overlap-um {overlap_um:g}: is more than half of a tile ({tile_px * lr_mpp:g} um): choose "
@@ -117,10 +128,7 @@ def load_student(folder, device="", student_mpp=None, overlap_um=300.0, tile_siz
         )
     if min_score is not None:
         cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = min(cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST, min_score)
-    try:
-        network = load_deployed(cfg)
-    except (RuntimeError, AssertionError) as e:  # of torch, for a device that is not there
-        raise InputError(f"--device {cfg.MODEL.DEVICE}: cannot be used ({_first_line(e)})") from e
+    network = load_deployed(cfg)
     if cfg.MODEL.DEVICE == "cpu":
         network.to(memory_format=torch.channels_last)  # the same numbers, and convolutions are quicker
     classes = tuple(cfg.MHKD.CLASSES) or tuple(
@@ -157,7 +165,3 @@ def _lr_mpp(folder, recorded, given):
             f"{folder}: was trained at {recorded:g} um per LR pixel, but --student-mpp {given:g} is used"
         )
     return given
-
-
-def _first_line(e):
-    return str(e).splitlines()[0] if str(e) else type(e).__name__
