@@ -9,6 +9,7 @@ from mhkd.errors import InputError
 import cv2
 import numpy as np
 import pytest
+import torch
 from detectron2.structures import BoxMode
 from PIL import Image
 
@@ -21,7 +22,7 @@ def entry(tmp_path):
     pixels = np.random.default_rng(0).integers(190, 210, (200, 240, 3), np.uint8)
     pixels[60:120, 100:140] = (60, 30, 80)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    annotation = {"bbox": [100, 60, 40, 60], "bbox_mode": BoxMode.XYWH_ABS, "category_id": 0}
+    annotation = {"bbox": [100.0, 60.0, 40.0, 60.0], "bbox_mode": BoxMode.XYWH_ABS, "category_id": 0}
     return {"file_name": str(tmp_path / "a.png"), "image_id": 1, "height": 200, "width": 240,
             "annotations": [annotation]}  # fmt: skip
 
@@ -49,9 +50,12 @@ def test_lr_is_made_from_the_changed_hr(entry):
 def test_boxes_stay_on_their_objects(entry):
     """The dark pixels are where the box is, whatever the scale and the turn: to a pixel of blur."""
     map_it, seen = mapper(Augmentation((0.7, 1.4), True), crop_size_px=(160, 160)), []
+    entry["annotations"] += [{**entry["annotations"][0], "iscrowd": 1}]
     for seed in range(30):
         np.random.seed(seed)
         out = map_it(entry)
+        # A region to be ignored goes where an object would.
+        assert torch.equal(out["ignore_boxes"].tensor, out["instances"].gt_boxes.tensor)
         dark = cv2.medianBlur(rgb(out["image"])[:, :, 0], 3) < 125
         if not len(out["instances"]):
             assert dark.sum() < 300

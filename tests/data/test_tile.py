@@ -6,6 +6,7 @@ from pathlib import Path
 import mhkd  # noqa: F401  (before Detectron2)
 from mhkd.data import check_dataset, check_split_disjoint, ensure_registered, read_view
 from mhkd.data.inspect import inspect_datasets
+from mhkd.data.mapper import PairedResolutionMapper
 from mhkd.wsi.images import read_rgb
 
 import numpy as np
@@ -58,6 +59,22 @@ def test_slides_become_a_dataset(slides, out):
         "annotations_val.json",
         "manifest.json",
     ]
+
+
+def test_an_object_cut_by_a_tiles_edge_is_a_region_to_be_ignored_in_training(slides, out):
+    run(slides, out, "--split", "train=1")
+    ensure_registered(["tiled_set_train"])
+    mapper = PairedResolutionMapper(is_train=True, lr_factor=4, flip_prob=0)
+    found = {}
+    for entry in check_dataset("tiled_set_train"):
+        if entry["slide"] == "ann_1":
+            mapped = mapper(entry)
+            place = entry["region"]["x_px"], entry["region"]["y_px"]
+            found[place] = len(mapped["instances"]), mapped["ignore_boxes"].tensor.tolist()
+    # x from 70 to 170 um, cut at 128: 58 % in the first column counts, the rest in the second does not.
+    assert found[0, 256] == (1, [])
+    objects, regions = found[128, 256]
+    assert objects == 0 and regions == [pytest.approx([0, 7, 21, 57], abs=0.5)]
 
 
 def test_same_bytes_whatever_the_number_of_processes(slides, out, tmp_path):
