@@ -139,7 +139,7 @@ def add_mhkd_config(cfg: CN) -> None:
 
     # --- Schedule ------------------------------------------------------------------------------
     cfg.MHKD = CN()
-    cfg.MHKD.SCHEDULE = "mhkd"  # a name in mhkd.schedule.SCHEDULES
+    cfg.MHKD.SCHEDULE = "mhkd"  # a name in mhkd.schedules.SCHEDULES, or a .yaml file
     # Where the student's weights start from: "scratch" (the paper) | "teacher" | "" = as the schedule says.
     cfg.MHKD.STUDENT_START = ""
     cfg.MHKD.STAGE = -1  # train up to this step (0 = teacher); -1 = the schedule's last

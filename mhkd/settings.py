@@ -12,7 +12,7 @@ from detectron2.modeling import META_ARCH_REGISTRY
 
 from .data.semi_supervised import check_label_settings
 from .errors import InputError
-from .schedule import check_stage, get_schedule, plan_steps
+from .schedules import check_stage, get_schedule, plan_steps
 
 NORMS = ("", "BN", "SyncBN", "FrozenBN", "GN", "nnSyncBN", "naiveSyncBN", "naiveSyncBN_N")
 BOX_LOSSES = ("smooth_l1", "giou", "diou", "ciou")

@@ -102,7 +102,7 @@ def _read_config(path: Path, allow_base: bool, within: tuple[Path, ...], files: 
     files.append(real)
     if len(files) > MAX_FILES:
         raise InputError(f"{path}: one config is made of more than {MAX_FILES} files: name fewer bases")
-    own = parse_config(_read_text(path), path)
+    own = parse_config(read_text(path), path)
     named = own.pop(BASE_KEY, [])
     if not allow_base and named:
         raise InputError(
@@ -125,7 +125,7 @@ def _base_path(path: Path, name) -> Path:
     return base
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
     if ADDRESS.match(str(path)):
         raise InputError(f"{path}: must be a local file")
     if not os.path.isfile(path):

@@ -3,7 +3,7 @@ import sys
 
 from mhkd.cli import main
 from mhkd.config import add_mhkd_config
-from mhkd.schedule import get_schedule
+from mhkd.schedules import get_schedule
 
 import pytest
 from click.testing import CliRunner

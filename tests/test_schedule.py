@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from mhkd.errors import InputError
-from mhkd.schedule import (
+from mhkd.schedules import (
     HEADS,
     SCHEDULES,
     WHOLE,
@@ -95,7 +95,7 @@ def test_bad_names_and_numbers():
     assert check_stage(SCHEDULES["mhkd"], -1) == 4
     with pytest.raises(InputError, match="STUDENT_ITERS 2"):
         plan_steps(SCHEDULES["mhkd"], 10, 2)
-    with pytest.raises(InputError, match="unknown losses.*focal"):
+    with pytest.raises(InputError, match="step x: unknown loss 'focal'"):
         Stage("x", {"focal": 1})
     with pytest.raises(InputError, match="bfa"):
         Stage("x", {"adaptive": 1})

@@ -15,12 +15,15 @@ import click
               help="Each row is trained with each.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default="output/tables",
               show_default=True, help="Trainings: OUT/DATASET_SIZE/seed<k>/<row>/, tables beside them.")
-@click.option("--rows", default="", metavar="A,B,...", help="Only these, e.g. faster_rcnn,none,mhkd.")
+@click.option("--rows", default="", metavar="A,B,...",
+              help="Only these, e.g. faster_rcnn,none,mhkd; any schedule or its .yaml file is a row too.")
 @click.option("--dry-run", is_flag=True, help="Print the plan, a line a row, with an estimate of time.")
 @click.option("--num-gpus", default=1, show_default=True, help="Processes (without a GPU: on the CPU).")
 @click.option("--samples", default=1000, show_default=True, help="Of the bootstrap over test images.")
 @click.option("--opts", default="", metavar="'KEY VALUE ...'", help="Config overrides, for all rows.")
-def table(table, dataset, size, seeds, out, rows, dry_run, num_gpus, samples, opts):
+@click.option("--with", "extensions", multiple=True, type=click.Path(), metavar="FILE.py",
+              help="Python file that registers losses or schedules of your own.")
+def table(table, dataset, size, seeds, out, rows, dry_run, num_gpus, samples, opts, extensions):
     """Fill a TABLE of the paper, I to VI or all: train what is missing, score, compare, write.
 
     What rows share (the teacher, equal first steps) is trained once. Stopped, it goes on where it was.
@@ -28,7 +31,9 @@ def table(table, dataset, size, seeds, out, rows, dry_run, num_gpus, samples, op
     """
     from mhkd.comparison.run import run_tables
     from mhkd.errors import InputError
+    from mhkd.extensions import load_extensions
 
+    load_extensions(extensions)
     try:
         chosen = [int(s) for s in seeds.split(",")]
     except ValueError as e:

@@ -12,7 +12,7 @@ from detectron2.config import CfgNode
 
 from ..engine.record import other_settings, settings_differences, step_differences
 from ..engine.resume import checkpoint_file, done_file, find_start, left_over
-from ..schedule import Step, get_schedule, plan_steps
+from ..schedules import Step, get_schedule, plan_steps
 from .rows import Method
 
 REMEDY = "Give the table another --out, or ask for the settings it was trained with"

@@ -1,8 +1,10 @@
 """The rows of the paper's tables, as data: what each trains, and what the paper found."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..errors import InputError
+from ..schedules import SCHEDULES, get_schedule
+from ..schedules.files import ENDINGS
 
 
 @dataclass(frozen=True)
@@ -12,7 +14,7 @@ class Method:
     Attributes:
         key: the folder's name.
         title: the row's name in the tables.
-        schedule: a name in :data:`mhkd.schedule.SCHEDULES`; ``direct`` is a detector trained on HR alone.
+        schedule: a name in :data:`mhkd.schedules.SCHEDULES`; ``direct`` is a detector trained on HR alone.
         config: of a direct detector, a file of ``configs/KidneyROI/direct/``; its architecture is merged
             into the dataset's config. Without one it is the teacher itself.
         packages: what it needs beyond the project's own requirements, as pip wants it.
@@ -181,6 +183,19 @@ TABLES = {
         ),
     )
 }
+
+
+def with_own_rows(tables: list[Table], only: tuple[str, ...]) -> tuple[list[Table], tuple[str, ...]]:
+    """``tables`` with a row for each schedule in ``only`` that none of them has: a name or a .yaml file.
+
+    Returns:
+        The tables, and the keys of the chosen rows.
+    """
+    known = {r.method.key for t in tables for r in t.rows}
+    names = [k for k in only if k not in known and (k in SCHEDULES or k.endswith(ENDINGS))]
+    own = {k: get_schedule(k).name for k in names}
+    rows = tuple(Row(Method(key, key, name), {}, key) for name, key in own.items())
+    return [replace(t, rows=(*t.rows, *rows)) for t in tables], tuple(own.get(k, k) for k in only)
 
 
 def methods_of(tables: list[Table], only: tuple[str, ...] = ()) -> list[Method]:

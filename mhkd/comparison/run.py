@@ -25,7 +25,7 @@ from .plan import (
     take_over,
 )
 from .regimes import get_tables
-from .rows import FASTER_RCNN, Method, Table, methods_of
+from .rows import FASTER_RCNN, Method, Table, methods_of, with_own_rows
 from .scores import lr_detections, lr_view, network_cfg, score
 from .statistics import bootstrap, match
 
@@ -53,7 +53,7 @@ def run_tables(
         dataset, size, options: see :func:`mhkd.comparison.configs.row_cfg`.
         seeds: every row is trained once with each.
         out: ``out/<dataset>_<size>/seed<k>/<method>/`` are the trainings, beside them the tables.
-        only: keys of the methods to keep.
+        only: keys of the methods to keep; a schedule that no row has, a name or a .yaml file, becomes one.
         dry_run: print the plan and stop.
         samples: of the bootstrap over the test set's images.
         command: to be recorded.
@@ -65,7 +65,7 @@ def run_tables(
         InputError: unknown table or row, dataset without the needed splits, a missing package, a row
             that was trained with other settings.
     """
-    tables = get_tables(table)
+    tables, only = with_own_rows(get_tables(table), only)
     methods = methods_of(tables, only)
     root = Path(out) / f"{dataset}_{size}"
     check_packages(methods)

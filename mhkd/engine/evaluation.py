@@ -17,7 +17,7 @@ from ..data.registrar import check_split_disjoint, ensure_registered, no_objects
 from ..data.semi_supervised import split_by_label
 from ..errors import InputError
 from ..evaluation.coco import CocoEvaluator
-from ..schedule import get_schedule
+from ..schedules import get_schedule
 from ..settings import check_settings
 from .checkpoint import load_network
 

@@ -7,7 +7,7 @@ from detectron2.engine import HookBase, default_writers, hooks
 from detectron2.utils import comm
 
 from ..files import write_json
-from ..schedule import Step
+from ..schedules import Step
 from .checkpoint import export_cfg, export_network
 from .evaluation import dataset_lr_mpp, evaluate
 from .record import IGNORED_REGIONS

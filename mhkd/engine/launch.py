@@ -1,5 +1,6 @@
 """``detectron2.engine.launch``, which insists on CUDA, for CPU processes as well."""
 
+import functools
 import os
 import socket
 
@@ -8,12 +9,14 @@ from detectron2.engine import launch as detectron2_launch
 from detectron2.utils import comm
 
 from ..errors import InputError
+from ..extensions import load_extensions, loaded_extensions
 
 
 def launch(main, num_processes: int, num_machines: int, machine_rank: int, dist_url: str, args):
     """Run ``main(*args)`` in ``num_processes`` processes on each of ``num_machines`` machines.
 
-    On GPUs this is Detectron2's own launch (NCCL). Without a GPU the processes talk through gloo.
+    On GPUs this is Detectron2's own launch (NCCL). Without a GPU the processes talk through gloo. They have
+    the extensions that this process has loaded.
 
     Raises:
         InputError: no such number of processes, machines or GPUs.
@@ -24,6 +27,7 @@ def launch(main, num_processes: int, num_machines: int, machine_rank: int, dist_
         raise InputError(f"--machine-rank {machine_rank}: machines are counted from 0 to --num-machines - 1")
     if torch.cuda.is_available() and num_processes > torch.cuda.device_count():
         raise InputError(f"--num-gpus {num_processes}: there are {torch.cuda.device_count()} GPUs here")
+    main = functools.partial(_extended, loaded_extensions(), main)
     if torch.cuda.is_available() or num_processes * num_machines == 1:
         return detectron2_launch(main, num_processes, num_machines, machine_rank, dist_url, args)
     if dist_url == "auto":
@@ -38,6 +42,11 @@ def launch(main, num_processes: int, num_machines: int, machine_rank: int, dist_
         nprocs=num_processes,
         args=(main, world_size, num_processes, machine_rank, dist_url, args),
     )
+
+
+def _extended(extensions, main, *args):
+    load_extensions(extensions)
+    return main(*args)
 
 
 def _cpu_worker(local_rank, main, world_size, num_processes, machine_rank, dist_url, args):

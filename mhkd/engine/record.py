@@ -13,7 +13,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from ..config import load_cfg, parse_cfg
 from ..data.registrar import has_ignored, image_files
 from ..errors import InputError
-from ..schedule import SCHEDULES, Step
+from ..schedules import Step, get_schedule
 from ..settings import flat
 from ..unread import NEVER_READ
 from .checkpoint import export_cfg, load_file
@@ -75,13 +75,15 @@ def settings_differences(
 
 
 def _builds_bfa(cfg: CfgNode) -> bool | None:
-    """None of a schedule that is not known any more."""
-    schedule = SCHEDULES.get(cfg.MHKD.SCHEDULE)
-    return schedule and schedule.uses_bfa
+    """None of a schedule that is not there any more."""
+    try:
+        return get_schedule(cfg.MHKD.SCHEDULE).uses_bfa
+    except InputError:
+        return None
 
 
 def plan_differences(asked: dict, recorded: dict) -> list[str]:
-    """The same of two descriptions of a step, see :meth:`mhkd.schedule.Step.describe`."""
+    """The same of two descriptions of a step, see :meth:`mhkd.schedules.Step.describe`."""
     keys = list(_USUAL | asked)
     return _named({k: (_USUAL | asked)[k] for k in keys}, {k: (_USUAL | recorded).get(k) for k in keys})
 

@@ -7,7 +7,7 @@ from detectron2.config import CfgNode
 
 from ..config import parse_cfg
 from ..errors import InputError
-from ..schedule import Step
+from ..schedules import Step
 from .checkpoint import load_file
 from .finite import not_finite
 from .record import (

@@ -16,7 +16,7 @@ from ..data.loader import build_train_loader
 from ..data.semi_supervised import check_train_names
 from ..errors import InputError
 from ..modeling import build_network
-from ..schedule import Step, check_stage, check_unlabeled, get_schedule, plan_steps
+from ..schedules import Step, check_stage, check_unlabeled, get_schedule, plan_steps
 from .checkpoint import dataset_classes, load_file, load_weights, network_weights, save_atomically
 from .classes import order_classes, recorded_classes
 from .evaluation import dataset_lr_mpp

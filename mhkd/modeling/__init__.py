@@ -8,7 +8,6 @@ from .dino import DINO
 from .direct import DirectDetector
 from .distilled_rcnn import DistilledRCNN, student_cfg, teacher_cfg
 from .fcos import FCOSDetector
-from .losses import global_feature_loss, local_feature_loss
 from .low_resolution import LowResolutionRCNN, exported_form, is_student
 from .student import StudentBackbone
 
@@ -24,9 +23,7 @@ __all__ = [
     "StudentBackbone",
     "build_network",
     "exported_form",
-    "global_feature_loss",
     "is_student",
-    "local_feature_loss",
     "student_cfg",
     "teacher_cfg",
 ]

@@ -5,7 +5,7 @@ from detectron2.modeling import META_ARCH_REGISTRY, build_model
 from torch import nn
 
 from ..errors import InputError
-from ..schedule import TEACHER, Stage, get_schedule
+from ..schedules import TEACHER, Stage, get_schedule
 from .distilled_rcnn import teacher_cfg
 from .ignore import ignoring, training_heads
 

@@ -11,9 +11,9 @@ from detectron2.structures import Boxes, ImageList, Instances
 from torch import nn
 
 from ..errors import InputError
-from ..schedule import TEACHER, Stage, get_schedule
+from ..losses import LOSS_REGISTRY, Iteration
+from ..schedules import TEACHER, Stage, get_schedule
 from .ignore import ignoring, training_heads
-from .losses import global_feature_loss, local_feature_loss
 from .student import StudentBackbone
 
 
@@ -62,7 +62,7 @@ class DistilledRCNN(nn.Module):
         schedule = get_schedule(cfg.MHKD.SCHEDULE)
         teacher = build_model(training_heads(teacher_cfg(cfg)))
         student = build_model(training_heads(student_cfg(cfg, bfa=schedule.uses_bfa)))
-        if schedule.uses("local"):
+        if schedule.needs("pooled"):
             check_pooling(student, cfg)
         return {
             "teacher": teacher,
@@ -114,50 +114,54 @@ class DistilledRCNN(nn.Module):
         if not self.training:
             return self.student(batched_inputs)
 
-        teacher, student, stage, weights = self.teacher, self.student, self.stage, self.stage.weights
-        losses = {}
-        ground_truth = [
-            x["instances"].to(self.device) if stage.labels and "instances" in x else None
-            for x in batched_inputs
-        ]
+        teacher, student, stage = self.teacher, self.student, self.stage
+        it, losses = Iteration(), {}
+        ground_truth, ignored = self._annotations(batched_inputs)
         unlabeled = any(x is None for x in ground_truth)
-        # They hold for the output loss too: O_T stands in for the objects alone.
-        ignored = [x.get("ignore_boxes") if stage.labels else None for x in batched_inputs]
 
         if stage.uses_teacher or unlabeled:
-            images_h = self._preprocess(teacher, [x["image"] for x in batched_inputs])
+            it.images_h = self._preprocess(teacher, [x["image"] for x in batched_inputs])
             # Offline, f_h is a constant; online, distillation's gradients reach what trains.
             with torch.set_grad_enabled("backbone" in stage.teacher):
-                f_h = teacher.backbone(images_h.tensor)
-        if "output" in weights or (unlabeled and "heads" in stage.student):
-            o_t = self._teacher_output(images_h, f_h)
-            ground_truth = [o if x is None else x for x, o in zip(ground_truth, o_t)]
+                it.f_h = teacher.backbone(it.images_h.tensor)
+        if "o_t" in stage.needs or (unlabeled and "heads" in stage.student):
+            it.o_t = self._teacher_output(it.images_h, it.f_h)
+            ground_truth = [o if x is None else x for x, o in zip(ground_truth, it.o_t)]
         if stage.teacher:
-            detect_t, _ = detect(teacher, images_h, f_h, ground_truth, ignored)
-            losses.update(_weighted(detect_t, weights["detect"], "teacher/"))
+            detections, _ = detect(teacher, it.images_h, it.f_h, ground_truth, ignored)
+            losses.update({f"teacher/{k}": stage.weights["detect"] * v for k, v in detections.items()})
         if not stage.student:
             return losses
 
-        images_l = self._preprocess(student, [x["image_lr"] for x in batched_inputs])
-        extracted = student.backbone.extract(images_l.tensor)
-        if not stage.bfa or "basic" in weights:
-            f_l = student.backbone.basic(extracted)
-        f_s = f_a = student.backbone.adapt(extracted) if stage.bfa else f_l
+        it.images_l = self._preprocess(student, [x["image_lr"] for x in batched_inputs])
+        extracted = student.backbone.extract(it.images_l.tensor)
+        if not stage.bfa or "f_l" in stage.needs:
+            it.f_l = student.backbone.basic(extracted)
+        it.f_a = student.backbone.adapt(extracted) if stage.bfa else it.f_l
+        it.detections, pooled = detect(student, it.images_l, it.f_a, ground_truth, ignored)
+        it.detect_on = lambda targets: detect(student, it.images_l, it.f_a, targets, ignored)[0]
+        if "pooled" in stage.needs:
+            ((it.boxes, it.pooled_l),) = pooled  # see check_pooling
+            it.pool_h = lambda boxes: pool(teacher, it.f_h, boxes)
 
-        detect_s, pooled = detect(student, images_l, f_s, ground_truth, ignored)
-        losses.update(_weighted(detect_s, weights.get("detect", 0), "student/"))
-        if "basic" in weights:
-            losses["loss_basic"] = weights["basic"] * global_feature_loss(f_l, f_h)
-        if "adaptive" in weights:
-            losses["loss_adaptive"] = weights["adaptive"] * global_feature_loss(f_a, f_h)
-        if "local" in weights:
-            ((proposals_l, pooled_l),) = pooled  # see check_pooling
-            pooled_h = pool(teacher, f_h, proposals_l)
-            losses["loss_local"] = weights["local"] * local_feature_loss(pooled_l, pooled_h)
-        if "output" in weights:
-            output, _ = detect(student, images_l, f_s, o_t, ignored)
-            losses.update(_weighted(output, weights["output"], "output/"))
+        # A step without `detect` keeps its terms, at weight 0: all that trains has a gradient.
+        weights = {"detect": 0, **stage.weights}
+        for name, loss in LOSS_REGISTRY:
+            if name in weights:
+                found = loss(it)
+                found = found if isinstance(found, dict) else {f"loss_{name}": found}
+                losses.update({k: weights[name] * v for k, v in found.items()})
         return losses
+
+    def _annotations(self, batched_inputs: list[dict]) -> tuple[list[Instances | None], list[Boxes | None]]:
+        """Ground truth of each image, None where it has none or the step uses none; regions to ignore.
+
+        These hold for the output loss too: O_T stands in for the objects alone.
+        """
+        if not self.stage.labels:
+            return [None] * len(batched_inputs), [None] * len(batched_inputs)
+        instances = [x["instances"].to(self.device) if "instances" in x else None for x in batched_inputs]
+        return instances, [x.get("ignore_boxes") for x in batched_inputs]
 
     def _preprocess(self, network: GeneralizedRCNN, images: list[torch.Tensor]) -> ImageList:
         """Normalise as ``network`` does, pad as both networks need: their grids must coincide."""
@@ -236,10 +240,6 @@ def _parts(network: GeneralizedRCNN) -> dict[str, list[nn.Module]]:
     if isinstance(network.backbone, StudentBackbone):
         return parts | {"backbone": [network.backbone.fpn], "bfa": [network.backbone.bfa]}
     return parts | {"backbone": [network.backbone]}
-
-
-def _weighted(losses: dict, weight: float, prefix: str) -> dict:
-    return {prefix + name: weight * value for name, value in losses.items()}
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from matplotlib.ticker import LogLocator
 
 from ..errors import InputError
 from ..files import replacing
+from ..losses import LOSS_REGISTRY
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,8 @@ RUN_COLORS = ("#1f5fa8", "#d1601f", "#2e8b57", "#8a4fa3", "#7a5c3a", "#c23b6b")
 MARKERS = ("o", "s", "^", "D", "v")  # of test sets
 SCORE = re.compile(r"bbox/([^/]+/)?AP(?:50)?$")
 AP50_COLOR, AP_COLOR, GREY = "#1f5fa8", "#93bbe3", "#9a9a9a"
-LOSS_ORDER = ("total_loss", "loss_basic", "loss_adaptive", "loss_local", "student/", "output/")
+# Those of features, then the detection losses of either network, which have names of their own.
+LOSS_ORDER = ("total_loss", *(f"loss_{name}" for name, _ in LOSS_REGISTRY), "student/", "output/")
 STEP_LABELS = {
     "teacher_hr": "teacher\non HR",
     "direct_lr": "teacher\non LR (direct)",

@@ -11,6 +11,7 @@ from mhkd.engine import prepare_datasets, score_trained, views_to_score
 from mhkd.engine.log import RunLog
 from mhkd.engine.run import exit_with_one_line, run_processes, train
 from mhkd.errors import InputError
+from mhkd.extensions import load_extensions
 from mhkd.files import writing_to
 from mhkd.settings import check_device
 from mhkd.unread import load_run_cfg
@@ -30,6 +31,9 @@ Examples:
     $ train_net.py --config-file … --eval-only
     $ train_net.py --config-file … --eval-only MHKD.EVAL teacher
     $ train_net.py --config-file … --eval-only MHKD.EVAL direct
+
+  A loss of your own and a schedule that has it (see docs/extending.md):
+    $ train_net.py --config-file … --with my_losses.py MHKD.SCHEDULE my_schedule.yaml
 
   Four GPUs (or, where there is no GPU, four CPU processes):
     $ train_net.py --config-file … --num-gpus 4 SOLVER.IMS_PER_BATCH 4
@@ -63,6 +67,11 @@ def main(args):
 if __name__ == "__main__":
     parser = default_argument_parser(EPILOG)
     parser.description = __doc__
+    parser.add_argument(
+        "--with", dest="extensions", action="append", default=[], metavar="FILE.py",
+        help="Python file that registers losses or schedules of your own; may be given more than once",
+    )  # fmt: skip
     args = parser.parse_args()
     with exit_with_one_line("train_net.py"):
+        load_extensions(args.extensions)
         run_processes(main, args.num_gpus, args.num_machines, args.machine_rank, args.dist_url, (args,))

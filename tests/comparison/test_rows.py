@@ -3,7 +3,7 @@ from mhkd.comparison.regimes import get_tables
 from mhkd.comparison.rows import METHODS, TABLES, methods_of
 from mhkd.engine.record import differences
 from mhkd.errors import InputError
-from mhkd.schedule import SCHEDULES, get_schedule
+from mhkd.schedules import SCHEDULES, get_schedule
 
 import pytest
 

@@ -1,7 +1,7 @@
 """The learning rate's course through the steps of a schedule."""
 
 from mhkd.engine.trainer import step_cfg
-from mhkd.schedule import SCHEDULES, plan_steps
+from mhkd.schedules import SCHEDULES, plan_steps
 
 import pytest
 

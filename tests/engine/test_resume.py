@@ -9,7 +9,7 @@ from mhkd.engine import DistillationTrainer, prepare_datasets
 from mhkd.engine.record import sources
 from mhkd.engine.resume import find_start
 from mhkd.errors import InputError
-from mhkd.schedule import get_schedule, plan_steps
+from mhkd.schedules import get_schedule, plan_steps
 
 import cv2
 import pytest

@@ -451,18 +451,40 @@ def test_number_of_classes_must_fit(disks_cfg):
 # --- More processes --------------------------------------------------------------------------------
 
 
-def test_two_processes_train_through_stage_transitions(disks_cfg, disks_root, tmp_path):
+OWN_LOSS = """
+import torch
+from mhkd.losses import LOSS_REGISTRY, Iteration, needs
+
+@LOSS_REGISTRY.register()
+@needs("f_l", "f_h")
+def cosine(it: Iteration) -> torch.Tensor:
+    return torch.stack([1 - torch.cosine_similarity(it.f_l[k], it.f_h[k]).mean() for k in it.f_h]).mean()
+"""
+OWN_SCHEDULE = """
+student_start: teacher
+steps:
+  - {name: direction, weights: {detect: 1, cosine: 0.5}}
+  - {name: semantic, weights: {detect: 0.9, local: 0.1, output: 0.1}, teacher: [heads], bfa: true}
+"""
+
+
+def test_two_processes_train_a_schedule_and_a_loss_of_ones_own(disks_cfg, disks_root, tmp_path):
     disks_cfg.SOLVER.IMS_PER_BATCH = 2
-    config = tmp_path / "config.yaml"
+    disks_cfg.MHKD.SCHEDULE = str(tmp_path / "own.yaml")
+    config, loss = tmp_path / "config.yaml", tmp_path / "my_losses.py"
     config.write_text(disks_cfg.dump())
+    loss.write_text(OWN_LOSS)
+    (tmp_path / "own.yaml").write_text(OWN_SCHEDULE)
     result = subprocess.run(
         [sys.executable, REPO / "projects/MHKD/train_net.py", "--config-file", config, "--num-gpus", "2",
-         "--dist-url", "auto"],
+         "--dist-url", "auto", "--with", loss],
         capture_output=True, text=True, cwd=REPO,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr[-3000:]
     assert "find_unused_parameters" not in result.stderr
     out = Path(disks_cfg.OUTPUT_DIR)
-    assert [s for s in STEPS if (out / s / "stage.json").is_file()] == STEPS
-    lines = (out / "metrics.json").read_text().splitlines()
-    assert max(json.loads(line)["iteration"] for line in lines) == 9
+    steps = sorted(p.parent.name for p in out.glob("*/stage.json"))
+    assert steps == ["0_teacher", "1_direction", "2_semantic"]
+    lines = [json.loads(line) for line in (out / "metrics.json").read_text().splitlines()]
+    assert max(line["iteration"] for line in lines) == 9
+    assert any(line.get("loss_cosine", 0) > 0 for line in lines)

@@ -8,7 +8,7 @@ from mhkd.enlarge import to_tensor, upsample
 from mhkd.errors import InputError
 from mhkd.modeling import DistilledRCNN, student_cfg
 from mhkd.modeling.distilled_rcnn import pool
-from mhkd.schedule import ADAPTIVE, BASIC, LOCAL, SCHEDULES, SEMANTIC, TEACHER, WHOLE, Stage
+from mhkd.schedules import ADAPTIVE, BASIC, LOCAL, SCHEDULES, SEMANTIC, TEACHER, WHOLE, Stage
 
 import numpy as np
 import pytest

@@ -15,7 +15,7 @@ from mhkd.modeling.ignore import (
     boxes_on,
     points_on,
 )
-from mhkd.schedule import SCHEDULES, SEMANTIC, TEACHER
+from mhkd.schedules import SCHEDULES, SEMANTIC, TEACHER
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-from mhkd.modeling import global_feature_loss, local_feature_loss
+from mhkd.losses import global_feature_loss, local_feature_loss
 
 import pytest
 import torch

@@ -1,9 +1,25 @@
-"""Distillation losses of the paper (equations 4 and 5)."""
+"""Distillation of global features (equation 4)."""
 
 from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
+
+from .registry import LOSS_REGISTRY, Iteration, needs
+
+
+@LOSS_REGISTRY.register()
+@needs("f_l", "f_h")
+def basic(it: Iteration) -> torch.Tensor:
+    """MSE(f_L, f_H): basic features (section III-B1). See :func:`global_feature_loss`."""
+    return global_feature_loss(it.f_l, it.f_h)
+
+
+@LOSS_REGISTRY.register()
+@needs("f_a", "f_h")
+def adaptive(it: Iteration) -> torch.Tensor:
+    """MSE(f'_L, f_H) with f'_L = BFA(f_L): adaptive features (section III-C2)."""
+    return global_feature_loss(it.f_a, it.f_h)
 
 
 def global_feature_loss(
@@ -31,19 +47,3 @@ def global_feature_loss(
             )
         losses.append(F.mse_loss(features, teacher[level]))
     return torch.stack(losses).mean()
-
-
-def local_feature_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """MSE between ROI features that were pooled at the same boxes (equation 5).
-
-    Args:
-        student, teacher: shape (R, C, S, S), one row a proposal of the student.
-
-    Returns:
-        Scalar tensor, mean over all elements; 0, still differentiable, without proposals.
-    """
-    if student.shape != teacher.shape:
-        raise ValueError(f"student {tuple(student.shape)}, teacher {tuple(teacher.shape)}")
-    if len(student) == 0:
-        return (student.sum() + teacher.sum()) * 0.0
-    return F.mse_loss(student, teacher)

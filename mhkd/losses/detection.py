@@ -1,0 +1,15 @@
+"""The ordinary detection losses (equation 1)."""
+
+import torch
+
+from .registry import LOSS_REGISTRY, Iteration, needs
+
+
+@LOSS_REGISTRY.register()
+@needs()
+def detect(it: Iteration) -> dict[str, torch.Tensor]:
+    """L_cls + L_reg of RPN and ROI heads on the ground truth, the student's.
+
+    Where any part of the teacher trains (online distillation) its own join them, with the same weight.
+    """
+    return {f"student/{name}": value for name, value in it.detections.items()}

@@ -1,0 +1,93 @@
+"""Which losses there are, what each asks of an iteration, and what an iteration hands to them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from detectron2.structures import Boxes, ImageList, Instances
+from detectron2.utils.registry import Registry
+
+from ..errors import InputError
+
+Features = Mapping[str, torch.Tensor]
+Loss = Callable[["Iteration"], torch.Tensor | dict[str, torch.Tensor]]
+
+# A loss is a function of an Iteration that gives a scalar, logged as "loss_<name>", or a dict of scalars,
+# logged by their own names. They are summed in the order in which they are registered.
+LOSS_REGISTRY = Registry("LOSS")
+
+# What a loss may need: an iteration computes no more than the losses of its step ask for.
+NEEDS = ("f_h", "f_l", "f_a", "pooled", "o_t")
+OF_TEACHER = frozenset({"f_h", "pooled", "o_t"})
+
+
+@dataclass
+class Iteration:
+    """What one iteration of training has computed, in the notation of the paper. What no loss needs is None.
+
+    Shape shorthand:
+        N, C: images, feature channels
+        H, W: size of the padded HR image
+        s: stride of a level
+        R: proposals of all images that the student's ROI heads sampled
+        S: the pooler's resolution
+
+    Attributes:
+        images_h, images_l: what teacher and student see; ImageList of (N, 3, H, W).
+        f_h: the teacher's features; level -> (N, C, H / s, W / s).
+        f_l: the student's, without BFA; level -> (N, C, H / s, W / s).
+        f_a: f'_L, the student's adapted features; f_l where the schedule's step has no BFA.
+        o_t: O_T, the teacher's detections in the form of ground truth, an Instances an image.
+        detections: the student's detection losses on the ground truth; name -> scalar.
+        boxes: P_L, coordinates of the proposals, detached, a Boxes an image.
+        pooled_l: the student's features at them; (R, C, S, S).
+        pool_h: the teacher's ROIAlign: boxes -> (R, C, S, S).
+        detect_on: the student's detection losses on other targets: Instances of each image -> name -> scalar.
+    """
+
+    images_h: ImageList | None = None
+    images_l: ImageList | None = None
+    f_h: Features | None = None
+    f_l: Features | None = None
+    f_a: Features | None = None
+    o_t: list[Instances] | None = None
+    detections: dict[str, torch.Tensor] | None = None
+    boxes: list[Boxes] | None = None
+    pooled_l: torch.Tensor | None = None
+    pool_h: Callable[[list[Boxes]], torch.Tensor] | None = None
+    detect_on: Callable[[list[Instances]], dict[str, torch.Tensor]] | None = None
+
+    @cached_property
+    def pooled_h(self) -> torch.Tensor:
+        """The teacher's features at the student's coordinates; (R, C, S, S)."""
+        return self.pool_h(self.boxes)
+
+
+def needs(*names: str) -> Callable[[Loss], Loss]:
+    """Declare what a loss reads of a :class:`Iteration`: any of :data:`NEEDS`.
+
+    Raises:
+        ValueError: there is no such thing.
+    """
+    unknown = set(names) - set(NEEDS)
+    if unknown:
+        raise ValueError(f"a loss may need {', '.join(NEEDS)}, not {', '.join(sorted(unknown))}")
+
+    def declare(loss: Loss) -> Loss:
+        loss.needs = frozenset(names)
+        return loss
+
+    return declare
+
+
+def needs_of(name: str) -> frozenset[str]:
+    """What the loss of this name needs.
+
+    Raises:
+        InputError: there is no such loss.
+    """
+    if name not in LOSS_REGISTRY:
+        known = ", ".join(known for known, _ in LOSS_REGISTRY)
+        raise InputError(f"unknown loss {name!r}: choose of {known}, or name your own's file with --with")
+    return getattr(LOSS_REGISTRY.get(name), "needs", frozenset())

@@ -1,0 +1,26 @@
+"""Schedules: which steps a training takes, as data. Every ablation of the paper is one of them."""
+
+from .find import get_schedule
+from .named import ADAPTIVE, BASIC, LOCAL, SCHEDULES, SEMANTIC, TEACHER, register_schedule
+from .plan import Step, check_stage, check_unlabeled, plan_steps
+from .stage import FROZEN, HEADS, WHOLE, Schedule, Stage
+
+__all__ = [
+    "ADAPTIVE",
+    "BASIC",
+    "FROZEN",
+    "HEADS",
+    "LOCAL",
+    "SCHEDULES",
+    "SEMANTIC",
+    "TEACHER",
+    "WHOLE",
+    "Schedule",
+    "Stage",
+    "Step",
+    "check_stage",
+    "check_unlabeled",
+    "get_schedule",
+    "plan_steps",
+    "register_schedule",
+]
