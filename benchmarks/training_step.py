@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import mhkd
-from mhkd.schedule import SCHEDULES
+from mhkd.schedules import SCHEDULES
 
 import click
 import torch
