@@ -69,7 +69,7 @@ def main(kaggle_folder, out, workers, **options):
         manifest = prepare(kaggle_folder, Path(out), workers=workers, **options)
     except InputError as e:
         raise click.ClickException(str(e)) from e
-    click.echo(summary(manifest, Path(out).name))
+    click.echo(summary(manifest, out))
 
 
 def prepare(

@@ -10,7 +10,7 @@ from mhkd.commands.slide_options import READING, RUNNING, SPLITS, with_options
 from mhkd.data.layout import Layout
 from mhkd.data.slide_task import TileOptions
 from mhkd.data.splits import assign_splits
-from mhkd.data.tile import summary, tile_slides
+from mhkd.data.tile import is_complete, summary, tile_slides
 from mhkd.errors import InputError
 from mhkd.wsi.annotations import ClassMap
 
@@ -54,8 +54,8 @@ def main(slides, out, **options):
         manifest = prepare(slides, out, **options)
     except InputError as e:
         raise click.ClickException(str(e)) from e
-    click.echo(summary(manifest, out.rstrip("/").rpartition("/")[2]))
-    sys.exit(1 if manifest["skipped"] else 0)
+    click.echo(summary(manifest, out))
+    sys.exit(0 if is_complete(manifest) else 1)
 
 
 def prepare(

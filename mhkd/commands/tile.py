@@ -45,10 +45,10 @@ from .slide_options import CLASSES, READING, RUNNING, SPLITS, with_options
 def tile(slides, out, pairs, class_map, classes, workers, strict, **options):
     """Make a dataset to train on of SLIDES (files, folders) and their annotations, from whatever tool.
 
-    Stopped, or run again with more slides, it does only what is missing. Slides that cannot be read are
-    left out, and the exit status is 1.
+    Stopped, or run again with more slides, it does only what is missing. Slides and annotations that cannot
+    be read are left out, and the exit status is 1; whatever else is in the folders is named.
     """
-    from ..data.tile import run_tile
+    from ..data.tile import is_complete, run_tile
 
     manifest = run_tile(slides, out, pairs, class_map, classes, workers, strict, **options)
-    sys.exit(1 if manifest["skipped"] else 0)
+    sys.exit(0 if is_complete(manifest) else 1)

@@ -24,6 +24,7 @@ def view(out_dir, port, no_browser, annotations, slides):
     from mhkd.viewer.content import DamagedSlide, ShownSlide
     from mhkd.viewer.server import ADDRESS, make_server
     from mhkd.wsi.detection.finished import differences, find_finished
+    from mhkd.wsi.folders import annotations_in, lines, unused
 
     finished, unfinished, damaged = find_finished(out_dir)
     mixed = differences(finished)
@@ -39,6 +40,10 @@ def view(out_dir, port, no_browser, annotations, slides):
     for slide in shown:
         if slide.missing:
             click.echo(f"without its picture: {slide.missing}", err=True)
+    if annotations:
+        slides = [f.run["slide_file"] for f in finished]
+        for line in lines(unused(annotations_in(annotations), slides, {})):
+            click.echo(line, err=True)
     url = f"http://{ADDRESS}:{server.server_port}/"
     click.echo(f"{len(shown)} slides at {url} (Ctrl-C ends it)")
     if not no_browser:

@@ -11,7 +11,8 @@ from collections import Counter, defaultdict
 
 from mhkd.data.faults import Warnings, read_split
 from mhkd.data.objects import PLAUSIBLE_WIDTH_UM
-from mhkd.data.registrar import dataset_files, slide_of
+from mhkd.data.registrar import dataset_files, slide_of, stray_files
+from mhkd.errors import InputError
 
 import numpy as np
 
@@ -31,11 +32,23 @@ def inspect_datasets(names, root=None):
         tuple[list[Split], Warnings]
 
     Raises:
-        InputError: there is no such dataset, or an annotation file is no COCO file at all.
+        InputError: there is no such dataset, or no annotation file is a COCO file at all.
     """
     warnings = Warnings()
     files = {n: path for name in names for n, path in dataset_files(name, root).items()}
-    splits = [read_split(name, path, warnings) for name, path in files.items()]
+    splits = []
+    for name, path in files.items():
+        try:
+            splits.append(read_split(name, path, warnings))
+        except InputError as e:
+            if len(files) == 1:
+                raise
+            warnings.add("splits that cannot be read", e)
+    if not splits:
+        raise InputError("\n".join(warnings.examples["splits that cannot be read"]))
+    for folder in sorted({os.path.dirname(path) for path in files.values()}):
+        for path in stray_files(folder):
+            warnings.add("files that are no split, which are called annotations_<split>.json", path)
     _compare_splits(splits, warnings)
     _check_sizes(splits, warnings)
     return splits, warnings

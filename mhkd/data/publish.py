@@ -13,6 +13,7 @@ import shutil
 import sys
 import time
 from collections import Counter
+from dataclasses import asdict
 
 import mhkd
 from mhkd.data.slides import coco_records
@@ -26,13 +27,14 @@ MANIFEST = "manifest.json"
 _PACKAGES = ("numpy", "shapely", "Pillow", "scikit-image", "large-image")
 
 
-def publish(out, parts, skipped, splits, patients, parameters, classes, run):
+def publish(out, parts, skipped, left, splits, patients, parameters, classes, run):
     """Write the dataset.
 
     Args:
         out (str): its folder.
         parts, skipped (list[dict]): of the slides that could and could not be used, from
             :func:`mhkd.data.slide_task.tile_slide`, in the order of the dataset.
+        left (list[mhkd.wsi.folders.Unused]): what else is in the folders, for the manifest.
         splits (dict[str, list[str]]): slide files of each split.
         patients (dict[str, str]): slide file -> patient.
         parameters (dict): for the manifest.
@@ -72,6 +74,7 @@ def publish(out, parts, skipped, splits, patients, parameters, classes, run):
         "splits": reports,
         "warnings": _warnings(parts, reports),
         "skipped": [{**s, "slide_file": _relative(s["slide_file"], out)} for s in skipped],
+        "not_used": [{**asdict(u), "path": _relative(u.path, out)} for u in left],
         "slides": [_slide_report(part, out, patients, splits) for part in parts],
         "files": sorted(json_files),
         "folders": [f"images/{f}" for f in folders],

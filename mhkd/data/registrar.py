@@ -15,6 +15,7 @@ from mhkd.data.coco import coco_to_dicts, read_coco, sorted_categories
 from mhkd.data.fitness import count_objects, file_of
 from mhkd.data.region_columns import RegionEntries, read_regions
 from mhkd.errors import InputError
+from mhkd.wsi.annotations.find import looks_like_coco
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
@@ -111,6 +112,13 @@ def dataset_files(name, root=None):
             f"found: {', '.join(known) or 'none'}"
         )
     return {name: json_file}
+
+
+def stray_files(folder):
+    """list[str]: COCO files of a dataset's folder that no name makes a split."""
+    names = sorted(n for n in os.listdir(folder or ".") if n.lower().endswith(_SUFFIX))
+    others = [os.path.join(folder, n) for n in names if not n.startswith((_PREFIX, "."))]
+    return [path for path in others if looks_like_coco(path)]
 
 
 def check_dataset(name):

@@ -22,16 +22,16 @@ from mhkd.data.slides import check_names
 from mhkd.data.splits import DEFAULT_SHARES, assign_splits, slide_name
 from mhkd.errors import InputError
 from mhkd.wsi.annotations import ClassMap
+from mhkd.wsi.folders import Unused, find_slides, look_into, unused
+from mhkd.wsi.folders import lines as lines_of
 
 import cv2
 from tqdm import tqdm
 
 WORK = ".tile"
-# In a folder; plain PNG and JPEG are as often label masks, so they are to be named one by one.
-SLIDE_SUFFIXES = tuple(".svs .tif .tiff .ndpi .mrxs .scn .vms .vmu .svslide .bif".split())
 
 
-def tile_slides(slides, out, options, splits_of, *, workers=1, strict=False, command=()):
+def tile_slides(slides, out, options, splits_of, *, workers=1, strict=False, command=(), also_used=()):
     """Make a dataset of slides.
 
     Args:
@@ -44,9 +44,11 @@ def tile_slides(slides, out, options, splits_of, *, workers=1, strict=False, com
             ``if __name__ == "__main__"`` guard.
         strict (bool): stop at a slide that cannot be used, instead of leaving it out.
         command (sequence[str]): for the manifest.
+        also_used (sequence[str]): files that may lie in the folders and are used for something else.
 
     Returns:
-        dict: the content of ``<out>/manifest.json``; "skipped" are the slides left out and why.
+        dict: the content of ``<out>/manifest.json``; "skipped" are the slides left out and why, "not_used"
+        whatever else is in the folders of slides and annotations, and why.
 
     Raises:
         InputError: a parameter makes no sense, nothing is left of a split, or strict. Nothing has
@@ -55,7 +57,12 @@ def tile_slides(slides, out, options, splits_of, *, workers=1, strict=False, com
     started = time.time()
     if workers < 1:
         raise InputError(f"--workers {workers}: at least 1")
-    slides = find_slides(slides)
+    slides, others = find_slides(slides)
+    if options.annotations and os.path.isdir(options.annotations):
+        others += look_into(options.annotations)
+    faults = [u for u in unused(others, slides, {}) if u.is_fault]
+    if strict and faults:
+        raise InputError(f"{faults[0]} (without --strict it is left out)")
     check_names(slides)
     patients, splits = splits_of(slides)
     used = sorted({s for found in splits.values() for s in found}, key=slide_name)
@@ -71,10 +78,14 @@ def tile_slides(slides, out, options, splits_of, *, workers=1, strict=False, com
                 raise InputError(f"{part['error']} (without --strict the slide is left out)")
             else:
                 skipped[part["slide_file"]] = part
+    annotations = {s: part["annotation_file"] for s, part in parts.items()} if options.annotated else None
+    left = unused(others, slides, annotations, (options.annotations, out, *also_used))
+    more = [{"slide_file": u.path, "error": str(u)} for u in left if u.is_slide and u.is_fault]
     manifest = publish(
         out,
         [parts[s] for s in used if s in parts],
-        [skipped[s] for s in used if s in skipped],
+        [skipped[s] for s in used if s in skipped] + more,
+        left,
         splits,
         patients,
         options.parameters(),
@@ -134,15 +145,16 @@ def run_tile(
     default = "train=1" if no_annotations else DEFAULT_SHARES
     splits_of = partial(assign_splits, **by, seed=seed, default=default)
     manifest = tile_slides(
-        slides, out, options, splits_of, workers=workers, strict=strict, command=sys.argv
-    )
-    print(summary(manifest, os.path.basename(os.path.abspath(out))))
+        slides, out, options, splits_of, workers=workers, strict=strict, command=sys.argv,
+        also_used=(split_csv, class_map),
+    )  # fmt: skip
+    print(summary(manifest, out))
     return manifest
 
 
-def summary(manifest, name):
+def summary(manifest, out):
     """str: what has become of the slides, for the terminal."""
-    lines = []
+    name, lines = os.path.basename(os.path.abspath(out)), []
     for split, report in manifest["splits"].items():
         line = f"{name}_{split}: {report['slides']} slides, {report['tiles']} tiles"
         if manifest["categories"]:
@@ -151,28 +163,14 @@ def summary(manifest, name):
         lines.append(line)
     lines += [f"warning: {w}" for w in manifest["warnings"]]
     lines += [f"skipped: {s['error']}" for s in manifest["skipped"]]
-    return "\n".join(lines)
+    here = [{**u, "path": os.path.relpath(os.path.join(out, u["path"]))} for u in manifest["not_used"]]
+    left = [Unused(**u) for u in here]
+    return "\n".join(lines + lines_of(u for u in left if not (u.is_slide and u.is_fault)))
 
 
-def find_slides(paths):
-    """Files, and the slides in folders, sorted by path, each once.
-
-    Raises:
-        InputError: a folder has none.
-    """
-    found = []
-    for path in map(os.fspath, paths):
-        inside = [path]
-        if os.path.isdir(path):
-            names = [n for n in os.listdir(path) if n.lower().endswith(SLIDE_SUFFIXES)]
-            inside = [p for n in names if os.path.isfile(p := os.path.join(path, n))]
-            if not inside:
-                raise InputError(
-                    f"{path}: has no slides ({', '.join(SLIDE_SUFFIXES)}); PNG and JPEG are to be "
-                    "named one by one"
-                )
-        found += inside
-    return sorted({os.path.realpath(p): p for p in found}.values())
+def is_complete(manifest):
+    """bool: whether every slide and annotation file could be used."""
+    return not manifest["skipped"] and not any(u["is_fault"] for u in manifest["not_used"])
 
 
 def _run(jobs, workers):

@@ -4,6 +4,7 @@ import logging
 import os
 from dataclasses import asdict
 
+from mhkd.data.objects import annotation_file
 from mhkd.data.slide_task import sha256
 from mhkd.data.splits import patients_by_pattern, read_split_table, slide_name
 from mhkd.errors import InputError
@@ -15,6 +16,7 @@ from mhkd.visualization.error_sheet import draw_error_sheet
 from mhkd.wsi.annotations import ClassMap
 from mhkd.wsi.detection.finished import differences, find_finished
 from mhkd.wsi.detection.threshold import WEIGHTS, record_threshold
+from mhkd.wsi.folders import annotations_in, lines, unused
 
 from PIL import Image
 from tqdm import tqdm
@@ -53,6 +55,8 @@ def run_score(
         scored, unannotated, failed = load_slides(finished, annotations, mapping, slides, one_class, lowest)
     finally:
         readers.setLevel(level)
+    left = _unused_annotations(finished, scored, annotations)
+    failed = {**failed, **{u.path: u.reason for u in left if u.is_fault}}
     patients, unit = _patients([one.name for one in scored], patient_csv, patient_pattern)
     scores = score_slides(scored, patients, score_threshold=score_threshold, num_samples=bootstrap, seed=seed)
     choice = scores.pop("choice")
@@ -75,7 +79,7 @@ def run_score(
         "choice": choice and asdict(choice),
         "without_annotations": unannotated,
         "failed": {**damaged, **failed},
-        "warnings": warnings,
+        "warnings": warnings + lines(u for u in left if not u.is_fault),
     }
     text = markdown(report)
     contents = slides_csv(report["slides"])
@@ -137,6 +141,14 @@ def _choose(folder, choice, names):
         f"in {path}. mhkd detect counts from it: give the same command again, and finished slides are "
         "counted anew. Take figures from other slides than these.\n"
     )
+
+
+def _unused_annotations(finished, scored, annotations):
+    """What is in the folder of annotations and belongs to no slide, or cannot be read."""
+    files = {one.slide.path: annotation_file(one.slide.path, annotations) for one in scored}
+    names = {one.name for one in scored}
+    slides = [*files, *(one.run["slide_file"] for one in finished if one.name not in names)]
+    return unused(annotations_in(annotations), slides, files)
 
 
 def _patients(names, table, pattern):

@@ -214,3 +214,17 @@ def test_an_object_that_fills_its_image_is_named_once(tmp_path):
     write(tmp_path, "train", images, found)
     [line] = [w for w in inspect_datasets(["kidneys"], tmp_path)[1].lines() if "regions of interest" in w]
     assert line.startswith("3 objects as large as their image") and "normal of 90x40 px" in line
+
+
+def test_a_split_that_cannot_be_read_does_not_hide_the_others(tmp_path):
+    folder = write(tmp_path, "train", [image(1, "a")], [box(1, 1, [0, 0, 40, 40])], ["normal"])
+    (folder / "annotations_val.json").symlink_to("nowhere")
+    (folder / "val.json").write_text((folder / "annotations_train.json").read_text())
+    (folder / "notes.json").write_text("{}")
+    splits, warnings = inspect_datasets(["kidneys"], tmp_path)
+    assert [s.name for s in splits] == ["kidneys_train"]
+    cannot, stray = warnings.lines()
+    assert "annotations_val.json" in cannot and "val.json" in stray and "notes.json" not in stray
+    (folder / "annotations_train.json").unlink()
+    with pytest.raises(InputError, match="annotations_val.json"):
+        inspect_datasets(["kidneys"], tmp_path)

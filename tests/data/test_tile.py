@@ -221,6 +221,34 @@ def test_an_object_larger_than_a_tile_is_warned_of_wherever_it_goes(slides, out)
     assert warning.startswith("4 objects as large as their image, or larger") and "90x190 px" in warning
 
 
+def test_what_is_not_used_is_named(slides, out, tmp_path):
+    """A dead link among the annotations fails no slide; among the slides it is one that cannot be used."""
+    folder = tmp_path / "ann"
+    folder.mkdir()
+    for path in slides.glob("*.geojson"):
+        path.rename(folder / path.name)
+    (folder / "notes.txt").symlink_to("nowhere")
+    (folder / "eve.geojson").write_text("{}")
+    where = ["--annotations", str(folder)]
+    printed = run(slides, out, *where)
+    assert "notes.txt: is a dead link" in printed and "eve.geojson: named like none" in printed
+    manifest = manifest_of(out)
+    assert len(manifest["slides"]) == 4 and manifest["skipped"] == []
+    named = sorted((out / u["path"]).name for u in manifest["not_used"])
+    assert named == ["eve.geojson", "notes.txt"] and not any(u["is_fault"] for u in manifest["not_used"])
+
+    (folder / "eve.qpdata").write_text("x")
+    printed = run(slides, out, *where, exit_code=1)
+    assert "eve.qpdata: is QuPath's own file" in printed and manifest_of(out)["skipped"] == []
+    (slides / "eve.tiff").symlink_to("nowhere")
+    (slides / "adam.dcm").write_bytes(b"x")
+    printed = run(slides, out, *where, exit_code=1)
+    assert printed.count("skipped: ") == 3 and "adam.dcm: DICOM" in printed
+    skipped = [Path(s["slide_file"]).name for s in manifest_of(out)["skipped"]]
+    assert skipped == ["adam.dcm", "eve.tiff"] and len(manifest_of(out)["slides"]) == 4
+    assert "without --strict" in run(slides, out, *where, "--strict", exit_code=2)
+
+
 def test_folds_are_datasets(slides, out):
     run(slides, out, "--folds", "2", *BY_PATIENT)
     names = [f"tiled_set_fold{k}_{side}" for k in (0, 1) for side in ("train", "val")]

@@ -273,6 +273,18 @@ def test_one_class_leaves_out_what_has_none_beside_others(tmp_path):
     assert "a.tiff: 1 objects without a class left out" in text and "b.tiff: 1" not in text
 
 
+def test_annotations_that_are_not_used_are_named(tmp_path):
+    add(tmp_path, "a", [(at(100), 0.9, 0)], [(at(100), NORMAL)])
+    (tmp_path / "slides/eve.geojson").write_text("{}")
+    (tmp_path / "slides/notes.txt").symlink_to("nowhere")
+    report, text = run(tmp_path, "--sheets", 0)
+    assert "eve.geojson: named like none of the slides" in text and "notes.txt: is a dead link" in text
+    (tmp_path / "slides/eve.xml").symlink_to("nowhere")
+    report, text = run(tmp_path, "--sheets", 0, code=1)
+    [reason] = report["failed"].values()
+    assert report["num_slides"] == 1 and "dead link" in reason
+
+
 def test_results_without_low_scores_are_warned_of(tmp_path):
     add(tmp_path, "a", [(at(100), 0.9, 0)], [(at(100), NORMAL)], keep_from_score=0.6, score_threshold=0.7)
     report, text = run(tmp_path, "--sheets", 0)

@@ -7,12 +7,12 @@ import sys
 import threading
 from pathlib import Path
 
-from mhkd.data.tile import find_slides
 from mhkd.errors import InputError
 from mhkd.wsi.detection.finished import Results, differences, find_finished
 from mhkd.wsi.detection.run import detect_slide
 from mhkd.wsi.detection.student import load_student
 from mhkd.wsi.exports import write_summary_csv
+from mhkd.wsi.folders import find_slides, lines, unused
 
 import torch
 from tqdm import tqdm
@@ -38,8 +38,9 @@ def detect_slides(slides, out, student, options, *, scheduler=None, workers=2):
         workers (int): see scheduler; without one, threads that read tiles.
 
     Returns:
-        tuple[dict[str, dict], list[str]]: of each slide its summary, or ``{"error": what is wrong}``; and
-        what should not be mixed in ``out``, see :func:`mhkd.wsi.detection.finished.differences`.
+        tuple[dict[str, dict], list[str]]: of each slide, also those in the folders that cannot be read, its
+        summary, or ``{"error": what is wrong}``; and what should not be mixed
+        in ``out``, see :func:`mhkd.wsi.detection.finished.differences`.
 
     Raises:
         InputError: no slides, two of one name, a student that cannot be used, or ``out`` cannot be written or
@@ -47,7 +48,9 @@ def detect_slides(slides, out, student, options, *, scheduler=None, workers=2):
     """
     if workers < 1:
         raise InputError(f"--workers {workers}: must be at least 1")
-    slides = [os.path.abspath(s) for s in find_slides(slides)]
+    slides, others = find_slides(slides)
+    left = unused(others, slides, None, [out])
+    slides = [os.path.abspath(s) for s in slides]
     out = Path(out).absolute()
     _check_names(slides, out)
     student = {**student, "folder": os.path.abspath(student["folder"])}
@@ -60,7 +63,10 @@ def detect_slides(slides, out, student, options, *, scheduler=None, workers=2):
         results = _one_by_one(slides, out, student, options, workers)
     else:
         results = _on_cluster(slides, out, student, options, scheduler, workers)
-    found = {}
+    found = {os.path.abspath(u.path): {"error": str(u)} for u in left if u.is_slide and u.is_fault}
+    for line in lines(u for u in left if os.path.abspath(u.path) not in found):
+        tqdm.write(line)
+    faults = list(found)
     for path, result in results:
         found[path] = result
         if "error" in result:
@@ -70,7 +76,7 @@ def detect_slides(slides, out, student, options, *, scheduler=None, workers=2):
     except InputError:  # nothing is finished
         results = Results([], [], {})
     write_summary_csv(out / SUMMARY_CSV, _rows(results, found))
-    return {path: found[path] for path in slides}, differences(results.finished)
+    return {path: found[path] for path in (*slides, *faults)}, differences(results.finished)
 
 
 def _one_by_one(slides, out, student, options, readers):

@@ -41,6 +41,9 @@ def slides(tmp_path_factory):
         write_disks(folder / f"good_{k}.tiff", extent, seed=k)
     (folder / "empty.svs").write_bytes(b"")
     (folder / "text.svs").write_text("not a slide")
+    (folder / "zeiss.czi").write_text("x")
+    (folder / "gone.svs").symlink_to("nowhere")
+    (folder / "notes.txt").write_text("x")
     write_disks(folder / "no_mpp.tiff", record_mpp=False, extent_um=(1000, 1000))
     write_slide(folder / "glass.tiff", np.full((300, 300, 3), 245, np.uint8))
     noise = np.random.default_rng(0).integers(0, 255, (700, 700, 3), np.uint8)
@@ -76,12 +79,15 @@ def test_one_bad_slide_does_not_stop_the_others(slides, student, tmp_path):
         ("glass.tiff", "no tissue"),
         ("damaged.tiff", "copy the slide again"),
         ("missing.svs", "there is no such slide"),
+        ("zeiss.czi", "convert it"),
+        ("gone.svs", "dead link"),
     ):
         lines = [line for line in result.stderr.splitlines() if name in line]
         assert len(lines) == 1 and what in lines[0], (name, lines)
     with open(tmp_path / "summary.csv", encoding="utf-8-sig") as f:
         rows = {row["slide"]: row for row in csv.DictReader(f)}
-    assert len(rows) == 9
+    assert len(rows) == 11
+    assert "notes.txt: neither a slide nor annotations" in result.stdout
     for k in range(3):
         row = rows[f"good_{k}.tiff"]
         assert int(row["glomeruli"]) > 0 and not row["error"]
