@@ -1,9 +1,9 @@
 """Writers that leave the old file where there is no room for a new one; locks that die with their process."""
 
 import contextlib
+import os
 import resource
-import subprocess
-import sys
+import signal
 
 from mhkd.engine.checkpoint import save_atomically
 from mhkd.errors import InputError
@@ -12,13 +12,24 @@ from mhkd.files import locked, write_json, write_text, writing_to
 import pytest
 import torch
 
-HOLD = """
-import sys
-from mhkd.files import locked
-with locked(sys.argv[1]):
-    print("inside", flush=True)
-    sys.stdin.read()
-"""
+
+@contextlib.contextmanager
+def held(folder):
+    """The id of another process, killed in the end, that is inside the lock of ``folder``."""
+    reads, writes = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        with locked(folder):
+            os.write(writes, b"inside")
+            signal.pause()
+    try:
+        assert os.read(reads, 6) == b"inside"
+        yield pid
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(reads)
+        os.close(writes)
 
 
 @contextlib.contextmanager
@@ -59,18 +70,12 @@ def test_others_errors_of_a_full_disk_become_one_line(tmp_path):
 
 
 def test_one_process_at_a_time(tmp_path):
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, tmp_path / "out"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    ) as other:  # fmt: skip
-        assert other.stdout.readline() == "inside\n"
-        with pytest.raises(InputError, match=f"out: another run .process {other.pid} on .*OUTPUT_DIR"):
-            with locked(tmp_path / "out"):
-                raise AssertionError
-        other.kill()
-        other.wait()
-        with locked(tmp_path / "out"):
-            pass
+    with held(tmp_path / "out") as pid:
+        said = f"out: another run .process {pid} on .*OUTPUT_DIR"
+        with pytest.raises(InputError, match=said), locked(tmp_path / "out"):
+            raise AssertionError
+    with locked(tmp_path / "out"):  # killed
+        pass
 
 
 def test_a_folder_that_cannot_be_made(tmp_path):

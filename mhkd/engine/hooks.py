@@ -102,10 +102,11 @@ class WithinStep(HookBase):
 
 
 class PeriodicCheckpoint(WithinStep):
-    """Overwrites ``OUTPUT_DIR/checkpoint.pth``."""
+    """Overwrites ``OUTPUT_DIR/checkpoint.pth``, unless that would replace a good one by a diverging one."""
 
     def run(self):
-        self.trainer.save(checkpoint_file(self.trainer.cfg), within_step=True)
+        if not self.trainer.is_diverging():  # asked of every process: norms may be synchronized
+            self.trainer.save(checkpoint_file(self.trainer.cfg), within_step=True)
 
 
 class PeriodicEval(WithinStep):

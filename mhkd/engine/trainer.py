@@ -20,13 +20,15 @@ from ..schedules import Step, check_stage, check_unlabeled, get_schedule, plan_s
 from .checkpoint import dataset_classes, load_file, load_weights, network_weights, save_atomically
 from .classes import order_classes, recorded_classes
 from .evaluation import dataset_lr_mpp
-from .finite import Diverged, named_losses, not_finite
+from .finite import Diverged, loss_with, named_losses, not_finite
 from .hooks import MetricsWriter, PeriodicCheckpoint, PeriodicEval, StageTransition
 from .optimizer import build_optimizer
 from .record import IGNORED_REGIONS, sources
 from .resume import Start, checkpoint_file, final_file, find_start
 
 logger = logging.getLogger(__name__)
+
+EXPLODED = 1000  # times the losses of a step's first iteration
 
 
 class DistillationTrainer(TrainerBase):
@@ -149,6 +151,7 @@ class DistillationTrainer(TrainerBase):
             start_student_from_teacher(self.distilled)
         self.step = step
         self.seconds = state["seconds"] if state else 0.0
+        self.first_loss = state.get("first_loss") if state else None
         self.distilled.apply_stage(step.stage)
         cfg = step_cfg(self.cfg, step, self.all_steps)
         self.optimizer = build_optimizer(cfg, self.distilled)
@@ -172,8 +175,7 @@ class DistillationTrainer(TrainerBase):
         start = time.perf_counter()
         rank_iter = self.iter * comm.get_world_size() + comm.get_rank()
         torch.manual_seed(self.cfg.SEED * 1_000_003 + rank_iter)
-        device, num_batches = self.distilled.device.type, self.cfg.SOLVER.ACCUMULATE_BATCHES
-        sums, data_time = {}, 0.0
+        num_batches, sums, data_time = self.cfg.SOLVER.ACCUMULATE_BATCHES, {}, 0.0
         for batch in range(num_batches):
             fetch = time.perf_counter()
             data = next(self._batches)
@@ -181,8 +183,7 @@ class DistillationTrainer(TrainerBase):
             last = batch == num_batches - 1
             no_sync = contextlib.nullcontext if last else getattr(self.model, "no_sync", None)
             with (no_sync or contextlib.nullcontext)():
-                with torch.autocast(device, self.amp_dtype, enabled=self.amp_dtype is not None):
-                    losses = self._forward(data)
+                losses = self._forward(data)
                 total = sum(losses.values()) / num_batches
                 self.scaler.scale(total).backward()
             for name, value in losses.items():
@@ -192,6 +193,9 @@ class DistillationTrainer(TrainerBase):
         except FloatingPointError as e:
             losses = named_losses({k: v.item() for k, v in sums.items()})
             raise self._diverged(losses) from e
+        self._last_batch = data
+        if self.first_loss is None:
+            self.first_loss = sum(sums.values()).item()
         self.scaler.unscale_(self.optimizer)
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -203,12 +207,29 @@ class DistillationTrainer(TrainerBase):
 
     def _forward(self, data: list[dict]) -> dict[str, torch.Tensor]:
         try:
-            return self.model(data)
+            with self._autocast():
+                return self.model(data)
         except Exception as e:  # some networks raise at what is not finite before there is a loss
             bad = not_finite(self.distilled.state_dict())
             if bad or isinstance(e, FloatingPointError):
                 raise self._diverged(f"weights that are not finite, e.g. {bad[0]}" if bad else str(e)) from e
             raise
+
+    def _autocast(self) -> torch.autocast:
+        device = self.distilled.device.type
+        return torch.autocast(device, self.amp_dtype, enabled=self.amp_dtype is not None)
+
+    def is_diverging(self) -> bool:
+        """Whether the last images' losses, with the weights as they are now, are beyond all measure."""
+        with self._autocast():
+            loss = loss_with(self.distilled, lambda: self.distilled(self._last_batch))
+        if loss <= EXPLODED * max(1.0, self.first_loss):
+            return False
+        logger.warning(
+            f"iteration {self.iter}: no checkpoint is written, since losses are {loss:.4g}, at this step's "
+            f"beginning {self.first_loss:.4g}: the training seems to diverge"
+        )
+        return True
 
     def _diverged(self, found: str) -> Diverged:
         files = [checkpoint_file(self.cfg), *(final_file(self.cfg, s) for s in reversed(self.all_steps))]
@@ -250,6 +271,7 @@ class DistillationTrainer(TrainerBase):
             "processes": comm.get_world_size(),
         }
         if within_step:
+            data["first_loss"] = self.first_loss
             data["optimizer"] = self.optimizer.state_dict()
             data["scheduler"] = self.scheduler.state_dict()
             data["scaler"] = self.scaler.state_dict()
