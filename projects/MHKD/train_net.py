@@ -23,7 +23,8 @@ from detectron2.utils.collect_env import collect_env_info
 EPILOG = """
 Examples:
 
-  Train everything up to step 4, teacher included; finished steps are skipped, an interrupted one resumes:
+  Train everything up to step 4, teacher included; finished steps are skipped, an interrupted one resumes.
+  Settings or data that differ from what was trained before are an error that names them:
     $ train_net.py --config-file configs/KidneyROI/mhkd_R18_FPN_cpu.yaml --resume MHKD.STAGE 4
 
   Score the trained student on low resolution, the teacher on high resolution, or the teacher fed with
