@@ -164,6 +164,10 @@ def add_mhkd_config(cfg: CN) -> None:
     # --eval-only: "student" on LR | "teacher" on HR | "direct" (the teacher on upsampled LR). A schedule
     # without a student scores both of the latter.
     cfg.MHKD.EVAL = "student"
+    # The split that choices are made on: after a student's step the score threshold with the best F1 there is
+    # recorded in threshold.json of its folder, for `mhkd detect`. "": nothing is chosen and 0.5 stays. It
+    # may not be in DATASETS.TEST: choices are made on one split, figures come from another.
+    cfg.MHKD.CHOOSE_ON = ""
     # Recorded in an exported student: class names (set them where DATASETS.TRAIN is ()), and micrometres per
     # LR pixel (0 = not known).
     cfg.MHKD.CLASSES = []

@@ -126,6 +126,7 @@ RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     (each(POSITIVE, levels=2), ("MODEL.ANCHOR_GENERATOR.SIZES", "MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS")),
     (NAMES, ("DATASETS.TRAIN", "DATASETS.TEST", "MHKD.UNLABELED", "MHKD.CLASSES")),
     (Rule(lambda v: bool(v.strip()), "a folder's name"), ("OUTPUT_DIR",)),
+    (Rule(lambda v: isinstance(v, str), "a dataset's name, or ''"), ("MHKD.CHOOSE_ON",)),
     (one_of("RGB", "BGR"), ("INPUT.FORMAT",)),
     (one_of("area", "lanczos"), ("INPUT.LR_FILTER",)),
     (one_of("upsampled", "native"), ("MODEL.STUDENT.INPUT",)),

@@ -16,6 +16,7 @@ from ..errors import InputError, about
 from ..files import replacing, write_text
 from ..modeling import build_network, exported_form, is_student, student_cfg, teacher_cfg
 from ..settings import check_device, check_ranges
+from ..wsi.detection.threshold import forget_threshold
 from ..yaml_files import one_line
 from .classes import order_classes, recorded_classes
 
@@ -197,6 +198,7 @@ def export_network(weights: dict, cfg: CfgNode, folder: str | os.PathLike) -> Pa
     """
     folder = Path(folder)
     path = folder / "model_final.pth"
+    forget_threshold(folder)  # of the weights that were there
     if not cfg.MODEL.BFA.ENABLED:
         weights = {k: v for k, v in weights.items() if not _is_bfa(k)}
     save_atomically({"model": weights, "classes": list(cfg.MHKD.CLASSES)}, path)
@@ -204,6 +206,7 @@ def export_network(weights: dict, cfg: CfgNode, folder: str | os.PathLike) -> Pa
     cfg.defrost()
     cfg.MODEL.WEIGHTS = path.name
     cfg.MODEL.TEACHER.WEIGHTS = ""
+    cfg.MHKD.CHOOSE_ON = ""  # a file of its own records what was chosen
     write_text(cfg.dump(), folder / "config.yaml")
     return path
 

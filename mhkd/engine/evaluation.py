@@ -66,7 +66,8 @@ def prepare_datasets(cfg: CfgNode, training: bool = True) -> None:
     check_settings(cfg, training, comm.get_world_size())
     if not training and not cfg.DATASETS.TEST:
         raise InputError("DATASETS.TEST is (), so there is nothing to score: name a dataset in it")
-    names = [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]
+    choose_on = [cfg.MHKD.CHOOSE_ON] if training and cfg.MHKD.CHOOSE_ON else []
+    names = [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST, *choose_on]
     every = [*names, *cfg.MHKD.UNLABELED]
     ensure_registered(every)
     dicts = {name: DatasetCatalog.get(name) for name in every}  # reads and checks the files
@@ -99,6 +100,25 @@ def prepare_datasets(cfg: CfgNode, training: bool = True) -> None:
     _check_objects(cfg, dicts, training)
     for train, test in itertools.product([*cfg.DATASETS.TRAIN, *cfg.MHKD.UNLABELED], cfg.DATASETS.TEST):
         check_split_disjoint(dicts[train], dicts[test], (train, test))
+    for name in choose_on:
+        _check_choose_on(name, cfg, dicts)
+
+
+def _check_choose_on(name: str, cfg: CfgNode, dicts: dict) -> None:
+    """Choices are made on one split, figures come from another."""
+    remedy = "choices are made on one split, figures come from another; make a split of its own for it"
+    for test in cfg.DATASETS.TEST:
+        if test.split("@")[0] == name.split("@")[0]:
+            raise InputError(f"MHKD.CHOOSE_ON {name}: is scored too, in DATASETS.TEST: {remedy}")
+        check_split_disjoint(dicts[name], dicts[test], (f"{name} (MHKD.CHOOSE_ON)", test))
+    if not dicts[name]:
+        raise InputError(f"MHKD.CHOOSE_ON {name}: has no images to choose on")
+    for train in cfg.DATASETS.TRAIN:
+        if values_of(dicts[name], "slide") & values_of(dicts[train], "slide"):
+            logger.warning(
+                f"MHKD.CHOOSE_ON {name}: has slides of {train}, on which scores are higher than on others, "
+                "so the threshold will be too high"
+            )
 
 
 def _check_objects(cfg: CfgNode, dicts: dict, training: bool) -> None:

@@ -6,12 +6,15 @@ import math
 from detectron2.engine import HookBase, default_writers, hooks
 from detectron2.utils import comm
 
+from ..data.slide_task import sha256
 from ..files import write_json
 from ..schedules import Step
+from ..wsi.detection.threshold import WEIGHTS, chosen_on
 from .checkpoint import export_cfg, export_network
 from .evaluation import dataset_lr_mpp, evaluate
 from .record import IGNORED_REGIONS
 from .resume import checkpoint_file, done_file, final_file
+from .working_threshold import choose_threshold
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +62,8 @@ class StageTransition(HookBase):
         for which in ("student",) if network == "student" else ("teacher", "direct"):
             scores[which] = evaluate(cfg, getattr(trainer.distilled, network), which)
             _store(trainer, which, scores[which])
+        if network == "student":
+            choose_threshold(cfg, trainer.distilled.student, [folder / network, trainer.output_dir / network])
         trainer.distilled.train()
         if comm.is_main_process():
             report = {
@@ -76,6 +81,18 @@ class StageTransition(HookBase):
             write_json(report, done_file(cfg, step))
             checkpoint_file(cfg).unlink(missing_ok=True)  # older than the step's own
         comm.synchronize()
+
+    def choose_late(self, step: Step) -> None:
+        """Choose for a finished step, whose weights are loaded, what MHKD.CHOOSE_ON asks for since."""
+        trainer, wanted = self.trainer, self.trainer.cfg.MHKD.CHOOSE_ON
+        if not (step.stage.student and wanted):
+            return
+        folders = [trainer.output_dir / step.folder / "student", trainer.output_dir / "student"]
+        weights = [sha256(f / WEIGHTS) if (f / WEIGHTS).is_file() else None for f in folders]
+        folders = [f for f, w in zip(folders, weights) if w == weights[0] is not None]  # or of a later step
+        if any(chosen_on(f) != wanted for f in folders):
+            trainer.distilled.apply_stage(step.stage)
+            choose_threshold(trainer.cfg, trainer.distilled.student, folders)
 
 
 class MetricsWriter(hooks.PeriodicWriter):

@@ -114,6 +114,8 @@ class DistillationTrainer(TrainerBase):
         self.resumed_state = start.state if start.within_step else None
         if start.iteration < self.max_iter:
             self._iterate(start.iteration)
+        elif not start.unscored:
+            self.stage_transition.choose_late(self.steps[-1])
         last, out = self.steps[-1], self.output_dir
         network = "student" if last.stage.student else "teacher"
         newest = last is self.all_steps[-1] and (out / network).is_dir()

@@ -1,6 +1,10 @@
 """The score threshold with the highest F1."""
 
+from collections import defaultdict
 from dataclasses import dataclass
+
+from mhkd.evaluation.pooled import Pooled
+from mhkd.wsi.detection.detections import Detections
 
 import numpy as np
 
@@ -51,6 +55,52 @@ def best_f1(pooled):
         sensitivity=float(100 * hits[best] / annotated),
         annotated=annotated,
     )
+
+
+@dataclass
+class _Image:
+    """What Pooled asks of a slide."""
+
+    found: Detections
+    boxes_px: np.ndarray
+    classes: np.ndarray
+    ignored: np.ndarray
+
+
+def pooled_of_coco(ground_truth, results):
+    """Args:
+        ground_truth (dict): content of a COCO annotation file.
+        results (list[dict]): COCO results.
+
+    Returns:
+        list[Pooled]: of each category, in the order of the file.
+    """
+    names = tuple(c["name"] for c in ground_truth["categories"])
+    position = {c["id"]: k for k, c in enumerate(ground_truth["categories"])}
+    of_image, of_truth = defaultdict(list), defaultdict(list)
+    for records, by_image in ((results, of_image), (ground_truth["annotations"], of_truth)):
+        for record in records:
+            by_image[record["image_id"]].append(record)
+    images = []
+    for image in ground_truth["images"]:
+        found, truth = of_image[image["id"]], of_truth[image["id"]]
+        classes = [[position[r["category_id"]] for r in records] for records in (found, truth)]
+        scores = [r["score"] for r in found]
+        images.append(
+            _Image(
+                Detections(_boxes(found), scores, classes[0], names),
+                _boxes(truth),
+                np.array(classes[1], np.int64),
+                np.array([bool(r.get("iscrowd", 0)) for r in truth], bool),
+            )
+        )
+    return [Pooled(images, k) for k in range(len(names))]
+
+
+def _boxes(records):
+    boxes = np.array([r["bbox"] for r in records], np.float64).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    return boxes
 
 
 def _between(low, high):

@@ -52,7 +52,9 @@ def run_score(
     level = readers.level
     readers.setLevel(logging.ERROR)  # what they warn of is in the report
     try:
-        scored, unannotated, failed = load_slides(finished, annotations, mapping, slides, one_class, lowest)
+        scored, unannotated, failed = load_slides(
+            finished, annotations, mapping, slides, one_class, lowest, damaged
+        )
     finally:
         readers.setLevel(level)
     left = _unused_annotations(finished, scored, annotations)
@@ -78,7 +80,7 @@ def run_score(
         **scores,
         "choice": choice and asdict(choice),
         "without_annotations": unannotated,
-        "failed": {**damaged, **failed},
+        "failed": failed,
         "warnings": warnings + lines(u for u in left if not u.is_fault),
     }
     text = markdown(report)

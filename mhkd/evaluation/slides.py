@@ -49,7 +49,9 @@ class ScoredSlide:
     doubt: str | None = None
 
 
-def load_slides(finished, annotations, class_map, slides_dir=None, one_class=False, lowest_score=0.0):
+def load_slides(
+    finished, annotations, class_map, slides_dir=None, one_class=False, lowest_score=0.0, damaged=()
+):
     """Read detections and annotations.
 
     Args:
@@ -59,6 +61,7 @@ def load_slides(finished, annotations, class_map, slides_dir=None, one_class=Fal
         slides_dir (str, optional): where the slides are now.
         one_class (bool): all classes of both sides are one, "glomerulus".
         lowest_score (float): detections below it are left out.
+        damaged (dict[str, str]): why other slides cannot be used, by name.
 
     Returns:
         tuple[list[ScoredSlide], dict[str, str], dict[str, str]]: slides to score; why others have no
@@ -78,7 +81,7 @@ def load_slides(finished, annotations, class_map, slides_dir=None, one_class=Fal
             )
     known = (ONE_CLASS,) if one_class else class_names
     class_map = _with_the_rest(class_map, one_class)
-    slides, unannotated, failed, unknown = [], {}, {}, Counter()
+    slides, unannotated, failed, unknown = [], {}, dict(damaged), Counter()
     for one in finished:
         try:
             slide = one.open_slide(slides_dir)

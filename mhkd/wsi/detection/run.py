@@ -44,6 +44,7 @@ from tqdm import tqdm
 
 logger = logging.getLogger(__name__)
 MASK_PX_PER_TILE = 64  # resolution of the tissue mask
+COARSEST_MASK_UM = 50.0  # per pixel: in a coarser one a biopsy's core is gone
 MIN_TISSUE_UM2 = 10_000.0  # smaller pieces are dust; a glomerulus has 30 000
 MAX_HOLE_UM2 = 100_000.0  # a pale glomerulus is no hole in the tissue
 COARSE = 1.1  # a slide coarser than the student's resolution by more than this gets a warning
@@ -211,7 +212,7 @@ def _check_resolution(slide, student, remark):
 
 def _tissue(slide, student, options):
     """Mask and its resolution."""
-    mpp = mask_mpp(slide, student.tile_px * student.lr_mpp / MASK_PX_PER_TILE)
+    mpp = mask_mpp(slide, min(student.tile_px * student.lr_mpp / MASK_PX_PER_TILE, COARSEST_MASK_UM))
     if options.tissue_only:
         return tissue_mask(slide, mpp, MIN_TISSUE_UM2, MAX_HOLE_UM2), mpp
     width, height = (max(1, round(n * m / mpp)) for n, m in zip(slide.size_px, slide.mpp_xy))

@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 logger = logging.getLogger(__name__)
+DEFAULT_OVERLAP_UM = 300.0  # the largest glomerulus
 OVERLAPS_PER_TILE = 4  # a default tile is at least so many overlaps wide: (4 / 3)² times the work
 
 
@@ -76,7 +77,9 @@ class Student:
 
 
 @functools.lru_cache(maxsize=1)
-def load_student(folder, device="", student_mpp=None, overlap_um=300.0, tile_size_px=None, min_score=None):
+def load_student(
+    folder, device="", student_mpp=None, overlap_um=DEFAULT_OVERLAP_UM, tile_size_px=None, min_score=None
+):
     """Load an exported student, once in a process.
 
     Args:
@@ -111,7 +114,13 @@ def load_student(folder, device="", student_mpp=None, overlap_um=300.0, tile_siz
         raise InputError(f"--overlap-um {overlap_um}: must be 0 or more")
     overlap_px = overlap_um / lr_mpp
     if tile_size_px is None:
-        tile_px = max(cfg.INPUT.TRAINED_SIZE_PX // factor, math.ceil(OVERLAPS_PER_TILE * overlap_px), 1)
+        tile_px = max(cfg.INPUT.TRAINED_SIZE_PX // factor, 1)
+        if overlap_um > max(DEFAULT_OVERLAP_UM, tile_px * lr_mpp):
+            raise InputError(
+                f"--overlap-um {overlap_um:g}: is more than a tile of this student, {tile_px * lr_mpp:g} um, "
+                "and stands for the largest glomerulus: choose less, or larger tiles with --tile-size-px"
+            )
+        tile_px = max(tile_px, math.ceil(OVERLAPS_PER_TILE * overlap_px))
     elif tile_size_px < factor or tile_size_px % factor:
         raise InputError(f"--tile-size-px {tile_size_px}: must be a multiple of the LR factor {factor}")
     else:

@@ -93,6 +93,14 @@ def record_threshold(student_folder, choice, chosen_on):
     return folder / FILE
 
 
+def chosen_on(student_folder):
+    """str or None: what the folder's threshold was chosen on; None where it records none."""
+    try:
+        return json.loads((Path(student_folder) / FILE).read_text(encoding="utf-8"))["chosen_on"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def forget_threshold(student_folder):
     """Before other weights are written to the folder."""
     try:

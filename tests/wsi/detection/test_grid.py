@@ -80,7 +80,7 @@ def test_an_object_in_tissue_as_large_as_the_overlap_lies_whole_in_a_tile(
         for x, y in ((j * mask_px, i * mask_px), ((j + 0.99) * mask_px, (i + 0.99) * mask_px)):
             low = np.maximum([x - half, y - half], 0)
             high = np.minimum([x + half, y + half], (width, height))
-            inside = (corners <= low) & (corners + (tile_w, tile_h) >= high)
+            inside = (corners <= low + 1e-9) & (corners + (tile_w, tile_h) >= high - 1e-9)
             assert inside.all(axis=1).any(), (x, y)
 
 

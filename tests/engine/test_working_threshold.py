@@ -1,0 +1,143 @@
+"""The score threshold that is chosen after training."""
+
+import json
+import logging
+
+from mhkd.data.registrar import ensure_registered
+from mhkd.engine import DistillationTrainer, prepare_datasets
+from mhkd.engine.checkpoint import export_cfg, export_network
+from mhkd.engine.working_threshold import choose_threshold
+from mhkd.errors import InputError
+from mhkd.evaluation.best_threshold import best_f1, pooled_of_coco
+from mhkd.wsi.detection.threshold import FILE, working_threshold
+
+import pytest
+import torch
+from detectron2.data import DatasetCatalog
+from detectron2.structures import Boxes, Instances
+from support import write_disks
+from torch import nn
+
+
+def coco(boxes, classes, names=("a", "b")):
+    return {
+        "images": [{"id": 7, "width": 900, "height": 900}, {"id": 8, "width": 900, "height": 900}],
+        "annotations": [
+            {"id": k, "image_id": 7, "category_id": c, "bbox": b}
+            for k, (b, c) in enumerate(zip(boxes, classes), 1)
+        ],
+        "categories": [{"id": k + 3, "name": n} for k, n in enumerate(names)],
+    }
+
+
+def result(x, score, category_id=3, image_id=7):
+    return {"image_id": image_id, "category_id": category_id, "bbox": [x, 0, 50, 50], "score": score}
+
+
+def choose(results):
+    boxes = [[x, 0, 50, 50] for x in (0, 100, 200, 300)]
+    return best_f1(pooled_of_coco(coco(boxes, [3, 3, 4, 4]), results))
+
+
+def test_best_f1_by_hand():
+    """Of 4 objects: right at 0.9, 0.8 and 0.6, false at 0.7 and 0.3; F1 2/5, 4/6, 4/7, 6/8, 6/9."""
+    results = [result(0, 0.9), result(100, 0.8), result(600, 0.7), result(200, 0.6, 4), result(300, 0.3, 3)]
+    choice = choose(results)
+    assert choice.score_threshold == 0.45 and choice.f1 == pytest.approx(75)
+    assert choice.precision == pytest.approx(75) and choice.sensitivity == pytest.approx(75)
+    assert choice.annotated == 4
+    # Of another class, or on another image, none is right.
+    assert choose([result(0, 0.9, 4), result(100, 0.8, image_id=8)]) is None and choose([]) is None
+
+
+@pytest.mark.parametrize(
+    ("below", "score", "threshold"),
+    [(0.3, 0.9, 0.6), (0.611, 0.62, 0.62), (0.6121, 0.6129, 0.6125), (0.0, 0.004, 0.002)],
+)
+def test_the_number_is_short_and_between_the_last_right_and_the_first_false(below, score, threshold):
+    choice = choose([result(0, score), result(600, below or 1e-9)])
+    assert choice.score_threshold == threshold
+
+
+def test_those_of_equal_scores_are_taken_together():
+    """One right and one false with 0.9: F1 2/6; with the right one of 0.5 too, 4/7."""
+    choice = choose([result(0, 0.9), result(600, 0.9), result(100, 0.5)])
+    assert choice.score_threshold == 0.25 and choice.f1 == pytest.approx(400 / 7)
+
+
+class Finder(nn.Module):
+    """Finds what is annotated with scores from 0.4 on, and as much where nothing is, with less than 0.3."""
+
+    def forward(self, batch):
+        found = []
+        for entry in batch:
+            boxes = torch.tensor([a["bbox"] for a in self.annotations[entry["file_name"]]], dtype=torch.float)
+            boxes[:, 2:] += boxes[:, :2]
+            n = len(boxes)
+            found.append({"instances": Instances(
+                (128, 128),
+                pred_boxes=Boxes(torch.cat([boxes, torch.tensor([[0.0, 0, 3, 3]]).repeat(n, 1)])),
+                scores=torch.cat([torch.linspace(0.9, 0.4, n), torch.linspace(0.3, 0.1, n)]),
+                pred_classes=torch.zeros(2 * n, dtype=torch.long),
+            )})  # fmt: skip
+        return found
+
+
+@pytest.fixture
+def cfg(disks_cfg, tmp_path, monkeypatch):
+    """A third split, "three_choose"."""
+    write_disks(tmp_path / "data", "three", splits=(("train", 2), ("val", 1), ("choose", 2)))
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path / "data"))
+    disks_cfg.merge_from_list([
+        "DATASETS.TRAIN", ("three_train",), "DATASETS.TEST", ("three_val",), "MHKD.CHOOSE_ON", "three_choose",
+        "MHKD.SCHEDULE", "none", "MHKD.STUDENT_ITERS", 2,
+    ])  # fmt: skip
+    return disks_cfg
+
+
+def test_it_is_recorded_beside_the_student_and_leaves_its_config_alone(cfg, tmp_path, caplog):
+    ensure_registered(["three_choose"])
+    network = Finder()
+    network.annotations = {e["file_name"]: e["annotations"] for e in DatasetCatalog.get("three_choose")}
+    folder = tmp_path / "student"
+    export_network({"w": torch.zeros(1)}, export_cfg(cfg, "student"), folder)
+    config = (folder / "config.yaml").read_bytes()
+    assert b"three_choose" not in config
+    with caplog.at_level(logging.INFO, "mhkd"):
+        choose_threshold(cfg, network, [folder])
+    content = json.loads((folder / FILE).read_text())
+    assert content["score_threshold"] == 0.35 and content["f1"] == 100
+    assert content["chosen_on"] == "three_choose"
+    assert (folder / "config.yaml").read_bytes() == config
+    assert "chosen on three_choose: scores of 0.35 or more count (F1 100.0" in caplog.text
+    assert working_threshold(folder).score == 0.35
+    # Other weights in its place: what was chosen is not theirs.
+    export_network({"w": torch.ones(1)}, export_cfg(cfg, "student"), folder)
+    assert working_threshold(folder).score == 0.5
+
+
+def test_training_looks_at_the_split_and_says_what_it_chose(cfg, caplog):
+    """Two iterations teach nothing, so no detection is right; with an empty key nobody looks."""
+    cfg.MHKD.CHOOSE_ON = ""
+    with caplog.at_level(logging.INFO, "mhkd"):
+        prepare_datasets(cfg)
+        DistillationTrainer(cfg).train()
+    assert "MHKD.CHOOSE_ON is empty: no threshold is chosen, mhkd detect counts from 0.5" in caplog.text
+    cfg.MHKD.CHOOSE_ON = "three_choose"
+    with caplog.at_level(logging.INFO, "mhkd"):
+        prepare_datasets(cfg)
+        DistillationTrainer(cfg).train(resume=True)
+    assert "three_choose: no detection is right" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["three_val", "three_val@glomerulus"])
+def test_a_split_that_is_scored_is_refused(cfg, name):
+    cfg.MHKD.CHOOSE_ON = name
+    with pytest.raises(InputError, match="figures come from another|classes"):
+        prepare_datasets(cfg)
+
+
+def test_a_split_that_was_trained_on_is_warned_of(cfg, caplog):
+    cfg.MHKD.CHOOSE_ON = "three_train"
+    prepare_datasets(cfg)
+    assert "will be too high" in caplog.text
