@@ -45,7 +45,7 @@ def read_coco(json_file):
 def load_coco(json_file):
     """As :func:`read_coco`, but the records themselves may have any fault."""
     try:
-        with open(json_file, encoding="utf-8") as f:
+        with open(json_file, encoding="utf-8-sig") as f:  # some tools begin files with UTF-8's mark
             content = json.load(f)
     except FileNotFoundError as e:
         raise InputError(
@@ -160,7 +160,7 @@ def read_outline(annotation, entry):
     except ValueError as e:
         return None, str(e)
     if isinstance(outline, list):
-        outline = [ring.ravel().tolist() for ring in outline]
+        outline = [ring.ravel().tolist() for ring in outline] if note else segmentation  # memory
     elif outline is not None:
         size = [entry["height"], entry["width"]]
         packed = mask_util.frPyObjects({"size": size, "counts": outline.tolist()}, *size)

@@ -242,7 +242,7 @@ def _or_nan(value):
 def _parse(json_file):
     packer = _Packer()
     try:
-        with open(json_file, encoding="utf-8") as f:
+        with open(json_file, encoding="utf-8-sig") as f:
             content = json.load(f, object_hook=packer)
         if not all(v is None for key in ("images", "annotations") for v in content[key]):
             return None

@@ -94,7 +94,9 @@ def image_size(path):
         if image.format == "PNG" and not _may_be_turned(image, path):
             return width, height
         try:
-            sideways = image.getexif().get(0x0112, 1) >= 5  # EXIF orientation: 5..8 swap the axes
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # as in read_rgb
+                sideways = image.getexif().get(0x0112, 1) >= 5  # EXIF orientation: 5..8 swap the axes
         except (OSError, SyntaxError, ValueError, TypeError, struct.error):  # broken EXIF
             sideways = False
     return (height, width) if sideways else (width, height)

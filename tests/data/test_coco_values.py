@@ -168,6 +168,12 @@ def test_categories(folder, edit, message):
             read_annotations(path, slide_name="train_0")
 
 
+def test_a_mark_of_utf_8_at_the_beginning(folder):
+    path = Path(change(folder, lambda c: None))
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert len(load()) == 2 and len(read_annotations(path, slide_name="train_0")) == 2
+
+
 def mask(box, size=(SIDE, SIDE)):
     """A box as a boolean mask of (height, width)."""
     x, y, w, h = box
