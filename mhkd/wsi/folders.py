@@ -168,8 +168,9 @@ def lines(entries: Iterable[Unused], limit: int = 20) -> list[str]:
 
 
 def _unused(entry, owner, own, are_asked_for):
-    if entry.fault:
-        return Unused(entry.path, entry.fault, entry.kind == "slide", entry.kind in ("slide", "annotations"))
+    if entry.fault and (are_asked_for or entry.kind != "annotations"):
+        is_slide = entry.kind == "slide"
+        return Unused(entry.path, entry.fault, is_slide, is_slide or entry.kind == "annotations")
     if own and entry.kind != "folder":
         return Unused(entry.path, f"the annotations of {os.path.basename(owner)} are read from {own}")
     if entry.kind == "annotations" and are_asked_for:

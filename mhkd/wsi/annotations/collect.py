@@ -84,10 +84,10 @@ class Collector:
 
     def point(self, point, name, where):
         """One point: a circle, or left out where no size was given."""
-        if point is None or not len(np.atleast_1d(point)):
+        ring = np.empty((0, 2)) if point is None else self.ring([point], where)
+        if not len(ring):
             self.no_geometry()
             return
-        ring = self.ring([point], where)
         if self.point_diameter_px is None:
             self.counts["points left out, since no diameter for them was given"] += 1
             return

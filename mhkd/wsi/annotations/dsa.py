@@ -59,7 +59,8 @@ def _element(element, name, collector, where):
             size = (2 * _number(element.get("radius"), collector, where),) * 2
         else:
             size = [_number(element.get(k), collector, where) for k in ("width", "height")]
-        rotation = _number(element.get("rotation") or 0, collector, where)
+        rotation = element.get("rotation")
+        rotation = 0.0 if rotation is None else _number(rotation, collector, where)
         sized(kind, centre, size, rotation, collector, name, where)
     else:  # heat maps, grids, overlays, pixel maps
         collector.counts["elements that are no outlines left out"] += 1

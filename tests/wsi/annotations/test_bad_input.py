@@ -19,8 +19,10 @@ SHAPES = [(GLOMERULUS, "normal"), (RING, "sclerotic"), (BOX, "normal")]
 WRITERS = {
     "geojson": writers.qupath,
     "aperio": writers.aperio,
+    "halo": writers.halo,
     "asap": writers.asap,
     "dsa": writers.dsa,
+    "dsa_geojson": writers.dsa_geojson,
     "coco": lambda path, shapes: writers.coco(path, shapes, SIZE_PX),
     "csv": lambda path, shapes: writers.hubmap_csv(path, {"slide": writers.draw(RING, SIZE_PX)}),
     "png": lambda path, shapes: _mask(path, shapes, ".png"),
@@ -32,7 +34,7 @@ FUZZ = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-TEXT_FORMATS = ["geojson", "aperio", "asap", "dsa", "coco", "csv"]
+TEXT_FORMATS = ["geojson", "aperio", "halo", "asap", "dsa", "dsa_geojson", "coco", "csv"]
 
 
 def _mask(path, shapes, suffix):
@@ -96,7 +98,7 @@ def test_fuzzed_bytes(tmp_path, files, name):
     run()
 
 
-@pytest.mark.parametrize("name", ["geojson", "dsa", "coco"])
+@pytest.mark.parametrize("name", ["geojson", "dsa", "dsa_geojson", "coco"])
 def test_fuzzed_structure(tmp_path, files, name):
     """A value somewhere in the JSON becomes any other."""
     whole = json.loads(files[name])
@@ -129,7 +131,7 @@ def test_fuzzed_structure(tmp_path, files, name):
     run()
 
 
-@pytest.mark.parametrize("name", ["aperio", "asap", "csv"])
+@pytest.mark.parametrize("name", ["aperio", "halo", "asap", "csv"])
 def test_fuzzed_text(tmp_path, files, name):
     """A value in the XML or CSV becomes any other."""
     parts = files[name].decode().replace('"', "'").split("'" if name != "csv" else " ")
@@ -155,6 +157,39 @@ def test_fuzzed_from_nothing(tmp_path, start):
         read_or_refuse(tmp_path / "a", start + rest)
 
     run()
+
+
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        {"type": "Point", "coordinates": [[1, 2], [3]]},
+        {"type": "MultiPoint", "coordinates": [[1, 2], ["a", "b"]]},
+        {"type": "Polygon", "coordinates": [[[0, 0], [9, 0], [9, None]]]},
+        {"type": "Polygon", "coordinates": {"x": 1}},
+        {"type": "GeometryCollection", "geometries": 3},
+        {"type": "GeometryCollection", "geometries": [{"type": "Curve"}]},
+        {"coordinates": [1, 2]},
+        "POINT (1 2)",
+    ],
+)
+def test_a_feature_at_fault_is_named(tmp_path, geometry):
+    path = tmp_path / "a.geojson"
+    good = feature([[0, 0], [9, 0], [9, 9]])
+    path.write_text(json.dumps([good, {**good, "geometry": geometry}]))
+    with pytest.raises(InputError, match="a.geojson: feature 2 has "):
+        read_annotations(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"center": [1]}, {"center": None}, {"width": "x"}, {"rotation": [[]]}, {"height": True}, {"group": {}}],
+)
+def test_an_element_at_fault_is_named(tmp_path, change):
+    path = tmp_path / "a.json"
+    good = {"type": "ellipse", "center": [9, 9, 0], "width": 4, "height": 4, "rotation": None}
+    path.write_text(json.dumps({"name": "a", "elements": [good, {**good, **change}]}))
+    with pytest.raises(InputError, match="a.json: annotation 1, element 2 has "):
+        read_annotations(path)
 
 
 def test_unknown_content_names_the_known_formats(tmp_path):

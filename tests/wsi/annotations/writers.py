@@ -5,6 +5,7 @@ Args of every writer: the path, and a list of (polygon or multi-polygon, class n
 
 import csv
 import json
+import re
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
@@ -76,6 +77,13 @@ def aperio(path, shapes):
     path.write_text("\n".join(xml + ["</Annotations>"]))
 
 
+def halo(path, shapes):
+    """As of ImageScope, but for the names of types and points, and no attributes."""
+    aperio(path, shapes)
+    text = path.read_text().replace("<Vertex X", "<V X").replace("Type='0' Text=''", "Type='Polygon'")
+    path.write_text(re.sub(r"<Attributes>.*?</Attributes>|<RegionAttributeHeaders/>", "", text))
+
+
 def asap(path, shapes):
     """Outlines only: the format has no holes."""
     xml = ["<?xml version='1.0'?>", "<ASAP_Annotations><Annotations>"]
@@ -116,6 +124,29 @@ def dsa(path, shapes):
             }
         elements.append(element)
     path.write_text(json.dumps({"annotation": {"name": "glomeruli", "elements": elements}}))
+
+
+def dsa_geojson(path, shapes):
+    """As the server converts its own JSON: the annotation is in the first feature."""
+    features = []
+    for geometry, name in parts(shapes):
+        box = geometry.equals(geometry.envelope)
+        x0, y0, x1, y1 = geometry.bounds
+        rings = (
+            [[(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)]] if box else mapping(geometry)["coordinates"]
+        )
+        properties = {"group": name, "label": {"value": "7"}, "type": "rectangle" if box else "polyline"}
+        if box:
+            properties |= {"width": x1 - x0, "height": y1 - y0, "rotation": 0}
+        features.append(
+            {
+                "type": "Feature",
+                "geometry": {"type": "Polygon", "coordinates": [[[x, y, 0] for x, y in r] for r in rings]},
+                "properties": properties,
+            }
+        )
+    features[0]["properties"]["annotation"] = {"name": "glomeruli", "attributes": {}}
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
 
 
 def coco(path, shapes, size_px, file_name="slide.svs"):
