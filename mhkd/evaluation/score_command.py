@@ -57,7 +57,7 @@ def run_score(
         )
     finally:
         readers.setLevel(level)
-    left = _unused_annotations(finished, scored, annotations)
+    left = _unused_annotations(finished, damaged, scored, annotations)
     failed = {**failed, **{u.path: u.reason for u in left if u.is_fault}}
     patients, unit = _patients([one.name for one in scored], patient_csv, patient_pattern)
     scores = score_slides(scored, patients, score_threshold=score_threshold, num_samples=bootstrap, seed=seed)
@@ -145,11 +145,11 @@ def _choose(folder, choice, names):
     )
 
 
-def _unused_annotations(finished, scored, annotations):
+def _unused_annotations(finished, damaged, scored, annotations):
     """What is in the folder of annotations and belongs to no slide, or cannot be read."""
     files = {one.slide.path: annotation_file(one.slide.path, annotations) for one in scored}
     names = {one.name for one in scored}
-    slides = [*files, *(one.run["slide_file"] for one in finished if one.name not in names)]
+    slides = [*files, *(one.run["slide_file"] for one in finished if one.name not in names), *damaged]
     return unused(annotations_in(annotations), slides, files)
 
 

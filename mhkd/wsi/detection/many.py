@@ -86,10 +86,14 @@ def _one_by_one(slides, out, student, options, readers):
 
 
 def _on_cluster(slides, out, student, options, scheduler, workers):
+    import dask
     import distributed
 
+    logging.getLogger("distributed").setLevel(logging.WARNING)
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what was lost is said in the end
     with contextlib.ExitStack() as stack:
+        # Of the processes that are begun here; they take it with them.
+        stack.enter_context(dask.config.set({"logging.distributed": "warning"}))
         try:
             if scheduler == "local":
                 workers = min(workers, len(slides))

@@ -2,11 +2,14 @@
 
 import csv
 import json
+import shutil
 import sys
 
 import mhkd  # noqa: F401  (first)
 from mhkd.cli import main
 from mhkd.engine.checkpoint import export_cfg, export_network
+from mhkd.evaluation.best_threshold import Choice
+from mhkd.wsi.detection.threshold import record_threshold
 
 import numpy as np
 import pytest
@@ -103,7 +106,7 @@ def test_one_bad_slide_does_not_stop_the_others(slides, student, tmp_path):
     assert (tmp_path / "good_0.tiff" / "run.json").stat().st_mtime_ns == written
 
 
-def test_processes_of_dask_find_the_same(slides, student, tmp_path):
+def test_processes_of_dask_find_the_same(slides, student, tmp_path, capfd):
     good = [slides / f"good_{k}.tiff" for k in range(2)]
     alone, cluster = tmp_path / "alone", tmp_path / "cluster"
     assert run(*good, "--student", student, "--out", alone).exit_code == 0
@@ -112,6 +115,7 @@ def test_processes_of_dask_find_the_same(slides, student, tmp_path):
         "--workers", 2,
     )  # fmt: skip
     assert result.exit_code == 1 and "empty.svs" in result.stderr
+    assert "INFO" not in capfd.readouterr().err
     one, other = files(alone), files(cluster)
     assert other.pop("summary.csv").startswith("\ufeffslide,glomeruli,normal,sclerotic".encode())
     del one["summary.csv"]
@@ -150,3 +154,62 @@ def test_student_without_resolution(slides, tmp_path):
 def test_parameters_that_make_no_sense(slides, student, tmp_path, options, what):
     result = run(slides / "good_2.tiff", "--student", student, "--out", tmp_path / "out", *options)
     assert result.exit_code == 2 and what in result.stderr, result.output
+
+
+def test_the_students_threshold_is_used_and_said_and_a_given_one_decides(slides, student, tmp_path):
+    chosen = shutil.copytree(student, tmp_path / "student")
+    record_threshold(chosen, Choice(0.34, 50.0, 50.0, 50.0, 9), "mine_val")
+    arguments = ["detect", slides / "good_2.tiff", "--student", chosen, "--out", tmp_path / "out"]
+
+    def counted(*options):
+        result = CliRunner().invoke(main, [*map(str, arguments), "--overlap-um", "120", *options])
+        assert result.exit_code == 0, result.output
+        record = json.loads((tmp_path / "out/good_2.tiff/run.json").read_text())
+        with open(tmp_path / "out/summary.csv", encoding="utf-8-sig") as f:
+            (row,) = csv.DictReader(f)
+        assert row["student"] == record["student"]["sha256"][:12]
+        parameters = record["parameters"]
+        assert float(row["score_threshold"]) == parameters["score_threshold"]
+        assert parameters["score_threshold_from"] in result.output and parameters["keep_from_score"] == 0.05
+        return parameters["score_threshold"], parameters["score_threshold_from"], record["key"]
+
+    threshold, source, key = counted()
+    assert threshold == 0.34 and "threshold.json" in source and "mine_val" in source
+    assert counted("--score-threshold", "0.3") == (0.3, "--score-threshold", key)
+    record_threshold(chosen, Choice(0.36, 50.0, 50.0, 50.0, 9), "mine_val")
+    assert counted()[0] == 0.36 and counted()[2] == key  # still the same student
+
+
+def test_slides_of_other_settings_are_named_and_a_failing_one_keeps_its_row(slides, student, tmp_path):
+    arguments = ("--student", student, "--out", tmp_path)
+    assert run(*(slides / f"good_{k}.tiff" for k in (1, 2)), *arguments).exit_code == 0
+    result = CliRunner().invoke(main, ["detect", str(slides / "good_2.tiff"), *map(str, arguments),
+                                       "--score-threshold", "0.2", "--overlap-um", "100"])  # fmt: skip
+    assert result.exit_code == 0
+    assert "same score threshold: 0.1 (good_1.tiff); 0.2 (good_2.tiff)" in result.stderr
+    assert "same overlap (um): 120 (good_1.tiff); 100 (good_2.tiff)" in result.stderr
+    (tmp_path / "good_1.tiff" / "run.json").write_text("{")
+    hurt = tmp_path / "slides" / "good_2.tiff"
+    hurt.parent.mkdir()
+    hurt.write_bytes((slides / "good_2.tiff").read_bytes()[:2000])
+    assert run(hurt, *arguments).exit_code == 1
+    with open(tmp_path / "summary.csv", encoding="utf-8-sig") as f:
+        rows = {row["slide"]: row for row in csv.DictReader(f)}
+    assert "run.json" in rows["good_1.tiff"]["error"] and not rows["good_1.tiff"]["glomeruli"]
+    assert int(rows["good_2.tiff"]["glomeruli"]) > 0
+    assert "the numbers are of an earlier run" in rows["good_2.tiff"]["error"]
+
+
+def test_results_where_the_slides_are(slides, student):
+    before = sorted(p.name for p in slides.iterdir())
+    result = run(slides, "--student", student, "--out", slides)
+    assert result.exit_code == 2 and "is where the slides are" in result.stderr
+    assert sorted(p.name for p in slides.iterdir()) == before
+
+
+def test_an_overlap_larger_than_the_tile_is_said_to_be_that(slides, student, tmp_path):
+    for um in (600, 100_000):
+        arguments = ["--student", student, "--out", tmp_path, "--overlap-um", um]
+        result = CliRunner().invoke(main, ["detect", str(slides / "good_2.tiff"), *map(str, arguments)])
+        assert result.exit_code == 2 and "more than a tile of this student, 512 um" in result.stderr
+        assert "tissue" not in result.stderr
