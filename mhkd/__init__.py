@@ -1,23 +1,33 @@
 """MHKD: multi-step hybrid knowledge distillation for glomeruli in low-resolution slides.
 
-Importing the package makes Detectron2 0.6 importable and registers the project's networks, so import it
-before Detectron2::
+Importing the package makes Detectron2 0.6 importable, and registers the project's networks when Detectron2's
+own are imported. It imports neither Detectron2 nor torch itself, so import it before them::
 
     import mhkd
 
     cfg = mhkd.load_cfg("projects/MHKD/configs/KidneyROI/mhkd_R50_FPN.yaml")
 """
 
-from . import compat, modeling  # compat first: it patches what Detectron2 imports
-from .config import add_mhkd_config, load_cfg
+import importlib
+from typing import TYPE_CHECKING, Any
 
+from . import compat
+from .version import __version__
 
-def load_student(folder, device=""):
-    """See :func:`mhkd.engine.checkpoint.load_student`."""
-    from .engine.checkpoint import load_student  # brings the whole engine
+if TYPE_CHECKING:
+    from . import modeling
+    from .config import add_mhkd_config, load_cfg
+    from .engine.checkpoint import load_student
 
-    return load_student(folder, device)
-
-
-__version__ = "0.1.0"
 __all__ = ["add_mhkd_config", "compat", "load_cfg", "load_student", "modeling", "__version__"]
+
+_HOMES = {"add_mhkd_config": ".config", "load_cfg": ".config", "load_student": ".engine.checkpoint"}
+
+
+def __getattr__(name: str) -> Any:
+    """What needs Detectron2 is imported when it is first asked for."""
+    if name == "modeling":
+        return importlib.import_module(".modeling", __name__)
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name], __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

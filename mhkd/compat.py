@@ -1,41 +1,83 @@
 """The one place that knows Detectron2 0.6 is old.
 
-Importing this module before Detectron2 lets its Python sources run on today's torch and Pillow, with or
-without its compiled extension. Everything here is inert where it is not needed: a Detectron2 that was
-compiled by its user keeps its own ``_C``.
+Importing this module lets Detectron2's Python sources run on today's torch and Pillow, with or without its
+compiled extension. It costs nothing until Detectron2 is imported: a finder on ``sys.meta_path`` acts then.
+Everything here is inert where it is not needed: a Detectron2 that was compiled by its user keeps its own
+``_C``.
 """
 
-import importlib.util
+import functools
+import importlib
 import sys
 import types
 import warnings
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, PathFinder
 
-import PIL.Image
-
-# Pillow 10 removed the alias that detectron2.data.transforms uses at import.
-if not hasattr(PIL.Image, "LINEAR"):
-    PIL.Image.LINEAR = PIL.Image.BILINEAR
-
-# Messages about our dependencies' own age, which no user of this project can act upon.
-warnings.filterwarnings("ignore", message=".*pkg_resources is deprecated.*")
-warnings.filterwarnings("ignore", message=".*torch.meshgrid.*indexing.*")
-warnings.filterwarnings("ignore", message=".*torch.jit.script.*is deprecated.*")
+_MODELING = "detectron2.modeling"
 
 
-def _stub_c_extension():
-    """``from detectron2 import _C`` is unconditional there; only rotated boxes, the old deformable
-    convolution and the fast COCO evaluation need what is in it, and we use none of them."""
-    spec = importlib.util.find_spec("detectron2")
-    if spec is None:
-        raise ImportError("Detectron2 0.6 is not installed: run `make setup`")
-    if importlib.util.find_spec("detectron2._C") is not None:
-        return
-    stub = types.ModuleType("detectron2._C")
-    stub.get_compiler_version = lambda: "not compiled"
-    stub.get_cuda_version = lambda: "not compiled"
-    stub.has_cuda = lambda: False
-    sys.modules["detectron2._C"] = stub
-    sys.modules["detectron2"]._C = stub  # find_spec of the submodule has imported the package
+class _Detectron2Finder:
+    """Finds nothing itself: what the other finders find is executed with what Detectron2 needs around it."""
+
+    @staticmethod
+    def find_spec(
+        name: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name not in ("detectron2", _MODELING):
+            return None
+        for finder in sys.meta_path:
+            spec = None if finder is _Detectron2Finder else finder.find_spec(name, path, target)
+            if spec is not None:
+                if spec.loader is not None:  # a loader of this spec alone; it keeps whatever else it can do
+                    spec.loader.exec_module = functools.partial(_execute, spec.loader.exec_module)
+                return spec
+        return None
 
 
-_stub_c_extension()
+def _execute(exec_module, module: types.ModuleType) -> None:
+    if module.__name__ == "detectron2":
+        _prepare(module)
+    exec_module(module)
+    if module.__name__ == _MODELING:
+        _register_networks()
+
+
+def _prepare(detectron2: types.ModuleType) -> None:
+    import PIL.Image
+
+    # Pillow 10 removed the alias that detectron2.data.transforms uses at import.
+    if not hasattr(PIL.Image, "LINEAR"):
+        PIL.Image.LINEAR = PIL.Image.BILINEAR
+
+    # Messages about our dependencies' own age, which no user of this project can act upon.
+    warnings.filterwarnings("ignore", message=".*pkg_resources is deprecated.*")
+    warnings.filterwarnings("ignore", message=".*torch.meshgrid.*indexing.*")
+    warnings.filterwarnings("ignore", message=".*torch.jit.script.*is deprecated.*")
+
+    # `from detectron2 import _C` is unconditional there; only rotated boxes, the old deformable convolution
+    # and the fast COCO evaluation need what is in it, and we use none of them. importlib.util.find_spec would
+    # import Detectron2, and torch with it, to look there.
+    if PathFinder.find_spec("detectron2._C", detectron2.__path__) is None:
+        stub = types.ModuleType("detectron2._C")
+        stub.get_compiler_version = lambda: "not compiled"
+        stub.get_cuda_version = lambda: "not compiled"
+        stub.has_cuda = lambda: False
+        sys.modules["detectron2._C"] = stub
+        detectron2._C = stub
+
+
+def _register_networks() -> None:
+    """So that whatever builds a network in Detectron2 finds ours in the registries.
+
+    Sound at the end of detectron2.modeling, since nothing that mhkd.modeling imports from outside itself
+    imports detectron2.modeling: none of it can be half imported here.
+    """
+    importlib.import_module("mhkd.modeling")
+
+
+if "detectron2" in sys.modules:  # a compiled one, or one of which little is imported yet
+    _prepare(sys.modules["detectron2"])
+if _MODELING in sys.modules:
+    _register_networks()
+sys.meta_path.insert(0, _Detectron2Finder)
