@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import mhkd  # noqa: F401  (first)
+from mhkd.commands.numbers import whole_numbers
 from mhkd.wsi.detection.run import DetectOptions, detect_slide
 from mhkd.wsi.detection.student import load_student
 from mhkd.wsi.slide import Slide
@@ -50,7 +51,7 @@ def worker(queue, path, student, options):
 def main(section, student, sizes, glass_too):
     context = multiprocessing.get_context("spawn")
     click.echo("| side, px | glomeruli | peak MiB | CPU s |\n|---:|---:|---:|---:|")
-    for size in [None, *map(int, sizes.split(","))]:
+    for size in [None, *whole_numbers(sizes, "--sizes", least=1)]:
         with tempfile.TemporaryDirectory() as folder:
             path = section
             if size:

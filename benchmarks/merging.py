@@ -8,6 +8,7 @@ measured up to ``--nms-limit`` boxes and the ratio is given there. Seconds are t
 
 import time
 
+from mhkd.commands.numbers import FROM_1
 from mhkd.wsi.detection import Detections, merge_tiles
 
 import click
@@ -43,8 +44,9 @@ def make_boxes(n: int) -> tuple[Detections, np.ndarray]:
 
 
 @click.command(help=__doc__)
-@click.option("--boxes", multiple=True, default=(10_000, 30_000, 100_000, 1_000_000), show_default=True)
-@click.option("--nms-limit", default=30_000, show_default=True)
+@click.option("--boxes", type=FROM_1, multiple=True, default=(10_000, 30_000, 100_000, 1_000_000),
+              show_default=True)
+@click.option("--nms-limit", type=FROM_1, default=30_000, show_default=True)
 def main(boxes, nms_limit):
     torch.set_num_threads(1)
     click.echo("| boxes | of them cut | objects | merging s | us a box | NMS s | NMS / merging |")

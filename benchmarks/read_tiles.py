@@ -16,6 +16,7 @@ import statistics
 import time
 from pathlib import Path
 
+from mhkd.commands.numbers import FROM_1, whole_numbers
 from mhkd.data.synthetic import render_slide
 from mhkd.files import replacing
 from mhkd.wsi.slide import Slide
@@ -143,14 +144,15 @@ def markdown(found):
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default="output/benchmarks",
               show_default=True, help="read_tiles.md and .json; the slide is drawn there once.")
-@click.option("--size-px", default=60000, show_default=True, help="Side of the slide; less for a quick look.")
-@click.option("--tile-size-px", default=512, show_default=True)
+@click.option("--size-px", type=FROM_1, default=60000, show_default=True,
+              help="Side of the slide; less for a quick look.")
+@click.option("--tile-size-px", type=FROM_1, default=512, show_default=True)
 @click.option("--scales", default="1,4,8", show_default=True, help="Base pixels per pixel.")
-@click.option("--rounds", default=5, show_default=True)
+@click.option("--rounds", type=FROM_1, default=5, show_default=True)
 def main(out, size_px, tile_size_px, scales, rounds):
     """Compare reading tiles with the plain openslide-python + Pillow loop."""
     cv2.setNumThreads(1)
-    scales = [int(s) for s in scales.split(",")]
+    scales = whole_numbers(scales, "--scales", least=1)
     if size_px < max(scales) * tile_size_px:
         raise click.ClickException(f"--size-px {size_px}: must hold a tile at {max(scales)}x")
     path = out / f"pyramid_{size_px}.tiff"

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import mhkd
+from mhkd.commands.numbers import AT_LEAST_0, FROM_1
 from mhkd.data.loader import ShuffledStream, training_entries
 from mhkd.data.registrar import ensure_registered
 from mhkd.data.slides import coco_records
@@ -95,8 +96,8 @@ def get_ready(queue, root):
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), default="output/benchmarks",
               show_default=True, help="region_references.json.")
-@click.option("--num-tiles", default=1_000_000, show_default=True)
-@click.option("--objects-per-tile", default=0.5, show_default=True)
+@click.option("--num-tiles", type=FROM_1, default=1_000_000, show_default=True)
+@click.option("--objects-per-tile", type=AT_LEAST_0, default=0.5, show_default=True)
 def main(out, num_tiles, objects_per_tile):
     """Measure how soon, and in how much memory, a dataset of NUM_TILES region references is ready."""
     with tempfile.TemporaryDirectory() as root:

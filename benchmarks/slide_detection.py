@@ -22,6 +22,7 @@ import time
 from pathlib import Path
 
 import mhkd  # noqa: F401  (first)
+from mhkd.commands.numbers import ABOVE_0, AT_LEAST_0, FROM_1
 from mhkd.data.objects import read_objects
 from mhkd.wsi.annotations import ClassMap
 from mhkd.wsi.detection.run import DetectOptions, detect_slide
@@ -178,13 +179,14 @@ def score(found, scores, classes, boxes, names, class_names, size):
 @click.command(help=__doc__)
 @click.argument("annotated", nargs=-1, required=True, type=click.Path(exists=True))
 @click.option("--student", "folder", required=True, type=click.Path(exists=True))
-@click.option("--student-mpp", type=float)
-@click.option("--columns", default=2, show_default=True, help="Sections side by side.")
-@click.option("--gap", default=0.5, show_default=True, help="Glass between sections, in their widths.")
-@click.option("--overlap-um", default=300.0, show_default=True)
-@click.option("--batch-size", default=4, show_default=True)
-@click.option("--rounds", default=3, show_default=True)
-@click.option("--threads", default=1, show_default=True)
+@click.option("--student-mpp", type=ABOVE_0)
+@click.option("--columns", type=FROM_1, default=2, show_default=True, help="Sections side by side.")
+@click.option("--gap", type=AT_LEAST_0, default=0.5, show_default=True,
+              help="Glass between sections, in their widths.")
+@click.option("--overlap-um", type=AT_LEAST_0, default=300.0, show_default=True)
+@click.option("--batch-size", type=FROM_1, default=4, show_default=True)
+@click.option("--rounds", type=FROM_1, default=3, show_default=True)
+@click.option("--threads", type=FROM_1, default=1, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="Write the figures as JSON.")
 def main(annotated, folder, student_mpp, columns, gap, overlap_um, batch_size, rounds, threads, out):
     from sahi import AutoDetectionModel

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import mhkd
+from mhkd.commands.numbers import FROM_1
 from mhkd.schedules import SCHEDULES
 
 import click
@@ -76,9 +77,9 @@ class Meter:
 @click.option("--schedule", default="mhkd", show_default=True)
 @click.option("--student-input", type=click.Choice(["upsampled", "native"]), multiple=True,
               default=("upsampled", "native"))  # fmt: skip
-@click.option("--size-px", default=256, show_default=True)
-@click.option("--rounds", default=15, show_default=True)
-@click.option("--threads", default=1, show_default=True)
+@click.option("--size-px", type=FROM_1, default=256, show_default=True)
+@click.option("--rounds", type=FROM_1, default=15, show_default=True)
+@click.option("--threads", type=FROM_1, default=1, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="Write the figures as JSON.")
 def main(config, schedule, student_input, size_px, rounds, threads, out):
     torch.set_num_threads(threads)

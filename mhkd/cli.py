@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from . import __version__
+from .commands.numbers import ABOVE_0, FROM_0, FROM_1, SEED, SHARE
 from .errors import InputError
 
 
@@ -35,7 +36,7 @@ existing = click.Path(exists=True, path_type=Path)
 
 @main.command()
 @click.option("--out", type=folder, default="output/demo", show_default=True)
-@click.option("--seed", default=0, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True)
 def demo(out, seed):
     """Slides, teacher, four steps, LR-only student, table and pictures, small, on a CPU.
 
@@ -48,16 +49,21 @@ def demo(out, seed):
 
 @main.command("make-slides")
 @click.argument("out", type=folder)
-@click.option("-n", "--num-slides", default=4, show_default=True)
-@click.option("--seed", default=0, show_default=True)
-@click.option("--size-px", default=4096, show_default=True, help="Width and height at base level.")
-@click.option("--mpp", default=1.0, show_default=True, help="Micrometres per base pixel.")
-@click.option("--num-glomeruli", nargs=2, default=(25, 50), show_default=True, help="Least and most.")
-@click.option("--workers", default=1, show_default=True, help="Processes.")
+@click.option("-n", "--num-slides", type=FROM_1, default=4, show_default=True)
+@click.option("--seed", type=SEED, default=0, show_default=True)
+@click.option("--size-px", type=FROM_1, default=4096, show_default=True,
+              help="Width and height at base level.")
+@click.option("--mpp", type=ABOVE_0, default=1.0, show_default=True, help="Micrometres per base pixel.")
+@click.option("--num-glomeruli", type=FROM_0, nargs=2, default=(25, 50), show_default=True,
+              help="Least and most.")
+@click.option("--workers", type=FROM_1, default=1, show_default=True, help="Processes.")
 def make_slides_command(out, num_slides, seed, **options):
     """Draw kidney-like slides with annotations: pyramidal TIFF and QuPath GeoJSON."""
     from .data.synthetic import make_slides
 
+    least, most = options["num_glomeruli"]
+    if least > most:
+        raise click.BadParameter(f"--num-glomeruli {least} {most}: the least comes first, then the most")
     for path in make_slides(out, num_slides, seed=seed, **options):
         click.echo(path)
 
@@ -67,8 +73,8 @@ def make_slides_command(out, num_slides, seed, **options):
 @click.option("--dataset", help="A dataset's name, e.g. kidney_roi_val.")
 @click.option("--dataset-of", type=existing, help="Take DATASETS.TEST of this config instead.")
 @click.option("--out", type=folder, required=True, help="Folder for the pictures.")
-@click.option("--score-threshold", default=0.5, show_default=True)
-@click.option("--limit", type=int, help="At most so many pictures.")
+@click.option("--score-threshold", type=SHARE, default=0.5, show_default=True)
+@click.option("--limit", type=FROM_1, help="At most so many pictures.")
 @click.option("--device", default="", help="cpu, cuda, ...; default: CUDA if there is one.")
 def overlay(student, dataset, dataset_of, out, score_threshold, limit, device):
     """Draw what a student finds on LR: HR beside LR, false positives red, false negatives yellow."""
@@ -124,8 +130,9 @@ def export(checkpoint, out, network):
 @main.command("inspect")
 @click.argument("datasets", nargs=-1, required=True)
 @click.option("--out", type=folder, default="output/inspect", show_default=True)
-@click.option("--num-images", default=6, show_default=True, help="On a contact sheet; 0: none is drawn.")
-@click.option("--lr-factor", default=4, show_default=True, help="HR pixels per LR pixel.")
+@click.option("--num-images", type=FROM_0, default=6, show_default=True,
+              help="On a contact sheet; 0: none is drawn.")
+@click.option("--lr-factor", type=FROM_1, default=4, show_default=True, help="HR pixels per LR pixel.")
 @click.option("--lr-filter", type=click.Choice(["area", "lanczos"]), default="area", show_default=True)
 @click.option("--strict", is_flag=True, help="Exit with 1 if there is any warning.")
 def inspect_command(datasets, out, strict, **options):

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from .numbers import FROM_0, SEED, SHARE
+
 
 @click.command()
 @click.argument("out_dir", type=click.Path(path_type=Path))
@@ -19,16 +21,17 @@ import click
 @click.option("--patient-csv", type=click.Path(), help="Table with the columns slide and patient.")
 @click.option("--patient-pattern",
               help="Regular expression with (?P<patient>...) for the slides' file names.")
-@click.option("--score-threshold", type=float,
+@click.option("--score-threshold", type=SHARE,
               help="For counts, sensitivity, precision and sheets; AP and FROC use all detections.  "
               "[default: what mhkd detect counted from]")
 @click.option("--choose-threshold", is_flag=True,
               help="Record the threshold with the highest F1 in the student's folder, for mhkd detect.")
 @click.option("--student", type=click.Path(exists=True, file_okay=False),
               help="With --choose-threshold: where the student is now, if it has moved.")
-@click.option("--bootstrap", default=1000, show_default=True, help="Samples for the intervals; 0: none.")
-@click.option("--seed", default=0, show_default=True, help="Of the samples.")
-@click.option("--sheets", default=24, show_default=True,
+@click.option("--bootstrap", type=FROM_0, default=1000, show_default=True,
+              help="Samples for the intervals; 0: none.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the samples.")
+@click.option("--sheets", type=FROM_0, default=24, show_default=True,
               help="At most so many false positives, and missed ones, on a slide's sheet; 0: no sheets.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path),
               help="Folder for the scores.  [default: OUT_DIR/scores]")

@@ -2,6 +2,8 @@
 
 import click
 
+from .numbers import ABOVE_0, FROM_1, SEED
+
 
 class SlideMpp(click.ParamType):
     """A resolution for all slides, or a table of them."""
@@ -27,21 +29,22 @@ CLASSES = (
 )  # fmt: skip
 SPLITS = (
     click.option("--split", help="Shares of the patients (slides).  [default: train=0.8,val=0.2]"),
-    click.option("--folds", type=int, help="Instead: fold0_train, fold0_val, fold1_train ..."),
+    click.option("--folds", type=click.IntRange(min=2),
+                 help="Instead: fold0_train, fold0_val, fold1_train ..."),
     click.option("--split-csv", type=click.Path(),
                  help="Table with the columns slide, and patient or split or both."),
     click.option("--patient-pattern",
                  help="Regular expression with (?P<patient>...) for the slides' file names."),
-    click.option("--seed", default=0, show_default=True, help="Of the shares and folds."),
+    click.option("--seed", type=SEED, default=0, show_default=True, help="Of the shares and folds."),
 )  # fmt: skip
 READING = (
     click.option("--annotations", type=click.Path(exists=True),
                  help="Folder, or one file; default: beside each slide."),
     *SLIDE_MPP,
-    click.option("--point-diameter-um", type=float, help="Points become circles of this size."),
+    click.option("--point-diameter-um", type=ABOVE_0, help="Points become circles of this size."),
 )  # fmt: skip
 RUNNING = (
-    click.option("--workers", default=1, show_default=True, help="Processes."),
+    click.option("--workers", type=FROM_1, default=1, show_default=True, help="Processes."),
     click.option("--strict", is_flag=True,
                  help="Stop at a slide that cannot be read, instead of leaving it out."),
 )  # fmt: skip

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from .numbers import FROM_1, whole_numbers
+
 
 @click.command()
 @click.argument("table")
@@ -18,8 +20,10 @@ import click
 @click.option("--rows", default="", metavar="A,B,...",
               help="Only these, e.g. faster_rcnn,none,mhkd; any schedule or its .yaml file is a row too.")
 @click.option("--dry-run", is_flag=True, help="Print the plan, a line a row, with an estimate of time.")
-@click.option("--num-gpus", default=1, show_default=True, help="Processes (without a GPU: on the CPU).")
-@click.option("--samples", default=1000, show_default=True, help="Of the bootstrap over test images.")
+@click.option("--num-gpus", type=FROM_1, default=1, show_default=True,
+              help="Processes (without a GPU: on the CPU).")
+@click.option("--samples", type=FROM_1, default=1000, show_default=True,
+              help="Of the bootstrap over test images.")
 @click.option("--opts", default="", metavar="'KEY VALUE ...'", help="Config overrides, for all rows.")
 @click.option("--with", "extensions", multiple=True, type=click.Path(), metavar="FILE.py",
               help="Python file that registers losses or schedules of your own.")
@@ -30,14 +34,14 @@ def table(table, dataset, size, seeds, out, rows, dry_run, num_gpus, samples, op
     Rows trained with other settings than asked for are refused, never mixed.
     """
     from mhkd.comparison.run import run_tables
-    from mhkd.errors import InputError
     from mhkd.extensions import load_extensions
 
     load_extensions(extensions)
+    chosen = whole_numbers(seeds, "--seeds")
     try:
-        chosen = [int(s) for s in seeds.split(",")]
+        options = shlex.split(opts)
     except ValueError as e:
-        raise InputError(f"--seeds {seeds!r}: give whole numbers, 0,1,2") from e
+        raise click.BadParameter(f"--opts {opts!r}: {e}") from e
     words = [f"make table TABLE={table} DATASET={dataset} SIZE={size} SEEDS={seeds}"]
     words += [f'OPTS="{opts}"'] if opts else []
     words += [f"GPUS={num_gpus}"] if num_gpus > 1 else []
@@ -48,7 +52,7 @@ def table(table, dataset, size, seeds, out, rows, dry_run, num_gpus, samples, op
         size,
         chosen,
         out,
-        shlex.split(opts),
+        options,
         tuple(filter(None, rows.split(","))),
         num_gpus,
         dry_run,

@@ -7,7 +7,8 @@ import click
 
 @click.command()
 @click.argument("out_dir", type=click.Path(path_type=Path))
-@click.option("--port", default=8765, show_default=True, help="0: any that is free.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True,
+              help="0: any that is free.")
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
 @click.option("--annotations", type=click.Path(exists=True),
               help="Folder, or one file; default: beside each slide.")

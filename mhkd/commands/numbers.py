@@ -1,0 +1,39 @@
+"""Numbers that options take; what cannot be meant is refused before anything is done."""
+
+import math
+
+import click
+
+
+class Number(click.FloatRange):
+    """A finite number: nan passes every comparison of a FloatRange."""
+
+    def convert(self, value, param, ctx):
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+FROM_0, FROM_1 = click.IntRange(min=0), click.IntRange(min=1)
+SEED = click.IntRange(0, 2**32 - 1)  # numpy takes no other
+SHARE = Number(0, 1)
+AT_LEAST_0 = Number(min=0)
+ABOVE_0 = Number(min=0, min_open=True)
+
+
+def whole_numbers(text: str, option: str, least: int = 0) -> list[int]:
+    """ "0,1,2" as a list.
+
+    Raises:
+        click.BadParameter: it is empty, one is no whole number, below ``least`` or there twice.
+    """
+    try:
+        numbers = [int(word) for word in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < least or len(set(numbers)) < len(numbers):
+        raise click.BadParameter(
+            f"{option} {text!r}: give whole numbers of at least {least}, each once, with commas between"
+        )
+    return numbers
