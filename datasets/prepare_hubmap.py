@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from mhkd.commands.numbers import ABOVE_0, AT_LEAST_0, FROM_1, SEED, SHARE
+from mhkd.commands.numbers import ABOVE_0, AT_LEAST_0, FROM_1, FROM_2, SEED, SHARE
 from mhkd.commands.slide_options import SLIDE_MPP, with_options
 from mhkd.data.layout import Layout
 from mhkd.data.slide_task import TileOptions
@@ -39,7 +39,7 @@ CLASSES = ClassMap({"": "glomerulus"}, ["glomerulus"])  # runs (train.csv) have 
 @click.option("--keep-empty", type=SHARE, default=1.0, show_default=True,
               help="Share of tiles with nothing but tissue.")
 @click.option("--split", default="train=0.8,val=0.2", show_default=True, help="Shares of the patients.")
-@click.option("--folds", type=click.IntRange(min=2), help="Instead: fold0_train, fold0_val, fold1_train ...")
+@click.option("--folds", type=FROM_2, help="Instead: fold0_train, fold0_val, fold1_train ...")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the split.")
 @with_options(*SLIDE_MPP)
 @click.option("--tiles", type=click.Choice(["png", "regions"]), default="png", show_default=True,

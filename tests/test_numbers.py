@@ -16,7 +16,7 @@ SCRIPTS = sorted([*(REPO / "benchmarks").glob("*.py"), *(REPO / "datasets").glob
 
 
 def numbers(command):
-    """Options that take numbers; the defaults say so where no type does."""
+    """Options that take numbers."""
     kinds = click.types.IntParamType | click.types.FloatParamType
     return [o for o in command.params if isinstance(o, click.Option) and isinstance(o.type, kinds)]
 

@@ -5,7 +5,18 @@ import math
 import click
 
 
-class Number(click.FloatRange):
+class _Named:
+    """A click type whose errors read "--workers 0 is not in the range x>=1"."""
+
+    def fail(self, message, param=None, ctx=None):
+        raise click.BadParameter(f"{param.opts[-1]} {message}" if param else message, ctx)
+
+
+class Whole(_Named, click.IntRange):
+    """A whole number."""
+
+
+class Number(_Named, click.FloatRange):
     """A finite number: nan passes every comparison of a FloatRange."""
 
     def convert(self, value, param, ctx):
@@ -15,8 +26,9 @@ class Number(click.FloatRange):
         return number
 
 
-FROM_0, FROM_1 = click.IntRange(min=0), click.IntRange(min=1)
-SEED = click.IntRange(0, 2**32 - 1)  # numpy takes no other
+FROM_0, FROM_1, FROM_2 = (Whole(min=n) for n in range(3))
+SEED = Whole(0, 2**32 - 1)  # numpy takes no other
+PORT = Whole(0, 65535)
 SHARE = Number(0, 1)
 AT_LEAST_0 = Number(min=0)
 ABOVE_0 = Number(min=0, min_open=True)

@@ -2,7 +2,7 @@
 
 import click
 
-from .numbers import ABOVE_0, FROM_1, SEED
+from .numbers import ABOVE_0, FROM_1, FROM_2, SEED
 
 
 class SlideMpp(click.ParamType):
@@ -29,7 +29,7 @@ CLASSES = (
 )  # fmt: skip
 SPLITS = (
     click.option("--split", help="Shares of the patients (slides).  [default: train=0.8,val=0.2]"),
-    click.option("--folds", type=click.IntRange(min=2),
+    click.option("--folds", type=FROM_2,
                  help="Instead: fold0_train, fold0_val, fold1_train ..."),
     click.option("--split-csv", type=click.Path(),
                  help="Table with the columns slide, and patient or split or both."),

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import click
 
+from .numbers import PORT
+
 
 @click.command()
 @click.argument("out_dir", type=click.Path(path_type=Path))
-@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True,
+@click.option("--port", type=PORT, default=8765, show_default=True,
               help="0: any that is free.")
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
 @click.option("--annotations", type=click.Path(exists=True),
