@@ -13,6 +13,7 @@ from ..engine.evaluation import prepare_datasets
 from ..engine.run import run_training
 from ..errors import InputError
 from ..evaluation.coco import coco_dict
+from ..files import locked
 from .configs import row_cfg
 from .measure import count_flops, count_parameters, time_images
 from .plan import (
@@ -142,7 +143,8 @@ def train(training: Training, num_gpus: int, echo: Callable[[str], None]) -> Non
     if training.finished == len(training.steps):
         return
     training.shared = find_shared(training, training.folder.parent)
-    take_over(training)
+    with locked(training.folder):  # it may be another run's by now
+        take_over(training)
     echo(f"Training {training.name} in {training.folder}")
     run_training(training.cfg, num_gpus)
 

@@ -193,8 +193,7 @@ class DistillationTrainer(TrainerBase):
         try:
             SimpleTrainer.write_metrics(sums, data_time)
         except FloatingPointError as e:
-            losses = named_losses({k: v.item() for k, v in sums.items()})
-            raise self._diverged(losses) from e
+            raise self._diverged("losses", {k: v.item() for k, v in sums.items()}) from e
         self._last_batch = data
         if self.first_loss is None:
             self.first_loss = sum(sums.values()).item()
@@ -214,7 +213,7 @@ class DistillationTrainer(TrainerBase):
         except Exception as e:  # some networks raise at what is not finite before there is a loss
             bad = not_finite(self.distilled.state_dict())
             if bad or isinstance(e, FloatingPointError):
-                raise self._diverged(f"weights that are not finite, e.g. {bad[0]}" if bad else str(e)) from e
+                raise self._diverged(f"weights (e.g. {bad[0]})" if bad else "proposals") from e
             raise
 
     def _autocast(self) -> torch.autocast:
@@ -233,14 +232,18 @@ class DistillationTrainer(TrainerBase):
         )
         return True
 
-    def _diverged(self, found: str) -> Diverged:
+    def _diverged(self, what: str, losses: dict[str, float] | None = None) -> Diverged:
+        """``what`` is no longer finite; without ``losses`` those of the last iteration that had any."""
+        if losses is None:
+            losses = {k: v for k, (v, _) in self.storage.latest().items() if "loss" in k}
         files = [checkpoint_file(self.cfg), *(final_file(self.cfg, s) for s in reversed(self.all_steps))]
         kept = next((f for f in files if f.is_file()), None)
         teacher = self.output_dir / "0_teacher/teacher/model_final.pth"
         with_teacher = bool(self.step.stage.student) and teacher.is_file()
         return Diverged(
-            f"step {self.step.folder} diverged at iteration {self.iter}: {found}. Lower SOLVER.BASE_LR "
-            f"({self.cfg.SOLVER.BASE_LR:g}), or set SOLVER.CLIP_GRADIENTS.ENABLED True"
+            f"step {self.step.folder} diverged at iteration {self.iter}: {what} not finite; losses: "
+            f"{named_losses(losses) or 'none yet'}. Lower SOLVER.BASE_LR ({self.cfg.SOLVER.BASE_LR:g}) "
+            "or set SOLVER.CLIP_GRADIENTS.ENABLED True"
             + (", in another OUTPUT_DIR" if kept else "")
             + (f" with MODEL.TEACHER.WEIGHTS {teacher}" if with_teacher else "")
             + (f"; {kept} is sound, and --resume without changes goes on from it" if kept else "")
@@ -255,9 +258,7 @@ class DistillationTrainer(TrainerBase):
         model = self.distilled.state_dict()
         bad = not_finite(model)
         if bad:
-            losses = {k: v for k, (v, _) in self.storage.latest().items() if "loss" in k}
-            found = f"weights that are not finite, e.g. {bad[0]}, after losses {named_losses(losses)}"
-            raise self._diverged(found)
+            raise self._diverged(f"weights (e.g. {bad[0]})")
         data = {
             "model": model,
             "iteration": self.iter + 1,
