@@ -34,6 +34,7 @@ def test_bad_config_is_one_line_and_a_nonzero_exit(disks_cfg, tmp_path):
     for arguments, message in (
         (["--config-file", "nowhere.yaml"], "'nowhere.yaml': no such file"),
         (["--config-file", config, "MHKD.SCHEDULE", "mhdk"], "unknown schedule 'mhdk'"),
+        (["--config-file", config, "MODEL.BACKBONE.NAME", "nothing"], "'nothing' found in 'BACKBONE'"),
         (
             ["--config-file", config, "--num-gpus", 2, "--dist-url", "auto", "MHKD.STAGE", 7],
             "no step 7",
@@ -41,7 +42,7 @@ def test_bad_config_is_one_line_and_a_nonzero_exit(disks_cfg, tmp_path):
     ):
         result = train_net(*arguments)
         assert result.returncode == 1
-        assert "Traceback" not in result.stderr
+        assert "Traceback" not in result.stderr + result.stdout
         errors = [x for x in result.stderr.splitlines() if x.startswith("train_net.py: error: ")]
         assert len(errors) == 1 and message in errors[0]
 

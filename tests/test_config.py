@@ -136,7 +136,7 @@ def test_what_is_written_is_read_again(config):
 
 UNSAFE = re.compile(
     r"merge_from_file|load_yaml_with_base|_open_cfg|CfgNode\.load|CN\.load|\)\.load_cfg|yaml\.(?!_files)\w*load|"
-    r"pickle\.load|weights_only=False"
+    r"pickle\.load|weights_only=False|torch\.load\((?!.*weights_only=True)"
 )
 
 

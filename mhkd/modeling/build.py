@@ -1,7 +1,6 @@
 """Networks are built from configs of strangers: what no network has is refused before it costs anything."""
 
 import contextlib
-import logging
 from collections.abc import Iterator
 
 from detectron2.config import CfgNode
@@ -12,7 +11,6 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 from ..errors import InputError
 from ..yaml_files import one_line
 
-logger = logging.getLogger(__name__)
 MAX_NUMBER, MAX_LENGTH = 1_000_000, 100  # of a whole number and of a list in MODEL
 MAX_PARAMETERS, MAX_TENSORS = 2_000_000_000, 20_000  # R101-FPN has 60 million in 400
 
@@ -39,7 +37,6 @@ def build_network(
     except InputError:
         raise
     except Exception as e:  # whatever the parts make of values that they do not expect
-        logger.debug("", exc_info=True)
         raise InputError(f"the networks of this config cannot be built: {one_line(e)}") from e
     try:
         return network.to(device)

@@ -7,6 +7,7 @@ import mhkd
 from mhkd.engine.checkpoint import export_cfg, export_network, exported_cfg, load_exported, save_atomically
 from mhkd.enlarge import enlarge, upsample
 from mhkd.modeling import student_cfg
+from mhkd.unread import load_run_cfg
 from mhkd.wsi.detection import student as slides
 
 import numpy as np
@@ -158,6 +159,7 @@ def test_a_folder_works_where_it_is_put(folder, weights, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
         cfg = mhkd.load_student("copy", "cpu")
         assert cfg.MODEL.WEIGHTS == str(copy / "model_final.pth")
+        assert load_run_cfg("copy/config.yaml", training=False).MODEL.WEIGHTS == cfg.MODEL.WEIGHTS
         model = DefaultPredictor(cfg).model
         assert all(torch.equal(v, weights[k]) for k, v in model.state_dict().items())
         moved = slides.load_student("copy", "cpu", overlap_um=10.0)
