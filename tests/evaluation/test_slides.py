@@ -1,4 +1,5 @@
 import csv
+import hashlib
 import json
 
 from mhkd.cli import main
@@ -10,12 +11,16 @@ from mhkd.evaluation.pooled import Pooled, sensitivity_at
 from mhkd.evaluation.slides import ScoredSlide, coco_of
 from mhkd.visualization.error_sheet import CROP_PX, draw_error_sheet
 from mhkd.wsi.detection import Detections
+from mhkd.wsi.detection.checksum import checksum
 from mhkd.wsi.detection.finished import find_finished
+from mhkd.wsi.detection.threshold import working_threshold
 from mhkd.wsi.slide import Slide
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 from results_folder import write_result
 from shapely.geometry import box
 
@@ -337,3 +342,113 @@ def test_damaged_results_are_one_slide_that_failed(tmp_path):
     (tmp_path / "slides/a.tiff").unlink()
     with pytest.raises(InputError, match="--slides DIR"):
         find_finished(tmp_path / "out")[0][0].open_slide()
+
+
+def test_other_results_of_a_folder_are_scored_where_one_is_damaged(tmp_path):
+    for name in ("a", "b", "c", "d"):
+        add(tmp_path, name, [(at(100), 0.9, 0)], [(at(100), NORMAL)])
+    (tmp_path / "out" / "a.tiff" / "run.json").write_text('{"slide_file": "x"\n')
+    (tmp_path / "out" / "b.tiff" / "summary.json").unlink()
+    (tmp_path / "out" / "c.tiff" / "coco_instances_results.json").unlink()
+    report, text = run(tmp_path, "--sheets", 0, code=1)
+    assert report["num_slides"] == 1 and report["scores"]["AP-normal"]["value"] == pytest.approx(100)
+    for name, file in (("a", "run.json"), ("b", "summary.json"), ("c", "coco_instances_results.json")):
+        assert file in report["failed"][f"{name}.tiff"] and f"{name}.tiff/{file}" in text
+    assert not report["warnings"] or "a.geojson" not in str(report["warnings"])
+    (tmp_path / "out" / "d.tiff" / "run.json").write_text("[]")
+    assert "a.tiff/run.json" in run(tmp_path, code=2)[1]
+
+
+def test_a_slide_that_was_replaced_is_warned_of(tmp_path):
+    slide = write_slide(tmp_path / "slides", "a", [(at(100), NORMAL)])
+    write_result(
+        tmp_path / "out", slide, [at(100)], [0.9], [0], size_px=(1500, 1000), slide_checksum=checksum(slide)
+    )
+    assert "not the file" not in run(tmp_path, "--sheets", 0)[1]
+    write_tiff(slide, np.full((1000, 1500, 3), 211, np.uint8), 2.0, "another")
+    report, _ = run(tmp_path, "--sheets", 0)
+    assert any("a.tiff: is not the file that was looked at" in line for line in report["warnings"])
+
+
+def test_slides_of_other_settings_are_cut_to_what_all_have_and_named(tmp_path):
+    found = [(at(100), 0.95, 0), (at(500), 0.5, 0)]
+    there = [(at(100), NORMAL), (at(500), NORMAL)]
+    add(tmp_path, "a", found, there, student={"sha256": "a" * 64})
+    high = {"keep_from_score": 0.9, "score_threshold": 0.9}
+    add(tmp_path, "b", found[:1], there, student={"sha256": "b" * 64}, **high)
+    report, text = run(tmp_path, "--sheets", 0)
+    assert report["detections_from_score"] == 0.9 and report["score_threshold"] == 0.9
+    # Only the one of 0.95 counts on either: half of all is found.
+    assert report["scores"]["AR"]["value"] == 50
+    for what in (
+        "same student: aaaaaaaaaaaa (a.tiff); bbbbbbbbbbbb (b.tiff)",
+        "same score threshold: 0.5 (a.tiff); 0.9 (b.tiff)",
+        "same lowest score kept: 0.05 (a.tiff); 0.9 (b.tiff)",
+    ):  # fmt: skip
+        assert what in text
+    assert "choose for one at a time" in run(tmp_path, "--choose-threshold", code=2)[1]
+
+
+def test_counts_are_at_the_working_threshold_and_a_pathologists_are_left_alone(tmp_path):
+    found = [(at(100), 0.9, 0), (at(900), 0.6, 0), (at(500), 0.3, 0)]
+    folder = add(tmp_path, "a", found, [(at(100), NORMAL), (at(500), NORMAL)])
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    report, _ = run(tmp_path, "--sheets", 0)
+    assert report["score_threshold"] == 0.5 and report["scores"]["normal/precision"]["value"] == 50
+    assert report["choice"]["score_threshold"] == 0.15 and report["choice"]["f1"] == pytest.approx(80)
+    report, _ = run(tmp_path, "--sheets", 0, "--score-threshold", 0.8)
+    assert report["scores"]["normal/precision"]["value"] == 100
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+
+
+def test_the_threshold_is_recorded_where_the_student_is(tmp_path):
+    student = tmp_path / "student"
+    student.mkdir()
+    (student / "model_final.pth").write_bytes(b"weights")
+    weights = hashlib.sha256(b"weights").hexdigest()
+    found = [(at(100), 0.9, 0), (at(900), 0.6, 0)]
+    add(tmp_path, "a", found, [(at(100), NORMAL)], student={"sha256": weights, "folder": str(student)})
+    _, text = run(tmp_path, "--sheets", 0, "--choose-threshold")
+    assert f"0.75 or more (F1 100.0 on a.tiff), recorded in {student}/threshold.json" in text
+    assert working_threshold(student).score == 0.75
+    moved = student.rename(tmp_path / "moved")
+    assert "say where it is with --student" in run(tmp_path, "--choose-threshold", code=2)[1]
+    run(tmp_path, "--sheets", 0, "--choose-threshold", "--student", moved)
+    (moved / "model_final.pth").write_bytes(b"others")
+    _, text = run(tmp_path, "--choose-threshold", "--student", moved, code=2)
+    assert "is not the student that these results are of" in text
+
+
+def test_annotations_are_written_with_the_ids_of_the_results(tmp_path):
+    """Results of slides put together are scored as `mhkd score` does."""
+    add(tmp_path, "a", [(at(100), 0.9, 0), (at(500), 0.8, 1)], [(at(100), NORMAL), (at(500), SCLEROTIC)])
+    add(tmp_path, "b", [(at(100), 0.7, 0), (at(900), 0.6, 1)], [(at(300), NORMAL), (at(900), SCLEROTIC)])
+    report, _ = run(tmp_path, "--sheets", 0)
+    results = []
+    for path in sorted((tmp_path / "out").glob("*/coco_instances_results.json")):
+        results += json.loads(path.read_text())
+    truth = COCO(str(tmp_path / "out/scores/coco_annotations.json"))
+    evaluation = COCOeval(truth, truth.loadRes(results), "bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    assert 100 * evaluation.stats[0] == pytest.approx(report["scores"]["AP"]["value"], abs=1e-3)
+    assert 60 < report["scores"]["AP"]["value"] < 90
+
+
+def test_a_pattern_that_makes_all_slides_one_patients_is_doubted(tmp_path):
+    for name in ("slide_000", "slide_001"):
+        add(tmp_path, name, [(at(100), 0.9, 0)], [(at(100), NORMAL)])
+    report, _ = run(tmp_path, "--sheets", 0, "--patient-pattern", "^(?P<patient>[^_]+)_")
+    assert any("makes all 2 slides those of one patient, slide" in line for line in report["warnings"])
+
+
+def test_a_slide_whose_name_leaves_no_room_has_a_sheet(tmp_path):
+    """248 bytes: with .png and .tmp they would be more than a file system takes."""
+    short = write_slide(tmp_path / "slides", "s", [(at(500), NORMAL)])
+    slide = short.rename(short.with_stem("s" * 243))
+    short.with_suffix(".geojson").rename(slide.with_suffix(".geojson"))
+    write_result(tmp_path / "out", slide, [at(100)], [0.9], [0], size_px=(1500, 1000))
+    run(tmp_path)
+    (sheet,) = (tmp_path / "out/scores/errors").iterdir()
+    assert sheet.name.startswith("s" * 200) and sheet.suffix == ".png"

@@ -8,8 +8,9 @@ import threading
 from mhkd.cli import main
 from mhkd.data.synthetic.slides import to_geojson, write_tiff
 from mhkd.viewer import server as server_module
-from mhkd.viewer.content import ShownSlide
+from mhkd.viewer.content import DamagedSlide, ShownSlide
 from mhkd.viewer.server import STATIC, make_server
+from mhkd.wsi.detection.checksum import checksum
 from mhkd.wsi.detection.finished import find_finished
 
 import numpy as np
@@ -241,3 +242,39 @@ def test_nothing_to_show_is_one_line(out, tmp_path):
     ):  # fmt: skip
         result = CliRunner().invoke(main, ["view", str(folder), "--no-browser"])
         assert result.exit_code == 2 and message in result.output and result.output.count("\n") == 1
+
+
+def test_the_working_threshold_and_what_differs_are_said(out, serve):
+    found = content(serve(out))
+    assert (found["score_threshold"], found["working_threshold"]) == (0.05, 0.5)
+    assert content(serve(out, notes=("mixed",)))["remark"] == "mixed"
+
+
+def test_a_slide_that_was_replaced_is_shown_with_a_remark(out, serve, tmp_path):
+    slide = tmp_path / "slides" / "a.tiff"
+    run = json.loads((out / "a.tiff" / "run.json").read_text())
+    (out / "a.tiff" / "run.json").write_text(json.dumps(run | {"slide_checksum": checksum(slide)}))
+    assert content(serve(out))["remark"] is None
+    write_tiff(slide, np.full((300, 400, 3), 201, np.uint8), 2.0, "another")
+    found = content(serve(out))
+    assert "is not the file that was looked at" in found["remark"] and found["problem"] is None
+
+
+def test_damaged_results_are_in_the_list_and_say_why_while_others_are_shown(out, serve):
+    damaged = DamagedSlide("b.tiff", "b.tiff/run.json: is damaged")
+    shown = [ShownSlide(find_finished(out).finished[0]), damaged]
+    server = make_server(shown, "out", 0)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
+        for path, status, said in (
+            ("/slides", 200, b'{"name": "b.tiff", "glomeruli": null}'), ("/slides/0", 200, b"a.tiff"),
+            ("/slides/1", 500, b"b.tiff/run.json: is damaged"),
+        ):  # fmt: skip
+            connection.request("GET", path)
+            response = connection.getresponse()
+            assert response.status == status and said in response.read()
+        connection.close()
+    finally:
+        server.shutdown()
+        server.server_close()

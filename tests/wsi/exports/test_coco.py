@@ -1,7 +1,7 @@
 import json
 
 from mhkd.wsi.detection import Detections
-from mhkd.wsi.exports.coco import coco_results
+from mhkd.wsi.exports.coco import coco_results, slide_image_id
 
 import numpy as np
 from pycocotools.coco import COCO
@@ -45,3 +45,33 @@ def test_pycocotools_loads_and_scores_it(found, tmp_path):
 def test_scores_are_written_short():
     found = Detections([[0, 0, 10, 10]], np.float32([0.9]), [0], ("normal",))
     assert json.dumps(coco_results(found, 1)[0]["score"]) == "0.9"
+
+
+def test_slides_have_ids_of_their_own():
+    ids = [slide_image_id(name) for name in ("a.tiff", "b.tiff", "A.tiff", "a.tif", "é.svs")]
+    assert len(set(ids)) == 5 and all(0 < k < 2**53 for k in ids)
+    assert slide_image_id("/elsewhere/a.tiff") == ids[0] == 3500666290566149
+
+
+def test_no_detections_load_too_and_change_no_score(found, tmp_path):
+    """pycocotools cannot load an empty list."""
+    none = Detections.empty(found.class_names)
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(coco_results(none, 1)))
+    dataset = ground_truth(found)
+    results = dataset.loadRes(str(path))
+    assert [a["bbox"] for a in results.dataset["annotations"]] == [[0, 0, 0, 0]]
+    # A second slide, where all is found: one of two slides found, with and without the mark.
+    dataset.dataset["images"].append({"id": 2, "file_name": "b.tiff", "width": 600, "height": 400})
+    dataset.dataset["annotations"] += [
+        {**a, "id": a["id"] + 9, "image_id": 2} for a in dataset.dataset["annotations"]
+    ]
+    dataset.createIndex()
+    stats = []
+    for marks in ([], coco_results(none, 1)):
+        evaluation = COCOeval(dataset, dataset.loadRes([*coco_results(found, 2), *marks]), "bbox")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+        stats.append(evaluation.stats.tolist())
+    assert stats[0] == stats[1] and 0.4 < stats[0][0] < 0.6
