@@ -53,6 +53,11 @@ def split_slides(slides, patients, shares=None, folds=None, seed=0):
     members = defaultdict(list)
     for slide in slides:
         members[patients.get(slide) or slide].append(slide)
+    if len(members) == 1 < len(slides):
+        raise InputError(
+            f"all {len(slides)} slides are of one patient, {next(iter(members))}, who is not divided: "
+            "correct --patient-pattern or the table, or leave it out where each slide is a patient of its own"
+        )
     if folds is None:
         groups = _divide(members, shares, seed, "slides" if not patients else "patients")
     else:

@@ -139,3 +139,8 @@ def test_names():
         "a",
         "a",
     ]
+
+
+def test_one_patient_for_all_slides_is_said():
+    with pytest.raises(InputError, match="all 2 slides are of one patient, slide, .*--patient-pattern"):
+        assign_splits(["slide_000.tiff", "slide_001.tiff"], pattern="^(?P<patient>[^_]+)_")
