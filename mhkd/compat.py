@@ -18,7 +18,7 @@ _MODELING = "detectron2.modeling"
 
 
 class _Detectron2Finder:
-    """Finds nothing itself: what the other finders find is executed with what Detectron2 needs around it."""
+    """Finds nothing itself: what the finders after it find is executed with what Detectron2 needs around it."""
 
     @staticmethod
     def find_spec(
@@ -26,8 +26,8 @@ class _Detectron2Finder:
     ) -> ModuleSpec | None:
         if name not in ("detectron2", _MODELING):
             return None
-        for finder in sys.meta_path:
-            spec = None if finder is _Detectron2Finder else finder.find_spec(name, path, target)
+        for finder in sys.meta_path[sys.meta_path.index(_Detectron2Finder) + 1 :]:
+            spec = finder.find_spec(name, path, target)
             if spec is not None:
                 if spec.loader is not None:  # a loader of this spec alone; it keeps whatever else it can do
                     spec.loader.exec_module = functools.partial(_execute, spec.loader.exec_module)
