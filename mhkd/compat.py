@@ -18,7 +18,7 @@ _MODELING = "detectron2.modeling"
 
 
 class _Detectron2Finder:
-    """Finds nothing itself: what the finders after it find is executed with what Detectron2 needs around it."""
+    """Finds nothing itself: what the finders after it find is executed with what Detectron2 needs."""
 
     @staticmethod
     def find_spec(

@@ -11,9 +11,10 @@ from mhkd.wsi.annotations.coco_schema import ANNOTATION_KEYS, CATEGORY_KEYS, IMA
 from mhkd.wsi.images import check_whole, image_size
 
 import pycocotools.mask as mask_util
-from detectron2.structures import BoxMode
 
 logger = logging.getLogger(__name__)
+
+XYWH_ABS = 1  # detectron2.structures.BoxMode.XYWH_ABS, whose import takes seconds
 
 
 def read_coco(json_file):
@@ -118,7 +119,7 @@ def coco_to_dicts(content, json_file, image_root, id_map, check_images=True):
         entry = dicts[annotation["image_id"]]
         obj = {
             "bbox": coco_schema.bbox(annotation, where, entry),
-            "bbox_mode": BoxMode.XYWH_ABS,
+            "bbox_mode": XYWH_ABS,
             "category_id": id_map[annotation["category_id"]],
             # COCO's own "ignore" and crowd regions are the same thing to the evaluator.
             "iscrowd": int(coco_schema.is_ignored(annotation, where)),

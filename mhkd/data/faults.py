@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from mhkd.data.coco import category_name, image_to_dict, load_coco, read_outline
+from mhkd.data.coco import XYWH_ABS, category_name, image_to_dict, load_coco, read_outline
 from mhkd.data.fitness import check_region
 from mhkd.errors import InputError
 from mhkd.wsi.annotations.coco_schema import (
@@ -25,7 +25,6 @@ from mhkd.wsi.annotations.coco_schema import (
 )
 from mhkd.wsi.images import read_rgb
 
-from detectron2.structures import BoxMode
 from tqdm import tqdm
 
 WHOLE_IMAGE = 0.98  # of the sides of an image: an object that fills it
@@ -158,7 +157,7 @@ def read_split(name, json_file, warnings):
         entry["annotations"].append(
             {
                 "bbox": [float(v) for v in bbox],
-                "bbox_mode": BoxMode.XYWH_ABS,
+                "bbox_mode": XYWH_ABS,
                 "category_id": annotation["category_id"],
                 "iscrowd": int(ignored),
             }

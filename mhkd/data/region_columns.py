@@ -10,7 +10,7 @@ import os
 from array import array
 from collections.abc import Sequence
 
-from mhkd.data.coco import sorted_categories
+from mhkd.data.coco import XYWH_ABS, sorted_categories
 from mhkd.errors import InputError
 from mhkd.files import replacing
 from mhkd.wsi.annotations.coco_schema import (
@@ -27,7 +27,6 @@ from mhkd.wsi.annotations.coco_schema import (
 )
 
 import numpy as np
-from detectron2.structures import BoxMode
 from torch.utils.data import Dataset
 
 MIN_BYTES = 2**26  # of a COCO file; smaller ones become dicts, outlines included
@@ -156,7 +155,7 @@ class RegionEntries(Dataset, Sequence):
     def _annotation(self, _id, _image_id, category, iscrowd, *bbox):
         return {
             "bbox": list(bbox),
-            "bbox_mode": BoxMode.XYWH_ABS,
+            "bbox_mode": XYWH_ABS,
             "category_id": self.id_map[int(category)],
             "iscrowd": int(iscrowd),
         }

@@ -21,8 +21,6 @@ from mhkd.errors import InputError
 from mhkd.wsi.annotations import ClassMap
 from mhkd.wsi.slide import slide_with_mpp
 
-from detectron2.data import DatasetCatalog, MetadataCatalog
-
 __all__ = ["register_slides", "slides_to_coco", "split_by_slide", "write_coco"]
 logger = logging.getLogger(__name__)
 
@@ -38,6 +36,8 @@ def register_slides(name, slides, annotations_dir=None, *, mpp, lr_factor, class
         name (str): for ``cfg.DATASETS``.
         slides, annotations_dir, mpp, lr_factor, classes, **options: see :func:`slides_to_coco`.
     """
+    from detectron2.data import DatasetCatalog, MetadataCatalog  # laying tiles does without
+
     thing_classes = _classes(classes)[1]
     slides = [os.path.abspath(s) for s in slides]
     options = {"mpp": mpp, "lr_factor": lr_factor, "classes": classes, **options}

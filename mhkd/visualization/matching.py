@@ -2,7 +2,6 @@
 
 import numpy as np
 import pycocotools.mask as mask_util
-from detectron2.structures import BoxMode
 
 
 def match_detections(
@@ -92,4 +91,4 @@ def as_boxes(boxes):
 
 
 def _xywh(boxes):
-    return BoxMode.convert(boxes, BoxMode.XYXY_ABS, BoxMode.XYWH_ABS)
+    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)

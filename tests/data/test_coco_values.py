@@ -6,6 +6,7 @@ import math
 import shutil
 from pathlib import Path
 
+from mhkd.data.coco import XYWH_ABS
 from mhkd.data.inspect import inspect_datasets
 from mhkd.data.mapper import PairedResolutionMapper
 from mhkd.data.registrar import ensure_registered
@@ -20,6 +21,7 @@ import pycocotools.mask as mask_util
 import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.structures import BoxMode
 from support import DISKS, tiny_config, write_disks
 
 SIDE = 128
@@ -306,3 +308,7 @@ def test_a_training_sees_boxes_alone(folder, tmp_path):
         scores.append(json.loads((final / "stage.json").read_text())["results"]["student"])
     assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
     assert scores[1]["AR"] == scores[0]["AR"]
+
+
+def test_boxes_are_said_to_be_what_detectron2_calls_them():
+    assert XYWH_ABS == BoxMode.XYWH_ABS
