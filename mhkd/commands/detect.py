@@ -30,7 +30,8 @@ from .slide_options import SLIDE_MPP, with_options
 @with_options(*SLIDE_MPP)
 @click.option("--student-mpp", type=ABOVE_0,
               help="Micrometres per LR pixel of a student whose data did not record it.")
-@click.option("--tissue-only/--glass-too", default=True, show_default=True, help="Leave out glass.")
+@click.option("--tissue-only/--glass-too", default=True, show_default=True,
+              help="Leave out glass, or not, where tissue is taken for it.")
 @click.option("--scheduler", help="Dask scheduler's address (tcp://host:8786), or local.")
 def detect(
     slides, student, out, device, overlap_um, tile_size_px, student_mpp, score_threshold, keep_from_score,

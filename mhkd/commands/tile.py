@@ -26,7 +26,7 @@ from .slide_options import CLASSES, READING, RUNNING, SPLITS, with_options
               help="A glomerulus cut to less than this is ignored.")
 @click.option("--keep-empty", type=SHARE, help="Share of empty tiles kept.  [default: 1; centred: 0]")
 @click.option("--tissue-only/--glass-too", default=True, show_default=True,
-              help="Leave out empty tiles of glass.")
+              help="Leave out empty tiles of glass, or not, where tissue is taken for it.")
 @click.option("--min-tissue", type=SHARE, default=0.05, show_default=True,
               help="Share of an empty tile that must be tissue.")
 @click.option("--min-tissue-um2", type=AT_LEAST_0, default=10000.0, show_default=True,

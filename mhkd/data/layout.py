@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from mhkd.errors import InputError
-from mhkd.wsi.tissue import mask_mpp, tissue_mask
+from mhkd.wsi.tissue import little_tissue, mask_mpp, tissue_mask
 
 import shapely
 
@@ -92,13 +92,14 @@ class Layout:
         return [k * self.step_px for k in range(count)]
 
 
-def lay_tiles(slide, objects, layout):
+def lay_tiles(slide, objects, layout, warn=None):
     """Lay tiles over a slide and put the objects into them.
 
     Args:
         slide (mhkd.wsi.slide.Slide): slide.
         objects (list[tuple]): geometry in base pixels, class and whether it is to be ignored.
         layout (Layout): how.
+        warn (callable, optional): called with what is odd about the slide's tissue, in words.
 
     Yields:
         dict: ``x_px``, ``y_px`` (base pixels of the slide), ``mpp``, ``width``, ``height`` (HR
@@ -125,7 +126,7 @@ def lay_tiles(slide, objects, layout):
             continue
         if not found:
             if tissue is None:
-                tissue = _Tissue(slide, layout)
+                tissue = _Tissue(slide, layout, warn)
             if not tissue.is_in(x, y):
                 continue
             empty += 1  # every (1 / keep_empty)th of them
@@ -181,12 +182,14 @@ def _centred_corners(slide, objects, layout):
 class _Tissue:
     """Whether a tile of the grid shows any."""
 
-    def __init__(self, slide, layout):
+    def __init__(self, slide, layout, warn):
         self._mask = None
         if not layout.tissue_only:
             return
         mpp = mask_mpp(slide, layout.mpp * layout.tile_size_px / MASK_PX_PER_TILE)
         self._mask = tissue_mask(slide, mpp, layout.min_tissue_um2, layout.max_hole_um2)
+        if warn and (remark := little_tissue(self._mask, mpp)):
+            warn(remark)
         self._scale = layout.mpp / mpp
         self._side = max(1, round(layout.tile_size_px * self._scale))
         self._least = layout.min_tissue * self._side**2

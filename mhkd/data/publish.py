@@ -65,6 +65,7 @@ def publish(out, parts, skipped, left, splits, patients, parameters, classes, ru
         read = _reader(chosen, out, patients)
         reports[split] = _write_split(json_files[name], read, category_ids)
         if reports[split]["tiles"] == 0:
+            reasons += "".join(f"\n  {warning}" for warning in _warnings(chosen, {}))
             raise InputError(f"{out}: the split {split} has no tiles{reasons}")
     folders = sorted({part["folder"] for part in parts if part["folder"]})
     manifest = {
@@ -163,7 +164,8 @@ def _warnings(parts, reports):
     lines = []
     for part in parts:
         slide = os.path.basename(part["slide_file"])
-        lines += [f"{slide}: {n} {what}" for what, n in part["counts"].items()]
+        # what is said of the slide itself has no number
+        lines += [f"{slide}: {n} {what}" if n else f"{slide}: {what}" for what, n in part["counts"].items()]
     same = {}
     for part in parts:
         other = same.setdefault(part["sha256"], part)

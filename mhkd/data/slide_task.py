@@ -81,10 +81,10 @@ def tile_slide(path, work, options, only_slide=False):
     Returns:
         dict: the part without its tiles: ``slide_file``, ``annotation_file``, ``part_file`` (the
         whole), ``sha256``, ``annotation_sha256``, ``format`` (None without annotations, as is
-        ``annotation_file``), ``size_px``, ``mpp``, ``slide_mpp`` (None where it is what the slide records),
-        ``annotated`` (objects of each class), ``counts`` (what was left out or is odd, in words),
-        ``folder`` (of its pictures, or None). If the slide or its annotations cannot be used,
-        ``slide_file`` and ``error``.
+        ``annotation_file``), ``size_px``, ``mpp``, ``slide_mpp`` (None where the slide records it),
+        ``annotated`` (objects of each class), ``counts`` (what was left out or is odd, in words; 0 of what is
+        said of the slide), ``folder`` (of its pictures, or None). If the slide or its annotations cannot be
+        used, ``slide_file`` and ``error``.
     """
     try:
         with _quiet_readers():
@@ -125,8 +125,8 @@ def _make_part(path, annotations, explicit, key, work, options):
         )
         counts, annotation_format = counts + read.counts, read.format
     if remark:
-        counts[remark] = 1
-    tiles = list(lay_tiles(slide, objects, options.layout))
+        counts[remark] = 0
+    tiles = list(lay_tiles(slide, objects, options.layout, lambda text: counts.update({text: 0})))
     large = {(o["class"], *o["object_px"]) for t in tiles for o in t["objects"] if "object_px" in o}
     for name, width, height in sorted(large):
         size = f"{width:.0f}x{height:.0f} px, of the class {name!r}"

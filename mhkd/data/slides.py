@@ -113,7 +113,7 @@ def slides_to_coco(
             logger.warning("%s: %s", path, remark)
         found, _, counts = read_objects(slide, annotation_file(path, annotations_dir), class_map)
         others += counts
-        tiles = list(lay_tiles(slide, found, layout))
+        tiles = list(lay_tiles(slide, found, layout, functools.partial(logger.warning, "%s: %s", path)))
         parts.append({"slide_file": path, "slide_mpp": slide.slide_mpp, "tiles": tiles})
     records = list(coco_records(parts, {c: k + 1 for k, c in enumerate(names)}))
     annotations = [a for _, found in records for a in found]

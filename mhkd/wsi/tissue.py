@@ -25,6 +25,8 @@ INK_RIM_UM = 50.0  # where ink and glass share pixels, or JPEG blocks
 # Glass: bright and hardly coloured. White that no scanner gives is beside what was scanned.
 GLASS_MIN, GLASS_SATURATION, WHITE = 190, 0.08, 254
 
+LITTLE_TISSUE = 0.002  # share of the slide: a biopsy has 1 % of a large one
+
 _PER_DENSITY = 10_000  # optical density as whole numbers: 2 bytes
 _BAND_PX = 2**17  # pixels that are looked at together: memory
 
@@ -53,9 +55,29 @@ def tissue_mask(slide, mpp, min_area_um2=0.0, max_hole_um2=0.0):
     for values, limits in ((colour, COLOUR_LIMITS), (darkness, DARKNESS_LIMITS)):
         low, high = (round(v * _PER_DENSITY) for v in limits)
         seen = values[~ink]
-        mask |= values > np.clip(threshold_otsu(np.minimum(seen, 2 * high)) if seen.size else low, low, high)
+        threshold = np.clip(threshold_otsu(np.minimum(seen, 2 * high)) if seen.size else low, low, high)
+        mask |= _without_rim(values > threshold, values)
     mask = _without_small(mask & ~ink, min_area_um2 / mpp**2)
     return ~_without_small(~mask, max_hole_um2 / mpp**2)
+
+
+def little_tissue(mask, mpp):
+    """What is to be said of a slide with hardly any tissue, lest it pass unnoticed.
+
+    Args:
+        mask (ndarray): from :func:`tissue_mask`.
+        mpp (float): its resolution.
+
+    Returns:
+        str or None: None where there is enough.
+    """
+    share = mask.mean()
+    if share >= LITTLE_TISSUE:
+        return None
+    found = "no tissue"
+    if share:
+        found = f"only {mask.sum() * mpp**2 / 1e6:.2g} mm² of tissue, {100 * share:.1g} % of the slide,"
+    return f"{found} was found; if there is more, --glass-too takes the whole slide"
 
 
 def mask_mpp(slide, wanted_mpp):
@@ -130,6 +152,13 @@ def _ink(ink, mpp):
     rim = max(1, math.ceil(INK_RIM_UM / mpp))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * rim + 1, 2 * rim + 1))
     return cv2.dilate(found, kernel).astype(bool)
+
+
+def _without_rim(mask, values):
+    """Less pixels at the edge that are half glass: they have less than two thirds of what is beside them."""
+    kernel = np.ones((3, 3), np.uint8)
+    at_edge = mask & (cv2.erode(mask.astype(np.uint8), kernel) == 0)
+    return mask & ~(at_edge & (values < cv2.dilate(values, kernel) // 3 * 2))
 
 
 def _without_small(mask, min_px):

@@ -282,7 +282,8 @@ def test_a_given_resolution_is_for_slides_that_record_none(slides, out, tmp_path
         path.unlink()
     write_slide(slides, "silent", mpp=None)
     printed = run(slides, out, "--slide-mpp", "2", "--split", "train=1")
-    assert "1 recorded resolution, 1 um per pixel, kept: --slide-mpp 2 is for slides without" in printed
+    said = "ann_1.tiff: recorded resolution, 1 um per pixel, kept: --slide-mpp 2 is for slides without"
+    assert said in printed
     sizes = {s["slide_file"][-11:]: s["mpp"] for s in manifest_of(out)["slides"]}
     assert sorted(map(str, sizes.values())) == ["[1.0, 1.0]", "[1.0, 1.0]", "[2.0, 2.0]"]
     entries = json.loads((out / "annotations_train.json").read_text())["images"]

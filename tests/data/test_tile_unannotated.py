@@ -12,7 +12,9 @@ from mhkd.errors import InputError
 from mhkd.modeling.distilled_rcnn import teacher_cfg
 from mhkd.wsi.detection.student import load_student
 
+import numpy as np
 import pytest
+import pyvips
 import torch
 from click.testing import CliRunner
 from detectron2.data import DatasetCatalog
@@ -140,3 +142,21 @@ def test_a_real_slide_without_annotations(shared_data, out):
 def test_without_annotations_nothing_can_be_said_of_them(slides, out, more):
     printed = run(slides, out, "--no-annotations", *more, exit_code=2)
     assert f"--no-annotations: {more[0]}" in printed and not out.exists()
+
+
+def test_slides_with_hardly_any_tissue_are_named(unannotated, out):
+    glass = np.full((400, 600, 3), 244, np.uint8)
+    for name, side in {"empty": 0, "speck": 12}.items():
+        pixels = glass.copy()
+        pixels[100 : 100 + side, 100 : 100 + side] = (190, 120, 180)
+        image = pyvips.Image.new_from_array(pixels).copy(interpretation="srgb", xres=1000, yres=1000)
+        image.tiffsave(str(unannotated / f"{name}.tiff"), tile=True, compression="deflate", resunit="cm")
+    printed = run(unannotated, out, "--no-annotations", "--min-tissue-um2", "0")
+    assert "warning: empty.tiff: no tissue was found; if there is more, --glass-too takes the" in printed
+    assert "warning: speck.tiff: only 0.00" in printed
+    assert "ann_1.tiff" not in printed
+    for path in unannotated.glob("*_*.tiff"):
+        path.unlink()
+    (unannotated / "speck.tiff").unlink()
+    printed = run(unannotated, out, "--no-annotations", exit_code=2)
+    assert "the split train has no tiles" in printed and "empty.tiff: no tissue was found" in printed

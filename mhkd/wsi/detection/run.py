@@ -37,7 +37,7 @@ from mhkd.wsi.detection.threshold import COUNTING, DEFAULT
 from mhkd.wsi.exports import slide_image_id, write_outputs
 from mhkd.wsi.slide import slide_with_mpp
 from mhkd.wsi.slide_table import mpp_of
-from mhkd.wsi.tissue import mask_mpp, tissue_mask
+from mhkd.wsi.tissue import little_tissue, mask_mpp, tissue_mask
 
 import numpy as np
 from tqdm import tqdm
@@ -135,7 +135,7 @@ def detect_slide(path, out, student, options, *, readers=2, progress=True, comma
             run, detections = stored[0].run, stored[1]
         else:
             run, detections = _look(slide, state, student, options, journal, clock, readers, progress)
-            run = {**run, "warnings": warnings, "key": key}
+            run = {**run, "warnings": warnings + run["warnings"], "key": key}
         run["parameters"] |= {name: getattr(options, name) for name in COUNTING}
         run["command"] = command or sys.argv
         info = SlideInfo(
@@ -164,6 +164,9 @@ def _look(slide, state, student, options, journal, clock, readers, progress):
             f"{path}: there is no tissue on it: is it the right slide? To search all of it all the same: "
             "--glass-too"
         )
+    remark = little_tissue(mask, mpp)
+    if remark:
+        logger.warning(f"{path}: {remark}")
     grid = _grid(slide, mask, mpp, student, options)
     before = len(journal.records)
     with reading(path, state):
@@ -173,7 +176,7 @@ def _look(slide, state, student, options, journal, clock, readers, progress):
         detections = _merge(slide, grid, journal.records, student, options)
     batches = {"batches": len(journal.records), "batches_of_earlier_runs": before}
     run = _run(slide, slide_file, student, options, grid, float(mask.sum() * mpp**2), batches)
-    return run, detections
+    return {**run, "warnings": [remark] if remark else []}, detections
 
 
 class Clock:

@@ -122,6 +122,13 @@ def test_boxes_that_end_short_of_the_tile_are_not_counted_beside_the_whole(disks
         check_found(found, classes, boxes, true_classes, slack_px=5)
 
 
+def test_little_tissue_is_a_warning(tmp_path):
+    pixels = np.full((3000, 3000, 3), 245, np.uint8)
+    pixels[1000:1080, 1000:1080] = (190, 120, 180)
+    _, _, run = detected(write_slide(tmp_path / "speck.tiff", pixels), tmp_path / "out")
+    assert "% of the slide, was found; if there is more, --glass-too" in run["warnings"][-1]
+
+
 def test_glass_is_searched_only_on_request(tmp_path):
     path = write_slide(tmp_path / "glass.tiff", np.full((500, 500, 3), 245, np.uint8))
     with pytest.raises(InputError, match="glass.tiff: there is no tissue .*--glass-too"):
