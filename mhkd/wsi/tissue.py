@@ -76,7 +76,7 @@ def little_tissue(mask, mpp):
         return None
     found = "no tissue"
     if share:
-        found = f"only {mask.sum() * mpp**2 / 1e6:.2g} mm² of tissue, {100 * share:.1g} % of the slide,"
+        found = f"only {mask.sum() * mpp**2:.0f} um² of tissue, {100 * share:.1g} % of the slide,"
     return f"{found} was found; if there is more, --glass-too takes the whole slide"
 
 
