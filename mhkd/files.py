@@ -70,9 +70,11 @@ def locked(folder):
         InputError: another process is inside, or the folder cannot be written to.
     """
     path = Path(folder) / LOCK
-    with writing_to(folder):
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = open(path, "a+")
+    except OSError as e:  # whatever the reason: nothing has been done yet
+        raise _cannot_be_written(e.filename or folder, e) from e
     with file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, no child keeps it

@@ -1,9 +1,7 @@
 """What each config key may hold, checked in one place before anything is trained or written."""
 
 import math
-import os
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -64,6 +62,14 @@ NAMES = Rule(
     lambda v: all(isinstance(n, str) and n for n in v) and len(set(v)) == len(v), "names, each of them once"
 )
 
+def _spread(least: float) -> Rule:
+    """Of which each image draws one."""
+    pair = each(number(least, 10), 2)
+    return Rule(
+        lambda v: pair.allows(v) and v[0] <= v[1], f"two numbers from {least} to 10, the lesser first"
+    )
+
+
 RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     (whole(0), (
         "SEED", "SOLVER.CHECKPOINT_PERIOD", "SOLVER.WARMUP_ITERS", "TEST.EVAL_PERIOD", "VIS_PERIOD",
@@ -115,8 +121,12 @@ RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     )),
     (SHARE_ABOVE_0, ("SOLVER.GAMMA",)),
     (number(0, 1000), ("INPUT.SCANNER.BLUR_PX",)),
-    (number(0, 255), ("INPUT.SCANNER.NOISE",)),
-    (whole(0, 100), ("INPUT.SCANNER.JPEG_QUALITY",)),
+    (number(0, 255), ("INPUT.SCANNER.NOISE", "INPUT.AUG.BRIGHTNESS")),
+    (whole(0, 100), ("INPUT.SCANNER.JPEG_QUALITY", "INPUT.AUG.JPEG_QUALITY")),
+    (_spread(0.1), ("INPUT.AUG.SCALE",)),
+    (_spread(0), ("INPUT.AUG.STAIN", "INPUT.AUG.SATURATION")),
+    (SHARE, ("INPUT.AUG.CHANNEL",)),
+    (number(0, 100), ("INPUT.AUG.BLUR_PX",)),
     (each(SHARE_ABOVE_0), ("MHKD.LR_STEPS",)),
     (each(SHARE), (
         "MODEL.RPN.IOU_THRESHOLDS", "MODEL.ROI_HEADS.IOU_THRESHOLDS", "MODEL.ROI_BOX_CASCADE_HEAD.IOUS",
@@ -203,17 +213,6 @@ def check_device(device: str) -> None:
             torch.zeros(1, device=device).item()
         except (RuntimeError, AssertionError, NotImplementedError) as e:
             raise InputError(f"device {device}: torch cannot compute on it; choose cpu or cuda") from e
-
-
-def check_writable(folder: str | os.PathLike) -> None:
-    """Raises InputError where ``folder`` cannot be made or written to; it is made if need be."""
-    probe = Path(folder, f".writable.{os.getpid()}")
-    try:
-        probe.parent.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as e:
-        raise InputError(f"{folder}: cannot be written to ({e.strerror or e}): choose another folder") from e
 
 
 def flat(node: dict, prefix: str = "") -> dict:

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import mhkd
 from mhkd.engine import DistillationTrainer, launch
 from mhkd.errors import InputError
-from mhkd.settings import RULES, check_device, check_settings, check_writable, get
+from mhkd.files import locked
+from mhkd.settings import RULES, check_device, check_settings, get
 from mhkd.unread import load_run_cfg, merge_options
 
 import pytest
@@ -56,6 +57,9 @@ BAD = {
     "INPUT.SCANNER.NOISE": (-1.0, 300.0, NAN),
     "INPUT.SCANNER.JPEG_QUALITY": (-1, 101),
     "INPUT.SCANNER.PROB": (1.5, NAN),
+    "INPUT.AUG.SCALE": ((0.0, 1.0), (2.0, 1.0), (NAN, 1.0), (1.0,), ("a", "b")),
+    "INPUT.AUG.CHANNEL": (1.5, NAN),
+    "INPUT.AUG.JPEG_QUALITY": (101,),
     "MODEL.STUDENT.INPUT": ("lr",),
     "MODEL.BFA.CHANNELS": (0, -8, 10**8),
     "MODEL.BFA.NUM_BLOCKS": (-1,),
@@ -156,13 +160,12 @@ def test_a_device_that_is_not_there(monkeypatch):
         check_device("cuda:2")
 
 
-def test_a_folder_that_cannot_be_written_to(tmp_path):
+@pytest.mark.parametrize("folder", ["file", "file/below", "/proc/none", "/proc/1/none"])
+def test_a_folder_that_cannot_be_written_to(tmp_path, folder):
     (tmp_path / "file").touch()
-    for folder in (tmp_path / "file", tmp_path / "file" / "below", "/proc/none"):
-        with pytest.raises(InputError, match=f"{folder}: cannot be written to"):
-            check_writable(folder)
-    check_writable(tmp_path / "a" / "b")
-    assert not list((tmp_path / "a" / "b").iterdir())
+    said = "cannot be written .* choose another folder"
+    with pytest.raises(InputError, match=said), locked(tmp_path / folder):
+        pytest.fail("it is locked")
 
 
 @pytest.mark.parametrize("processes, machines, rank, said", [

@@ -56,7 +56,7 @@ def working_threshold(student_folder, given=None):
     except (OSError, ValueError, TypeError, KeyError) as e:
         raise InputError(
             f"{path}: records no score threshold ({e}): give --score-threshold, choose one anew with mhkd "
-            "score --choose-threshold, or delete the file"
+            "score --choose-threshold, or move the file away"
         ) from e
     if weights != sha256(path.with_name(WEIGHTS)):
         logger.warning(f"{path}: was chosen for other weights than those beside it, so it is not used")
