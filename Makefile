@@ -17,8 +17,8 @@ DATASET ?= kidney_roi
 SIZE ?= cpu
 SEEDS ?= 0
 OUT ?= $(OUTPUT_DIR)/slides
-TRAIN = $(PY) projects/MHKD/train_net.py --config-file $(CONFIG) --num-gpus $(GPUS)
 MHKD = $(PY) -m mhkd
+RUN = --config-file $(CONFIG) --num-gpus $(GPUS)
 # Each word as it is, so that OPTS="SOLVER.STEPS (10,20)" gets past the shell.
 quoted = $(foreach word,$(1),'$(subst ','\'',$(word))')
 
@@ -48,10 +48,10 @@ demo: $(READY) ## slides, teacher, four steps, LR-only student, table and pictur
 	$(MHKD) demo $(ARGS)
 
 train: $(READY) ## train up to STAGE, teacher included; finished steps are skipped, an interrupted one resumes
-	$(TRAIN) --resume $(ARGS) OUTPUT_DIR $(OUTPUT_DIR) MHKD.STAGE $(STAGE) $(call quoted,$(OPTS))
+	$(MHKD) train $(RUN) --resume $(ARGS) OUTPUT_DIR $(OUTPUT_DIR) MHKD.STAGE $(STAGE) $(call quoted,$(OPTS))
 
 eval: $(READY) ## score the trained student on LR (OPTS="MHKD.EVAL teacher" or "MHKD.EVAL direct": the teacher)
-	$(TRAIN) --eval-only $(ARGS) OUTPUT_DIR $(OUTPUT_DIR) $(call quoted,$(OPTS))
+	$(MHKD) eval $(RUN) $(ARGS) OUTPUT_DIR $(OUTPUT_DIR) $(call quoted,$(OPTS))
 
 overlay: $(READY) ## pictures of what the student finds: false positives red, false negatives yellow
 	$(MHKD) overlay --student $(OUTPUT_DIR)/student --dataset-of $(CONFIG) --out $(OUTPUT_DIR)/overlays $(ARGS)

@@ -5,29 +5,23 @@ from pathlib import Path
 
 import click
 
-from . import __version__
 from .commands.numbers import ABOVE_0, FROM_0, FROM_1, SEED, SHARE
-from .errors import InputError
+from .errors import in_one_line
+from .version import __version__
 
 
 class _Group(click.Group):
     """Bad input is one clear line and a non-zero exit, not a traceback."""
 
     def invoke(self, ctx):
-        try:
+        with in_one_line("mhkd"):
             return super().invoke(ctx)
-        except InputError as e:
-            click.echo(f"mhkd: error: {e}", err=True)
-            sys.exit(2)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="mhkd")
 def main():
-    """Find glomeruli in low-resolution kidney slides with a detector that a high-resolution one taught.
-
-    Training itself is Detectron2's way: `make train`, or projects/MHKD/train_net.py.
-    """
+    """Find glomeruli in low-resolution kidney slides with a detector that a high-resolution one taught."""
 
 
 folder = click.Path(file_okay=False, path_type=Path)
@@ -71,18 +65,19 @@ def make_slides_command(out, num_slides, seed, **options):
 @main.command()
 @click.option("--student", type=existing, required=True, help="Folder of an exported student.")
 @click.option("--dataset", help="A dataset's name, e.g. kidney_roi_val.")
-@click.option("--dataset-of", type=existing, help="Take DATASETS.TEST of this config instead.")
+@click.option("--dataset-of", metavar="FILE", help="Take DATASETS.TEST of this config instead.")
 @click.option("--out", type=folder, required=True, help="Folder for the pictures.")
 @click.option("--score-threshold", type=SHARE, default=0.5, show_default=True)
 @click.option("--limit", type=FROM_1, help="At most so many pictures.")
 @click.option("--device", default="", help="cpu, cuda, ...; default: CUDA if there is one.")
 def overlay(student, dataset, dataset_of, out, score_threshold, limit, device):
     """Draw what a student finds on LR: HR beside LR, false positives red, false negatives yellow."""
+    from .config_files import find_config
     from .engine.predict import overlay_dataset, test_sets
 
     if not dataset and not dataset_of:
         raise click.UsageError("give --dataset or --dataset-of")
-    for name in [dataset] if dataset else test_sets(dataset_of):
+    for name in [dataset] if dataset else test_sets(find_config(dataset_of)):
         paths = overlay_dataset(student, name, out, score_threshold, limit, device)
         click.echo(f"{len(paths)} pictures in {out}")
 
@@ -156,10 +151,14 @@ from .commands.detect import detect as detect_command  # noqa: E402
 from .commands.score import score as score_command  # noqa: E402
 from .commands.table import table as table_command  # noqa: E402
 from .commands.tile import tile as tile_command  # noqa: E402
+from .commands.train import evaluate as evaluate_command  # noqa: E402
+from .commands.train import train as train_command  # noqa: E402
 from .commands.view import view as view_command  # noqa: E402
 
 main.add_command(detect_command)
 main.add_command(score_command)
 main.add_command(table_command)
 main.add_command(tile_command)
+main.add_command(train_command)
+main.add_command(evaluate_command)
 main.add_command(view_command)

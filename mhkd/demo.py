@@ -6,17 +6,17 @@ from pathlib import Path
 import click
 
 from .config import load_cfg
+from .config_files import find_config
 from .data.slides import slides_to_coco, split_by_slide, write_coco
 from .data.synthetic import make_slides
 from .engine.predict import draw_curves, overlay_dataset
 from .engine.run import run_training
-from .errors import InputError
 from .evaluation.report import collect, markdown
 from .files import write_json, write_text
 from .unread import merge_options
 from .visualization import plot_stage_ap
 
-CONFIG = Path(__file__).parents[1] / "projects/MHKD/configs/Demo/mhkd_R18_FPN_cpu.yaml"
+CONFIG = "Demo/mhkd_R18_FPN_cpu.yaml"
 SLIDES = {"train": 8, "val": 3}
 SLIDE_SIZE_PX, NUM_GLOMERULI = 3072, (55, 65)
 CLASSES = ["normal", "sclerotic"]
@@ -36,8 +36,6 @@ def run_demo(out: Path, seed: int = 0, options: tuple = ()) -> dict:
     Returns:
         The content of ``results.json``: see :func:`mhkd.evaluation.report.collect`.
     """
-    if not CONFIG.is_file():
-        raise InputError(f"{CONFIG}: missing; run the demo from a clone of the project")
     os.environ["DETECTRON2_DATASETS"] = str(out / "data")
     _heading(f"1/4 Slides: {sum(SLIDES.values())} of {SLIDE_SIZE_PX} px at 1 um/px, in {out}/slides")
     make_dataset(out, seed)
@@ -80,7 +78,7 @@ def make_dataset(out: Path, seed: int) -> None:
 
 def train(output_dir: Path, schedule: str, seed: int, options: tuple = ()) -> None:
     """Train ``schedule`` with the demo's config."""
-    cfg = load_cfg(CONFIG)
+    cfg = load_cfg(find_config(CONFIG))
     own = ["OUTPUT_DIR", str(output_dir), "MHKD.SCHEDULE", schedule, "SEED", seed]
     merge_options(cfg, [*options, *own], CONFIG)
     run_training(cfg)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 
+from .config_files import configs_folder
 from .errors import InputError
 
 BASE_KEY = "_BASE_"
@@ -52,7 +53,8 @@ def parse_yaml(text: str, source: str | os.PathLike):
 def read_config(path: str | os.PathLike, allow_base: bool = True) -> tuple[dict, dict]:
     """A config file's own settings, and those that it has from its ``_BASE_``.
 
-    ``_BASE_`` is as in Detectron2, one file or a list of them relative to the file that names it, but local.
+    ``_BASE_`` is as in Detectron2, one file or a list of them relative to the file that names it, but local;
+    what is not there is one of the project's: ``Base-MHKD-R50-FPN.yaml``.
 
     Args:
         allow_base: False for a file that must be whole.
@@ -119,10 +121,13 @@ def _read_config(path: Path, allow_base: bool, within: tuple[Path, ...], files: 
 def _base_path(path: Path, name) -> Path:
     if not isinstance(name, str) or not name or ADDRESS.match(name):
         raise InputError(f"{path}: {BASE_KEY} {_shown(name)}: must name a local file")
-    base = path.parent / os.path.expanduser(name)
-    if not os.path.isfile(base):
-        raise InputError(f"{path}: {BASE_KEY} {_shown(name)}: no such file (looked for beside it)")
-    return base
+    name = os.path.expanduser(name)
+    for base in (path.parent / name, configs_folder() / name):
+        if os.path.isfile(base):
+            return base
+    raise InputError(
+        f"{path}: {BASE_KEY} {_shown(name)}: no such file (looked for beside it and in the project's configs)"
+    )
 
 
 def read_text(path: Path) -> str:

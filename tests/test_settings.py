@@ -1,11 +1,10 @@
 """Ranges of the config's keys: what cannot be meant is one line, before anything is trained or written."""
 
-import importlib.util
 import re
-from types import SimpleNamespace
 
 import mhkd
-from mhkd.engine import DistillationTrainer, launch
+from mhkd.engine import DistillationTrainer, launch, program
+from mhkd.engine.program import Task
 from mhkd.errors import InputError
 from mhkd.files import locked
 from mhkd.settings import RULES, check_device, check_settings, get
@@ -14,7 +13,7 @@ from mhkd.unread import load_run_cfg, merge_options
 import pytest
 import torch
 from detectron2.config import get_cfg
-from support import CONFIGS, REPO, tiny_config
+from support import CONFIGS, tiny_config
 
 NAN, INF = float("nan"), float("inf")
 BAD = {
@@ -180,19 +179,13 @@ def test_numbers_of_processes(processes, machines, rank, said):
 @pytest.fixture
 def refused_by_train_net(tmp_path, capsys):
     """A function from overrides to what train_net.py says; it exits with 1 and has written nothing."""
-    spec = importlib.util.spec_from_file_location("train_net", REPO / "projects/MHKD/train_net.py")
-    train_net = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(train_net)
     out = tmp_path / "output"
     config = tmp_path / "config.yaml"
     config.write_text(tiny_config(out).dump())
 
     def refused(*options, config_file=config, eval_only=False):
-        args = SimpleNamespace(
-            config_file=str(config_file), opts=list(options), eval_only=eval_only, resume=False
-        )
         with pytest.raises(SystemExit) as stop:
-            train_net.main(args)
+            program.main(Task(config_file, options, eval_only, program="train_net.py"))
         assert not out.exists()
         return stop.value.code
 

@@ -7,13 +7,13 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from ..config import load_cfg
+from ..config_files import configs_folder
 from ..data.registrar import ensure_registered
 from ..errors import InputError
 from ..unread import merge_options, settle_unread
 from ..yaml_files import read_config
 from .rows import Method
 
-CONFIGS = Path(__file__).parents[2] / "projects/MHKD/configs"
 FOLDERS = {"kidney_roi": "KidneyROI", "hubmap": "HuBMAP", "ln": "LN", "demo": "Demo"}
 SIZES = {"cpu": "mhkd_R18_FPN_cpu.yaml", "full": "mhkd_R50_FPN.yaml"}
 
@@ -43,7 +43,7 @@ def row_cfg(
     for key in options[::2]:
         if key in RESERVED:
             raise InputError(f"{key} is set by the table itself, for each row: leave it out of the options")
-    cfg = load_cfg(_file(CONFIGS / FOLDERS.get(dataset, "KidneyROI") / SIZES[size]))
+    cfg = load_cfg(configs_folder() / FOLDERS.get(dataset, "KidneyROI") / SIZES[size])
     if dataset not in FOLDERS:
         _use_dataset(cfg, dataset)
     if method.config:
@@ -61,7 +61,7 @@ def row_cfg(
 
 def _architecture(name: str, size: str) -> CfgNode:
     """What a direct detector's config says beyond the dataset's own, its ``_BASE_``."""
-    folder = CONFIGS / FOLDERS["kidney_roi"] / "direct"
+    folder = configs_folder() / FOLDERS["kidney_roi"] / "direct"
     found = [p for p in sorted(folder.glob(f"{name}_R*.yaml")) if (p.stem[-4:] == "_cpu") == (size == "cpu")]
     if not found:
         raise InputError(f"{folder}/{name}_R*.yaml: there is no config of this detector at size {size}")
@@ -77,9 +77,3 @@ def _use_dataset(cfg: CfgNode, dataset: str) -> None:
     ensure_registered([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
     DatasetCatalog.get(cfg.DATASETS.TRAIN[0])
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = len(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).thing_classes)
-
-
-def _file(path: Path) -> Path:
-    if not path.is_file():
-        raise InputError(f"{path}: missing; run tables from a clone of the project")
-    return path

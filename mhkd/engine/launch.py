@@ -27,6 +27,8 @@ def launch(main, num_processes: int, num_machines: int, machine_rank: int, dist_
         raise InputError(f"--machine-rank {machine_rank}: machines are counted from 0 to --num-machines - 1")
     if torch.cuda.is_available() and num_processes > torch.cuda.device_count():
         raise InputError(f"--num-gpus {num_processes}: there are {torch.cuda.device_count()} GPUs here")
+    if num_machines > 1 and dist_url == "auto":
+        raise InputError("--dist-url auto: name a port of the first machine, tcp://host:port")
     main = functools.partial(_extended, loaded_extensions(), main)
     if torch.cuda.is_available() or num_processes * num_machines == 1:
         return detectron2_launch(main, num_processes, num_machines, machine_rank, dist_url, args)
