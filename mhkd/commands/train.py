@@ -9,7 +9,9 @@ CONFIG = (
     click.option("--config-file", required=True, metavar="FILE", help="Config, your own or the project's: "
                  "KidneyROI/mhkd_R18_FPN_cpu.yaml."),
 )  # fmt: skip
-RESUME = click.option("--resume", is_flag=True, help="Go on where the training in OUTPUT_DIR stopped.")
+RESUME = click.option("--resume", is_flag=True,
+                      help="Go on where the training in OUTPUT_DIR stopped; settings or data other than its "
+                           "own are an error that names them.")  # fmt: skip
 PROCESSES = (
     click.option("--num-gpus", type=FROM_1, default=1, show_default=True,
                  help="Processes on this machine; where there is no GPU, on the CPU."),

@@ -1,10 +1,9 @@
 """A run as its user meets it: what it says and keeps, what it leaves when it is refused or diverges."""
 
-import argparse
-import importlib.util
 from pathlib import Path
 
 from mhkd.engine.log import RunLog
+from mhkd.engine.program import Task, main
 from mhkd.engine.trainer import DistillationTrainer
 from mhkd.errors import InputError
 from mhkd.files import LOCK
@@ -12,25 +11,18 @@ from mhkd.files import LOCK
 import pytest
 import torch
 from detectron2.engine import HookBase
-from support import REPO
 from test_files import held, room_for
-
-_spec = importlib.util.spec_from_file_location("train_net", REPO / "projects/MHKD/train_net.py")
-train_net = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(train_net)
 
 
 @pytest.fixture
 def run(disks_cfg, tmp_path):
-    """A function that does what train_net.py does, given overrides; a second value is what it ends with."""
+    """A function that does what train_net.py does, given overrides."""
     disks_cfg.MHKD.SCHEDULE, disks_cfg.MHKD.TEACHER_ITERS, disks_cfg.MHKD.STUDENT_ITERS = "global_only", 2, 1
     config = tmp_path / "config.yaml"
     config.write_text(disks_cfg.dump())
 
     def run(*options, resume=True, eval_only=False):
-        train_net.main(
-            argparse.Namespace(config_file=config, opts=list(options), resume=resume, eval_only=eval_only)
-        )
+        main(Task(config, list(options), eval_only, resume, "train_net.py"))
 
     run.out = Path(disks_cfg.OUTPUT_DIR)
     return run
