@@ -179,10 +179,12 @@ def test_idle_and_slow_connections_are_closed(connect, monkeypatch, capfd):
 
 def test_of_too_many_connections_the_one_that_is_idle_the_longest_goes(connect, monkeypatch):
     monkeypatch.setattr(server_module, "MAX_CONNECTIONS", 5)
-    first = [connect() for _ in range(5)]
     request = b"GET /slides HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    first[0].sendall(request)
-    assert first[0].recv(100).startswith(b"HTTP/1.1 200")
+    first = []
+    for k in (0, 1, 2, 3, 4, 0):  # answered one after the other, the first one once more
+        first += [connect()] if k == len(first) else []
+        first[k].sendall(request)
+        assert first[k].recv(1000).startswith(b"HTTP/1.1 200")
     more = connect(request)
     assert more.recv(100).startswith(b"HTTP/1.1 200")
     assert is_closed(first[1])
