@@ -76,8 +76,8 @@ def _register_networks() -> None:
     importlib.import_module("mhkd.modeling")
 
 
-if "detectron2" in sys.modules:  # a compiled one, or one of which little is imported yet
+if sys.modules.get("detectron2"):  # a compiled one, or one of which little is imported yet
     _prepare(sys.modules["detectron2"])
-if _MODELING in sys.modules:
+if sys.modules.get(_MODELING):
     _register_networks()
 sys.meta_path.insert(0, _Detectron2Finder)
