@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from support import DISKS, REPO, TINY, write_disks
 
-SOURCES = ("mhkd", "projects", "setup.py", "setup.cfg", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE")
+SOURCES = ("mhkd", "projects", "setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,8 @@ def installed(tmp_path_factory):
     _run([*pip, *build], tmp)
     (wheel,) = tmp.glob("mhkd-*.whl")
     venv.create(tmp / "env")
-    packages = Path(_run([tmp / "env/bin/python", "-c", "import site; print(site.getsitepackages()[0])"], tmp))
+    where = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    packages = Path(_run([tmp / "env/bin/python", "-c", where], tmp))
     today = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     (packages / "today.pth").write_text("\n".join(today))
     _run([*pip, "--python", tmp / "env", "install", "--no-deps", "--no-index", wheel], tmp)
@@ -42,9 +43,8 @@ def installed(tmp_path_factory):
 
 def _run(words, folder, status=0):
     own = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "DETECTRON2_DATASETS")}
-    result = subprocess.run(
-        list(map(str, words)), cwd=folder, env=own, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    result = subprocess.run(list(map(str, words)), cwd=folder, env=own, text=True, **both)
     assert result.returncode == status, result.stdout
     return result.stdout.strip()
 
