@@ -73,7 +73,7 @@ test: $(READY) ## run the tests
 	$(PY) -m pytest -q $(ARGS)
 
 soak: $(READY) ## kill slide detection 20 times, wherever it is, and compare what it ends with
-	KILLS=20 $(PY) -m pytest -q tests/wsi/detection/test_resume.py $(ARGS)
+	KILLS=20 $(PY) -m pytest -q tests/slide_detection/test_resume.py $(ARGS)
 
 lint: $(READY) ## check the style
 	$(PY) -m ruff check .

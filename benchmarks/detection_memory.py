@@ -13,9 +13,9 @@ from pathlib import Path
 
 import mhkd  # noqa: F401  (first)
 from mhkd.commands.numbers import whole_numbers
-from mhkd.wsi.detection.run import DetectOptions, detect_slide
-from mhkd.wsi.detection.student import load_student
-from mhkd.wsi.slide import Slide
+from mhkd.slide_detection.run import DetectOptions, detect_slide
+from mhkd.slide_detection.student import load_student
+from mhkd.slides.slide import Slide
 
 import click
 import pyvips

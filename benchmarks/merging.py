@@ -9,7 +9,7 @@ measured up to ``--nms-limit`` boxes and the ratio is given there. Seconds are t
 import time
 
 from mhkd.commands.numbers import FROM_1
-from mhkd.wsi.detection import Detections, merge_tiles
+from mhkd.slide_detection import Detections, merge_tiles
 
 import click
 import numpy as np

@@ -17,10 +17,10 @@ import time
 from pathlib import Path
 
 from mhkd.commands.numbers import FROM_1, whole_numbers
-from mhkd.data.synthetic import render_slide
 from mhkd.files import replacing
-from mhkd.wsi.slide import Slide
-from mhkd.wsi.windows import tile_cache
+from mhkd.slides.slide import Slide
+from mhkd.slides.windows import tile_cache
+from mhkd.synthetic import render_slide
 
 import click
 import cv2

@@ -18,8 +18,8 @@ import mhkd
 from mhkd.commands.numbers import AT_LEAST_0, FROM_1
 from mhkd.data.loader import ShuffledStream, training_entries
 from mhkd.data.registrar import ensure_registered
-from mhkd.data.slides import coco_records
 from mhkd.files import replacing
+from mhkd.tiling.collect import coco_records
 
 import click
 import numpy as np
@@ -30,7 +30,7 @@ TILE_PX = 1024
 
 
 def slide_parts(num_tiles, objects_per_tile, folder):
-    """Slides with tiles in rows of 100, as :func:`mhkd.data.layout.lay_tiles` lays them."""
+    """Slides with tiles in rows of 100, as :func:`mhkd.tiling.layout.lay_tiles` lays them."""
     rng = random.Random(0)
     angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
     for slide in range(-(-num_tiles // TILES_PER_SLIDE)):

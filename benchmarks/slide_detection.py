@@ -22,12 +22,12 @@ import time
 from pathlib import Path
 
 import mhkd  # noqa: F401  (first)
+from mhkd.annotations import ClassMap
 from mhkd.commands.numbers import ABOVE_0, AT_LEAST_0, FROM_1
-from mhkd.data.objects import read_objects
-from mhkd.wsi.annotations import ClassMap
-from mhkd.wsi.detection.run import DetectOptions, detect_slide
-from mhkd.wsi.detection.student import load_student
-from mhkd.wsi.slide import Slide
+from mhkd.slide_detection.run import DetectOptions, detect_slide
+from mhkd.slide_detection.student import load_student
+from mhkd.slides.slide import Slide
+from mhkd.tiling.objects import read_objects
 
 import click
 import cv2

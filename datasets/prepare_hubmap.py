@@ -10,16 +10,16 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from mhkd.annotations import ClassMap
 from mhkd.commands.numbers import ABOVE_0, AT_LEAST_0, FROM_1, FROM_2, SEED, SHARE
 from mhkd.commands.slide_options import SLIDE_MPP, with_options
-from mhkd.data.layout import Layout
-from mhkd.data.slide_task import TileOptions
-from mhkd.data.splits import parse_shares, split_slides
-from mhkd.data.tile import summary, tile_slides
 from mhkd.errors import InputError
-from mhkd.wsi.annotations import ClassMap
-from mhkd.wsi.ome import read_ome
-from mhkd.wsi.slide import Slide
+from mhkd.slides.ome import read_ome
+from mhkd.slides.slide import Slide
+from mhkd.tiling.layout import Layout
+from mhkd.tiling.slide_task import TileOptions
+from mhkd.tiling.splits import parse_shares, split_slides
+from mhkd.tiling.tile import summary, tile_slides
 
 import click
 import pyvips

@@ -5,14 +5,14 @@ import logging
 import sys
 from functools import partial
 
+from mhkd.annotations import ClassMap
 from mhkd.commands.slide_options import CLASSES as CLASS_OPTIONS
 from mhkd.commands.slide_options import READING, RUNNING, SPLITS, with_options
-from mhkd.data.layout import Layout
-from mhkd.data.slide_task import TileOptions
-from mhkd.data.splits import assign_splits
-from mhkd.data.tile import is_complete, summary, tile_slides
 from mhkd.errors import InputError
-from mhkd.wsi.annotations import ClassMap
+from mhkd.tiling.layout import Layout
+from mhkd.tiling.slide_task import TileOptions
+from mhkd.tiling.splits import assign_splits
+from mhkd.tiling.tile import is_complete, summary, tile_slides
 
 import click
 

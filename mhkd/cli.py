@@ -53,7 +53,7 @@ def demo(out, seed):
 @click.option("--workers", type=FROM_1, default=1, show_default=True, help="Processes.")
 def make_slides_command(out, num_slides, seed, **options):
     """Draw kidney-like slides with annotations: pyramidal TIFF and QuPath GeoJSON."""
-    from .data.synthetic import make_slides
+    from .synthetic import make_slides
 
     least, most = options["num_glomeruli"]
     if least > most:
@@ -73,7 +73,7 @@ def make_slides_command(out, num_slides, seed, **options):
 def overlay(student, dataset, dataset_of, out, score_threshold, limit, device):
     """Draw what a student finds on LR: HR beside LR, false positives red, false negatives yellow."""
     from .config_files import find_config
-    from .engine.predict import overlay_dataset, test_sets
+    from .visualization.predict import overlay_dataset, test_sets
 
     if not dataset and not dataset_of:
         raise click.UsageError("give --dataset or --dataset-of")
@@ -88,7 +88,7 @@ def overlay(student, dataset, dataset_of, out, score_threshold, limit, device):
               help="PNG, SVG or PDF, by its ending. Default: curves.png in the first folder.")
 def curves(output_dirs, out):
     """Draw losses and scores over the iterations of one or more trainings."""
-    from .engine.predict import draw_curves, name_runs
+    from .visualization.predict import draw_curves, name_runs
 
     out = out or output_dirs[0] / "curves.png"
     draw_curves(name_runs(output_dirs), out)

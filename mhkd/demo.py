@@ -7,14 +7,14 @@ import click
 
 from .config import load_cfg
 from .config_files import find_config
-from .data.slides import slides_to_coco, split_by_slide, write_coco
-from .data.synthetic import make_slides
-from .engine.predict import draw_curves, overlay_dataset
 from .engine.run import run_training
+from .engine.unread import merge_options
 from .evaluation.report import collect, markdown
 from .files import write_json, write_text
-from .unread import merge_options
+from .synthetic import make_slides
+from .tiling.collect import slides_to_coco, split_by_slide, write_coco
 from .visualization import plot_stage_ap
+from .visualization.predict import draw_curves, overlay_dataset
 
 CONFIG = "Demo/mhkd_R18_FPN_cpu.yaml"
 SLIDES = {"train": 8, "val": 3}

@@ -9,7 +9,7 @@ import os
 from contextlib import contextmanager
 from pathlib import Path
 
-from mhkd.errors import InputError
+from .errors import InputError
 
 logger = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ import resource
 from pathlib import Path
 
 import mhkd  # noqa: F401  (first)
-from mhkd.wsi.detection.run import DetectOptions, detect_slide
-from mhkd.wsi.detection.student import Student
+from mhkd.slide_detection.run import DetectOptions, detect_slide
+from mhkd.slide_detection.student import Student
 
 import cv2
 import numpy as np

@@ -1,10 +1,8 @@
 """Every direct detector, narrow and small."""
 
-from mhkd.comparison.configs import CONFIGS
-
 import yaml
 from detectron2.config import CfgNode
-from support import DISKS, tiny_config
+from support import CONFIGS, DISKS, tiny_config
 
 SMALL_DETR = [
     "MODEL.DETR.HIDDEN_DIM", 64, "MODEL.DETR.NUM_QUERIES", 20, "MODEL.DETR.ENCODER_LAYERS", 1,

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from mhkd.wsi.exports import slide_image_id
+from mhkd.slide_detection.exports import slide_image_id
 
 
 def write_result(

@@ -54,9 +54,9 @@ def detect(
     a GPU, or one a CPU core), with the same files in sight, and give --scheduler ADDRESS. "local" does the
     same with --workers processes of this machine.
     """
-    from ..wsi.detection.many import detect_slides
-    from ..wsi.detection.run import DetectOptions
-    from ..wsi.detection.threshold import working_threshold
+    from ..engine.threshold_file import working_threshold
+    from ..slide_detection.many import detect_slides
+    from ..slide_detection.run import DetectOptions
 
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     threshold = working_threshold(student, score_threshold)

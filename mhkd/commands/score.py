@@ -48,7 +48,7 @@ def score(out_dir, annotations, out, **options):
 
     What was found is not changed: the counts stay those of mhkd detect.
     """
-    from mhkd.evaluation.score_command import run_score
+    from .score_slides import run_score
 
     report, text = run_score(out_dir, annotations, out or out_dir / "scores", **options)
     click.echo(text)

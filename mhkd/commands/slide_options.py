@@ -11,7 +11,7 @@ class SlideMpp(click.ParamType):
     name = "NUMBER|CSV"
 
     def convert(self, value, param, ctx):
-        from ..wsi.slide_table import parse_mpp
+        from ..slides.slide_table import parse_mpp
 
         return parse_mpp(value, param.opts[0])
 

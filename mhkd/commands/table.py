@@ -33,8 +33,8 @@ def table(table, dataset, size, seeds, out, rows, dry_run, num_gpus, samples, op
     What rows share (the teacher, equal first steps) is trained once. Stopped, it goes on where it was.
     Rows trained with other settings than asked for are refused, never mixed.
     """
-    from mhkd.comparison.run import run_tables
-    from mhkd.extensions import load_extensions
+    from ..comparison.run import run_tables
+    from ..extensions import load_extensions
 
     load_extensions(extensions)
     chosen = whole_numbers(seeds, "--seeds")

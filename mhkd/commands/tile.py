@@ -52,7 +52,7 @@ def tile(slides, out, pairs, class_map, classes, workers, strict, **options):
     Stopped, or run again with more slides, it does only what is missing. Slides and annotations that cannot
     be read are left out, and the exit status is 1; whatever else is in the folders is named.
     """
-    from ..data.tile import is_complete, run_tile
+    from ..tiling.tile import is_complete, run_tile
 
     manifest = run_tile(slides, out, pairs, class_map, classes, workers, strict, **options)
     sys.exit(0 if is_complete(manifest) else 1)

@@ -24,10 +24,10 @@ def view(out_dir, port, no_browser, annotations, slides):
     """
     import webbrowser
 
-    from mhkd.viewer.content import DamagedSlide, ShownSlide
-    from mhkd.viewer.server import ADDRESS, make_server
-    from mhkd.wsi.detection.finished import differences, find_finished
-    from mhkd.wsi.folders import annotations_in, lines, unused
+    from ..annotations.folders import annotations_in, lines, unused
+    from ..slide_detection.finished import differences, find_finished
+    from ..viewer.content import DamagedSlide, ShownSlide
+    from ..viewer.server import ADDRESS, make_server
 
     finished, unfinished, damaged = find_finished(out_dir)
     mixed = differences(finished)

@@ -9,8 +9,8 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from ..config import load_cfg
 from ..config_files import configs_folder
 from ..data.registrar import ensure_registered
+from ..engine.unread import merge_options, settle_unread
 from ..errors import InputError
-from ..unread import merge_options, settle_unread
 from ..yaml_files import read_config
 from .rows import Method
 

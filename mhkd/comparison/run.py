@@ -12,7 +12,7 @@ from ..engine.checkpoint import load_exported
 from ..engine.evaluation import prepare_datasets
 from ..engine.run import run_training
 from ..errors import InputError
-from ..evaluation.coco import coco_dict
+from ..evaluation.evaluator import coco_dict
 from ..files import locked
 from .configs import row_cfg
 from .measure import count_flops, count_parameters, time_images

@@ -1,6 +1,6 @@
 """Reads a dataset whatever is wrong with it, and counts what is.
 
-Loading a dataset for training stops at the first fault, see :mod:`mhkd.data.coco`.
+Loading a dataset for training stops at the first fault, see :mod:`mhkd.coco.read`.
 """
 
 import functools
@@ -9,10 +9,10 @@ from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from mhkd.data.coco import XYWH_ABS, category_name, image_to_dict, load_coco, read_outline
-from mhkd.data.fitness import check_region
-from mhkd.errors import InputError
-from mhkd.wsi.annotations.coco_schema import (
+from tqdm import tqdm
+
+from ..coco.read import XYWH_ABS, category_name, image_to_dict, load_coco, read_outline
+from ..coco.schema import (
     ANNOTATION_KEYS,
     CATEGORY_KEYS,
     IDS,
@@ -23,9 +23,9 @@ from mhkd.wsi.annotations.coco_schema import (
     is_number,
     missing_keys,
 )
-from mhkd.wsi.images import read_rgb
-
-from tqdm import tqdm
+from ..errors import InputError
+from ..slides.images import read_rgb
+from .fitness import check_region
 
 WHOLE_IMAGE = 0.98  # of the sides of an image: an object that fills it
 _EXAMPLES = 3

@@ -3,14 +3,14 @@
 import functools
 import os
 
-from mhkd.data.region_columns import RegionEntries
-from mhkd.data.views import checked_factor
-from mhkd.errors import InputError
-from mhkd.wsi.annotations import coco_schema
-from mhkd.wsi.images import image_size
-from mhkd.wsi.slide import Slide
-
 from detectron2.data import MetadataCatalog
+
+from ..coco import schema as coco_schema
+from ..errors import InputError
+from ..slides.images import image_size
+from ..slides.slide import Slide
+from ..slides.views import checked_factor
+from .region_columns import RegionEntries
 
 MIN_LR_PX = 2  # an image of one LR pixel shows nothing
 

@@ -9,12 +9,12 @@ import os
 import re
 from collections import Counter, defaultdict
 
-from mhkd.data.faults import Warnings, read_split
-from mhkd.data.objects import PLAUSIBLE_WIDTH_UM
-from mhkd.data.registrar import dataset_files, slide_of, stray_files
-from mhkd.errors import InputError
-
 import numpy as np
+
+from ..errors import InputError
+from ..tiling.objects import PLAUSIBLE_WIDTH_UM
+from .faults import Warnings, read_split
+from .registrar import dataset_files, slide_of, stray_files
 
 SLIDE_RATIO, OBJECT_RATIO = 3.0, 5.0  # to the median of all slides, and to that of the class
 MIN_OBJECTS = 5  # a median of fewer says nothing

@@ -11,9 +11,9 @@ from PIL import Image
 
 from ..enlarge import to_tensor, upsample
 from ..errors import InputError
+from ..slides.views import downsample, read_view
 from .augmentation import Augmentation, TransposeTransform
 from .scanner import Scanner
-from .views import downsample, read_view
 
 VIEWS = {"student": "lr", "direct": "lr", "teacher": "hr"}  # what each MHKD.EVAL looks at
 
@@ -47,7 +47,7 @@ class PairedResolutionMapper:
         Args:
             view: "hr" or "lr", in evaluation.
             image_format: "RGB" or "BGR", the networks' channel order.
-            lr_factor, lr_filter: see :func:`mhkd.data.views.read_view`.
+            lr_factor, lr_filter: see :func:`mhkd.slides.views.read_view`.
             crop_size_px: height and width of the random HR crop, multiples of ``lr_factor``.
             augmentation: what is varied in training beside crop and flips.
             scanner: what LR images go through before they are brought to the HR size.

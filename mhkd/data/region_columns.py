@@ -10,10 +10,11 @@ import os
 from array import array
 from collections.abc import Sequence
 
-from mhkd.data.coco import XYWH_ABS, sorted_categories
-from mhkd.errors import InputError
-from mhkd.files import replacing
-from mhkd.wsi.annotations.coco_schema import (
+import numpy as np
+from torch.utils.data import Dataset
+
+from ..coco.read import XYWH_ABS, sorted_categories
+from ..coco.schema import (
     MAX_SIDE_PX,
     OUTSIDE_TOLERANCE_PX,
     REGION_KEYS,
@@ -25,9 +26,8 @@ from mhkd.wsi.annotations.coco_schema import (
     mpp,
     text,
 )
-
-import numpy as np
-from torch.utils.data import Dataset
+from ..errors import InputError
+from ..files import replacing
 
 MIN_BYTES = 2**26  # of a COCO file; smaller ones become dicts, outlines included
 
@@ -169,7 +169,7 @@ def read_regions(json_file):
 
     Returns:
         RegionEntries or None: with paths relative to the file's folder; None if the file is small, or has
-        anything else in it, or a fault: then :func:`mhkd.data.coco.read_coco` is to read it, or to say so.
+        anything else in it, or a fault: then :func:`mhkd.coco.read.read_coco` is to read it, or to say so.
     """
     try:
         stat = os.stat(json_file)
@@ -261,7 +261,7 @@ def _parse(json_file):
 
 
 def _is_sound(images, annotations, categories):
-    """Whether :func:`mhkd.data.coco.coco_to_dicts` would find nothing amiss."""
+    """Whether :func:`mhkd.coco.read.coco_to_dicts` would find nothing amiss."""
     ids = images[:, 0]
     sound = len(images) > 0 and len(np.unique(ids)) == len(ids)
     sound = sound and (images[:, 1:3] > 0).all() and (images[:, 1:3] <= MAX_SIDE_PX).all()

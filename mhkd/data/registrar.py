@@ -11,13 +11,13 @@ import glob
 import logging
 import os
 
-from mhkd.data.coco import coco_to_dicts, read_coco, sorted_categories
-from mhkd.data.fitness import count_objects, file_of
-from mhkd.data.region_columns import RegionEntries, read_regions
-from mhkd.errors import InputError
-from mhkd.wsi.annotations.find import looks_like_coco
-
 from detectron2.data import DatasetCatalog, MetadataCatalog
+
+from ..annotations.find import looks_like_coco
+from ..coco.read import coco_to_dicts, read_coco, sorted_categories
+from ..errors import InputError
+from .fitness import count_objects, file_of
+from .region_columns import RegionEntries, read_regions
 
 logger = logging.getLogger(__name__)
 

@@ -4,10 +4,10 @@ import os
 import zlib
 from dataclasses import dataclass
 
-from mhkd.errors import InputError
-
 import cv2
 import numpy as np
+
+from ..errors import InputError
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from ..data.mapper import VIEWS
 from ..data.registrar import check_split_disjoint, ensure_registered, no_objects, values_of
 from ..data.semi_supervised import split_by_label
 from ..errors import InputError
-from ..evaluation.coco import CocoEvaluator
+from ..evaluation.evaluator import CocoEvaluator
 from ..schedules import get_schedule
-from ..settings import check_settings
 from .checkpoint import load_network
+from .settings import check_settings
 
 logger = logging.getLogger(__name__)
 

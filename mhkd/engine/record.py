@@ -14,9 +14,9 @@ from ..config import load_cfg, parse_cfg
 from ..data.registrar import has_ignored, image_files
 from ..errors import InputError
 from ..schedules import Step, get_schedule
-from ..settings import flat
-from ..unread import NEVER_READ
 from .checkpoint import export_cfg, load_file
+from .settings import flat
+from .unread import NEVER_READ
 
 # Whatever is not named here decides what is trained. A name that ends in "." or "_" stands for all such keys.
 # Iterations, losses and parts are compared step by step, the data and a given teacher by their content.

@@ -15,10 +15,10 @@ from torch.multiprocessing import ProcessExitedException
 
 from ..errors import InputError
 from ..files import locked, write_text, writing_to
-from ..settings import check_device, check_settings
 from .evaluation import prepare_datasets
 from .launch import launch
 from .log import RunLog
+from .settings import check_device, check_settings
 from .trainer import DistillationTrainer
 
 logger = logging.getLogger(__name__)

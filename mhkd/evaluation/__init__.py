@@ -1,5 +1,5 @@
 """Tile- and slide-level metrics."""
 
-from .coco import CocoEvaluator
+from .evaluator import CocoEvaluator
 
 __all__ = ["CocoEvaluator"]

@@ -3,10 +3,10 @@
 from collections import defaultdict
 from dataclasses import dataclass
 
-from mhkd.evaluation.pooled import Pooled
-from mhkd.wsi.detection.detections import Detections
-
 import numpy as np
+
+from .detections import Detections
+from .pooled import Pooled
 
 DIGITS = range(2, 8)
 

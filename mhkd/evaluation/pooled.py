@@ -4,9 +4,9 @@ A bootstrap sample is nothing but a weight for each slide: how often it was draw
 weights; with ones they give COCO's numbers.
 """
 
-from mhkd.visualization.matching import assign, hits_and_misses
-
 import numpy as np
+
+from .matching import assign, hits_and_misses
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0, 1, 101)

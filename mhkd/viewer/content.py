@@ -6,16 +6,16 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 
-from mhkd.data.objects import OF_MANY_SLIDES, annotation_file
-from mhkd.data.splits import slide_name
-from mhkd.errors import InputError
-from mhkd.viewer.tiles import DeepZoom
-from mhkd.wsi.annotations import read_annotations
-from mhkd.wsi.detection.finished import FinishedSlide
-from mhkd.wsi.exports import class_colors
-
 import numpy as np
 import shapely
+
+from ..annotations import read_annotations
+from ..errors import InputError
+from ..slide_detection.exports import class_colors
+from ..slide_detection.finished import FinishedSlide
+from ..slides.file_names import slide_name
+from ..tiling.objects import OF_MANY_SLIDES, annotation_file
+from .tiles import DeepZoom
 
 logger = logging.getLogger(__name__)
 

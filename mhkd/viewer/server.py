@@ -14,7 +14,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 
-from mhkd.errors import InputError
+from ..errors import InputError
 
 logger = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ import math
 import threading
 from functools import cached_property
 
-from mhkd.errors import InputError
-from mhkd.wsi.slide import Slide
-
 import cv2
 from PIL import Image
+
+from ..errors import InputError
+from ..slides.slide import Slide
 
 TILE_PX, OVERLAP_PX = 510, 1
 OVERVIEW_PX = 2048  # levels up to this size are made from one picture in memory

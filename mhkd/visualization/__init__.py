@@ -1,7 +1,7 @@
 """Overlays and curves."""
 
+from ..evaluation.matching import match_detections
 from .curves import plot_curves, plot_stage_ap
-from .matching import match_detections
 from .overlay import draw_overlay, draw_pair, write_overlays
 
 __all__ = [

@@ -12,8 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
-from ..data.views import read_view
 from ..files import replacing
+from ..slides.views import read_view
 from .overlay import BLUE, Comparison, draw_panel, strip_font
 
 PANEL_PX = 560  # width of a method's panel

@@ -2,11 +2,11 @@
 
 from collections import Counter
 
-from mhkd.visualization.overlay import GREY, compose_pair, draw_panel
-from mhkd.wsi.exports.colors import class_colors
-
 import numpy as np
 from detectron2.structures import BoxMode
+
+from ..slide_detection.exports.colors import class_colors
+from .overlay import GREY, compose_pair, draw_panel
 
 PANEL_PX = 768  # the longer side
 ROW_GAP_PX = 8

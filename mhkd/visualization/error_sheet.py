@@ -3,12 +3,12 @@
 Each crop has the number that its box has in ``glomeruli.csv`` and on the page, and a scale bar.
 """
 
-from mhkd.visualization.contact_sheet import stack_rows
-from mhkd.visualization.matching import assign, confused, hits_and_misses
-from mhkd.visualization.overlay import BLUE, GREY, LIGHT_BLUE, RED, YELLOW, draw_panel, strip_font
-
 import numpy as np
 from PIL import Image, ImageDraw
+
+from ..evaluation.matching import assign, confused, hits_and_misses
+from .contact_sheet import stack_rows
+from .overlay import BLUE, GREY, LIGHT_BLUE, RED, YELLOW, draw_panel, strip_font
 
 CROP_PX, GAP_PX, COLUMNS = 240, 6, 6
 SURROUNDINGS_UM = 500  # side of a crop: a glomerulus of 200 and what lies around it

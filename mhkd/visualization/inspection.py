@@ -2,18 +2,18 @@
 
 from pathlib import Path
 
-from mhkd.data.inspect import common_unit, inspect_datasets, mpp_of, sizes, summary
-from mhkd.data.views import read_view
-from mhkd.errors import InputError
-from mhkd.files import replacing, write_json
-from mhkd.visualization.contact_sheet import draw_row, select_evenly, stack_rows
-
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 from tabulate import tabulate
 from tqdm import tqdm
+
+from ..data.inspect import common_unit, inspect_datasets, mpp_of, sizes, summary
+from ..errors import InputError
+from ..files import replacing, write_json
+from ..slides.views import read_view
+from .contact_sheet import draw_row, select_evenly, stack_rows
 
 BARS = " ▁▂▃▄▅▆▇█"
 _BINS = 24
@@ -28,7 +28,7 @@ def inspect(names, out=None, num_images=6, lr_factor=4, lr_filter="area", root=N
         out (Path, optional): folder for ``inspect.json``, ``sizes.png`` and a contact sheet
             ``<split>.png`` each; None: nothing is written.
         num_images (int): rows of a contact sheet; 0: none is drawn.
-        lr_factor, lr_filter: see :func:`mhkd.data.views.read_view`.
+        lr_factor, lr_filter: see :func:`mhkd.slides.views.read_view`.
         root (str, optional): folder of the datasets.
 
     Returns:

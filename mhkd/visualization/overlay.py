@@ -18,8 +18,8 @@ from detectron2.utils.visualizer import Visualizer
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
+from ..evaluation.matching import as_boxes, assign, confused, hits_and_misses
 from ..files import replacing
-from .matching import as_boxes, assign, confused, hits_and_misses
 
 RED, YELLOW, BLUE, LIGHT_BLUE, GREY = "#ff2a1a", "#ffd500", "#1f5fff", "#00c8ff", "#8a8a8a"
 LINE_STYLES = {YELLOW: "--", GREY: ":"}  # the others are solid
@@ -102,7 +102,7 @@ def write_overlays(
         dataset_dicts (list[dict]): Detectron2's standard format.
         class_names (list[str]): in the order of the contiguous ids.
         out_dir (str or Path): made if need be.
-        read_view (callable): ``mhkd.data.views.read_view``.
+        read_view (callable): ``mhkd.slides.views.read_view``.
         lr_factor (int): HR pixels per LR pixel.
         lr_filter (str): how LR is made from HR.
         score_threshold (float): detections with a lower score are left out.

@@ -2,9 +2,9 @@
 
 from mhkd.data.augmentation import Augmentation, Colour, TransposeTransform
 from mhkd.data.mapper import PairedResolutionMapper
-from mhkd.data.views import downsample
 from mhkd.enlarge import upsample
 from mhkd.errors import InputError
+from mhkd.slides.views import downsample
 
 import cv2
 import numpy as np

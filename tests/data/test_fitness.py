@@ -10,7 +10,7 @@ from mhkd.data.mapper import PairedResolutionMapper
 from mhkd.data.registrar import ensure_registered
 from mhkd.engine import prepare_datasets
 from mhkd.errors import InputError
-from mhkd.wsi.images import check_whole, image_size
+from mhkd.slides.images import check_whole, image_size
 
 import numpy as np
 import pytest

@@ -2,8 +2,8 @@
 from mhkd.data.loader import ShuffledStream, build_train_loader
 from mhkd.data.mapper import PairedResolutionMapper, to_tensor, upsample
 from mhkd.data.scanner import Scanner
-from mhkd.data.views import read_view
 from mhkd.errors import InputError
+from mhkd.slides.views import read_view
 
 import cv2
 import numpy as np

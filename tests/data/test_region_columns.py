@@ -1,8 +1,8 @@
 import json
 
 import mhkd
+from mhkd.coco.read import coco_to_dicts, read_coco
 from mhkd.data import region_columns
-from mhkd.data.coco import coco_to_dicts, read_coco
 from mhkd.data.loader import training_entries
 from mhkd.data.region_columns import RegionEntries, read_regions
 from mhkd.data.registrar import check_split_disjoint, ensure_registered, has_ignored

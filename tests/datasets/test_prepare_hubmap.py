@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from annotations.writers import hubmap_csv
 from click.testing import CliRunner
 from detectron2.data import MetadataCatalog
 from support import REPO
-from wsi.annotations.writers import hubmap_csv
 
 spec = importlib.util.spec_from_file_location("prepare_hubmap", REPO / "datasets/prepare_hubmap.py")
 prepare_hubmap = importlib.util.module_from_spec(spec)

@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 import pytest
 import pyvips
+from annotations import writers
 from click.testing import CliRunner
 from detectron2.data import MetadataCatalog
 from shapely.geometry import Point
 from support import REPO
-from wsi.annotations import writers
 
 spec = importlib.util.spec_from_file_location("prepare_ln", REPO / "datasets/prepare_ln.py")
 prepare_ln = importlib.util.module_from_spec(spec)

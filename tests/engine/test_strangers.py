@@ -10,7 +10,7 @@ import mhkd
 from mhkd.cli import main
 from mhkd.engine.checkpoint import export_cfg, export_checkpoint, export_network
 from mhkd.errors import InputError
-from mhkd.wsi.detection.student import load_student
+from mhkd.slide_detection.student import load_student
 
 import numpy as np
 import pytest

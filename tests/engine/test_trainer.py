@@ -154,7 +154,7 @@ def test_exported_student_loads_in_default_predictor_without_a_teacher(trained):
 
     # On an LR image it finds what evaluation finds on the dataset, in that image's own pixels.
     ensure_registered(["disks_val"])
-    from mhkd.data.views import read_view
+    from mhkd.slides.views import read_view
 
     from detectron2.data import DatasetCatalog
 

@@ -5,10 +5,10 @@ import shutil
 
 import mhkd
 from mhkd.engine.checkpoint import export_cfg, export_network, exported_cfg, load_exported, save_atomically
+from mhkd.engine.unread import load_run_cfg
 from mhkd.enlarge import enlarge, upsample
 from mhkd.modeling import student_cfg
-from mhkd.unread import load_run_cfg
-from mhkd.wsi.detection import student as slides
+from mhkd.slide_detection import student as slides
 
 import numpy as np
 import pytest

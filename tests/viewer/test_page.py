@@ -5,10 +5,10 @@ import os
 import shutil
 import threading
 
-from mhkd.data.synthetic.slides import to_geojson, write_tiff
+from mhkd.slide_detection.finished import find_finished
+from mhkd.synthetic.slides import to_geojson, write_tiff
 from mhkd.viewer.content import ShownSlide
 from mhkd.viewer.server import make_server
-from mhkd.wsi.detection.finished import find_finished
 
 import cv2
 import numpy as np

@@ -6,12 +6,12 @@ import struct
 import threading
 
 from mhkd.cli import main
-from mhkd.data.synthetic.slides import to_geojson, write_tiff
+from mhkd.slide_detection.checksum import checksum
+from mhkd.slide_detection.finished import find_finished
+from mhkd.synthetic.slides import to_geojson, write_tiff
 from mhkd.viewer import server as server_module
 from mhkd.viewer.content import DamagedSlide, ShownSlide
 from mhkd.viewer.server import STATIC, make_server
-from mhkd.wsi.detection.checksum import checksum
-from mhkd.wsi.detection.finished import find_finished
 
 import numpy as np
 import pytest

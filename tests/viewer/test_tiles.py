@@ -1,9 +1,9 @@
 import io
 import math
 
-from mhkd.data.synthetic.slides import write_tiff
+from mhkd.slides.slide import Slide
+from mhkd.synthetic.slides import write_tiff
 from mhkd.viewer.tiles import OVERVIEW_PX, TILE_PX, DeepZoom
-from mhkd.wsi.slide import Slide
 
 import numpy as np
 import pytest

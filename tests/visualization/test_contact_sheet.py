@@ -4,12 +4,7 @@ import numpy as np
 from detectron2.structures import BoxMode
 
 # isort: split
-from mhkd.visualization.contact_sheet import (
-    PANEL_PX,
-    draw_row,
-    select_evenly,
-    stack_rows,
-)
+from mhkd.visualization.contact_sheet import PANEL_PX, draw_row, select_evenly, stack_rows
 
 
 def rgb(color):

@@ -3,15 +3,10 @@ import math
 from pathlib import Path
 
 import mhkd  # noqa: F401  (before Detectron2)
-from mhkd.engine.predict import name_runs
 from mhkd.errors import InputError
 from mhkd.visualization import plot_curves, plot_stage_ap
-from mhkd.visualization.curves import (
-    curves_figure,
-    read_metrics,
-    running_median,
-    stage_ap_figure,
-)
+from mhkd.visualization.curves import curves_figure, read_metrics, running_median, stage_ap_figure
+from mhkd.visualization.predict import name_runs
 
 import numpy as np
 import pytest

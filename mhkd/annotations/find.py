@@ -1,0 +1,116 @@
+"""Which annotation file belongs to a slide."""
+
+import functools
+import os
+
+from ..coco.rle import csv_columns
+from ..errors import InputError
+from ..slides.file_names import slide_name
+
+OUTLINES = (".geojson", ".json", ".xml", ".annotations")
+MASKS = (".png", ".tif", ".tiff")
+
+
+def find_annotations(slide_path, folder):
+    """The annotation file of a slide in a folder.
+
+    Files named like the slide come first (``a.svs``: ``a.geojson``, ``a.svs.json``; ``a.ome.tiff``:
+    ``a.geojson``, ``a.ome.geojson``), outlines before masks; then files of many slides: a CSV of runs, else
+    a COCO file, else what is alone. So HuBMAP's polygons win over the runs of its ``train.csv``, and a table
+    of patients is no annotation.
+
+    Args:
+        slide_path (str): slide.
+        folder (str): folder, or the file itself.
+
+    Returns:
+        str: path; what the file holds is found when it is read.
+
+    Raises:
+        InputError: none, or several that could be meant; or it is a dead link.
+    """
+    if not os.path.isdir(folder):
+        if os.path.exists(folder):
+            return os.fspath(folder)
+        raise InputError(f"{folder}: there is no such folder of annotations: correct the path")
+    slide = os.path.basename(slide_path)
+    names = (slide, os.path.splitext(slide)[0], slide_name(slide))
+    files = [n for n in _files(folder) if not _is_same(os.path.join(folder, n), slide_path)]
+    own = [n for n in files if os.path.splitext(n)[0] in names]
+    for choose in (
+        lambda: [n for n in own if _ends(n, OUTLINES)],
+        lambda: [n for n in own if _ends(n, MASKS)],
+        lambda: [n for n in files if _ends(n, ".csv") and _holds(os.path.join(folder, n), _is_runs)],
+        lambda: [n for n in files if _ends(n, ".json") and looks_like_coco(os.path.join(folder, n))],
+        lambda: _alone([n for n in files if _ends(n, OUTLINES)]),
+    ):
+        candidates = choose()
+        if len(candidates) > 1:
+            raise InputError(
+                f"{folder}: {' and '.join(candidates)} could both be the annotations of {slide}: "
+                "remove what is not wanted"
+            )
+        if candidates:
+            path = os.path.join(folder, candidates[0])
+            if not os.path.exists(path):
+                raise InputError(f"{path}: is a dead link: restore the annotations of {slide}, or remove it")
+            return path
+    raise InputError(
+        f"{folder}: has no annotations of {slide}: they are named {slide_name(slide)}.geojson, .json, .xml, "
+        ".annotations, .png or .tiff, or in one file of all slides (CSV, COCO)"
+    )
+
+
+def looks_like_coco(path):
+    """bool: whether a file can be read and has the keys of COCO; it need not be valid."""
+    return _holds(path, _is_coco)
+
+
+def _files(folder):
+    """Names of what is no folder and not hidden, sorted; dead links too."""
+    try:
+        with os.scandir(folder) as entries:
+            visible = [e for e in entries if not e.name.startswith(".")]
+            return sorted(e.name for e in visible if e.is_file() or not os.path.exists(e.path))
+    except OSError as e:
+        raise InputError(f"{folder}: cannot be read ({e.strerror})") from e
+
+
+def _is_same(path, slide_path):
+    return os.path.exists(path) and os.path.exists(slide_path) and os.path.samefile(path, slide_path)
+
+
+def _ends(name, endings):
+    return name.lower().endswith(endings)
+
+
+def _alone(names):
+    return names if len(names) == 1 else []
+
+
+def _holds(path, is_format):
+    """Whether a file can be read and is of a format."""
+    try:
+        status = os.stat(path)
+        return is_format(path, status.st_mtime_ns, status.st_size)
+    except OSError:
+        return False
+
+
+@functools.lru_cache(maxsize=4096)  # it is asked for every slide
+def _is_runs(path, mtime_ns, size):
+    with open(path, "rb") as f:
+        return csv_columns(f.read(4096)) is not None
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_coco(path, mtime_ns, size):
+    """By its keys, which no other of the formats has together."""
+    wanted, tail = {b'"images"', b'"annotations"'}, b""
+    with open(path, "rb") as f:
+        while block := f.read(2**20):
+            wanted -= {key for key in wanted if key in tail + block}
+            if not wanted:
+                return True
+            tail = block[-16:]
+    return False

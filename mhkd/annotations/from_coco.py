@@ -1,0 +1,87 @@
+"""COCO JSON with whole slides, or their overviews, as images."""
+
+import os
+
+from ..coco import schema as coco_schema
+from ..coco.rle import add_runs, counts_to_runs
+from ..errors import InputError
+from .frames import scale_to_slide
+from .names import class_name
+
+
+def is_coco(content):
+    """bool: whether the JSON is of this format."""
+    return isinstance(content, dict) and all(
+        isinstance(content.get(k), list) for k in ("images", "annotations")
+    )
+
+
+def read(content, collector, slide_name, size_px):
+    """The records are checked as for training, see :mod:`mhkd.coco.schema`; of annotations
+    of other images only whose they are.
+
+    Args:
+        content (dict): the file.
+        collector (Collector): to fill.
+        slide_name (str or None): stem of the slide's file; None where the file has one image only.
+        size_px (tuple[int, int] or None): the slide's; images of it may be smaller.
+    """
+    path = collector.path
+    coco_schema.check_records(path, content["images"], ("id", "file_name"), "image")
+    coco_schema.check_records(path, content["annotations"], ("image_id", "category_id"), "annotation")
+    image = _image(content["images"], path, slide_name)
+    image_px = coco_schema.size_px(image, f"{path}: image {image['id']}")
+    if size_px is not None:
+        collector.scale = scale_to_slide(path, image_px, size_px)
+    names = _names(content.get("categories"), collector)
+    image_ids = {i["id"] for i in content["images"]}
+    for number, annotation in enumerate(content["annotations"], 1):
+        where = f"annotation {annotation['id']}" if "id" in annotation else f"annotation number {number}"
+        coco_schema.check_reference(annotation, image_ids, names, f"{path}: {where}")
+        if annotation["image_id"] == image["id"]:
+            _object(annotation, names[annotation["category_id"]], image_px, collector, where)
+
+
+def _image(images, path, slide_name):
+    for image in images:
+        coco_schema.text(image, "file_name", f"{path}: image {image['id']}")
+    if slide_name is not None:
+        images = [i for i in images if _is_named(i["file_name"], slide_name)]
+        if not images:
+            raise InputError(f"{path}: has no image {slide_name}: correct its file_name")
+    if len(images) != 1:
+        raise InputError(
+            f"{path}: has {len(images)} images"
+            + (f" named {slide_name}" if slide_name else ": say which is wanted by the slide")
+        )
+    return images[0]
+
+
+def _is_named(file_name, slide_name):
+    base = os.path.basename(file_name.replace("\\", "/"))
+    return slide_name in (base, os.path.splitext(base)[0])
+
+
+def _names(categories, collector):
+    categories = categories if isinstance(categories, list) else []
+    coco_schema.check_records(collector.path, categories, ("id",), "category")
+    return {c["id"]: class_name(c.get("name"), collector, f"category {c['id']}") for c in categories}
+
+
+def _object(annotation, name, image_px, collector, where):
+    """The outline, else the box."""
+    iscrowd = coco_schema.is_ignored(annotation, f"{collector.path}: {where}")
+    try:
+        outline, note = coco_schema.outline(annotation.get("segmentation"), image_px)
+    except ValueError as e:
+        raise collector.error(where, str(e)) from e
+    if note:
+        collector.counts[f"objects whose outline {note}"] += 1
+    if outline is None:
+        box = coco_schema.bbox(annotation, f"{collector.path}: {where}")
+        collector.box(*box, name, where, iscrowd)
+    elif isinstance(outline, list):
+        collector.polygons([[ring] for ring in outline], name, where, iscrowd)
+    else:
+        runs = counts_to_runs(outline)
+        add_runs(*runs, image_px, name, collector, where, as_one=True, iscrowd=iscrowd)

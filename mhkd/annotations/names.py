@@ -1,0 +1,73 @@
+"""Names as the formats write them, and which of several is an object's class.
+
+A tool writes classes in more than one place: its reader lists them in order, :func:`first_class` chooses.
+What ends up as a class by want of anything better is told by :func:`is_number`, :func:`is_default` and
+:class:`ObjectName`; :class:`mhkd.annotations.ClassMap` warns of it.
+"""
+
+import re
+
+_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
+# what tools call a layer or an annotation that nobody named
+_DEFAULT = re.compile(r"(layer|annotation|path ?annotation ?object)[\s_#-]*\d*", re.IGNORECASE)
+_REGION = re.compile(r"(rois?|regions?( of interest)?)[\s_#-]*\d*", re.IGNORECASE)
+
+
+class ObjectName(str):
+    """What an annotator called one object whose class is not given: a class, or "left kidney"."""
+
+
+def class_name(value, collector, where):
+    """str or None: the name without surrounding blanks; None where there is none.
+
+    Raises:
+        InputError: neither a text nor a number.
+    """
+    if value is None:
+        return None
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        value = f"{value:g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, str):
+        raise collector.error(where, f"has the class name {str(value)[:60]}, which is no text")
+    # JSON may hold halves of characters, which no file could be written with
+    name = value.encode("utf-8", "replace").decode().strip() or None
+    return ObjectName(name) if name and isinstance(value, ObjectName) else name
+
+
+def first_class(values, collector, where):
+    """The class that a tool wrote in one of several places.
+
+    Args:
+        values (Iterable): of the places, the first is the surest.
+        collector, where: see :func:`class_name`.
+
+    Returns:
+        str or None: the first; numbers, which may count objects, come after other classes.
+    """
+    names = [n for n in (class_name(v, collector, where) for v in values) if n is not None]
+    classes = (n for n in names if not (is_number(n) or isinstance(n, ObjectName)))
+    return next(classes, names[0] if names else None)
+
+
+def is_number(name):
+    """bool: whether a class is called by a number, which means something in its file or tool only."""
+    return _NUMBER.fullmatch(name) is not None
+
+
+def is_default(name):
+    """bool: whether a name is what a tool gives to what nobody named: "Layer 3", "Annotation 12"."""
+    return _DEFAULT.fullmatch(name) is not None
+
+
+def is_region(name):
+    """bool: whether a name says that objects are looked for in there: "ROI 2", QuPath's "Region*".
+
+    QuPath gives a star to all classes that are none of objects ("Ignore*" is another).
+    """
+    return name.endswith("*") or _REGION.fullmatch(name) is not None
+
+
+def word(obj, key):
+    """str or None: a text in a JSON object; None where there is none or anything else."""
+    value = obj.get(key) if isinstance(obj, dict) else None
+    return value if isinstance(value, str) else None

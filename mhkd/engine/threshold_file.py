@@ -1,0 +1,109 @@
+"""The working threshold: the score from which on a detection counts. A student's folder may record one.
+
+It has a file of its own. In config.yaml it would be part of the student's identity, and a new threshold would
+make finished slides another student's.
+"""
+
+import json
+import logging
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import InputError
+from ..files import write_json
+from ..tiling.slide_task import sha256
+
+logger = logging.getLogger(__name__)
+FILE = "threshold.json"
+DEFAULT = 0.5
+COUNTING = ("score_threshold", "score_threshold_from")  # options that do not decide what is found
+WEIGHTS = "model_final.pth"
+
+
+@dataclass(frozen=True)
+class WorkingThreshold:
+    """Attributes:
+    score (float): detections count from this one on.
+    source (str): who says so, in words.
+    """
+
+    score: float
+    source: str
+
+
+def working_threshold(student_folder, given=None):
+    """Args:
+        student_folder (str): of the exported student.
+        given (float, optional): by the user, which decides.
+
+    Returns:
+        WorkingThreshold: the given one, or the one that the folder records, or 0.5.
+
+    Raises:
+        InputError: the file that records it is damaged.
+    """
+    if given is not None:
+        return WorkingThreshold(given, "--score-threshold")
+    path = Path(student_folder) / FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        score, weights = content["score_threshold"], content["weights_sha256"]
+        if isinstance(score, bool) or not 0 <= score <= 1:
+            raise ValueError(f"score_threshold {score}")
+    except FileNotFoundError:
+        return WorkingThreshold(DEFAULT, "default: none was chosen for the student")
+    except (OSError, ValueError, TypeError, KeyError) as e:
+        raise InputError(
+            f"{path}: records no score threshold ({e}): give --score-threshold, choose one anew with mhkd "
+            "score --choose-threshold, or move the file away"
+        ) from e
+    if weights != sha256(path.with_name(WEIGHTS)):
+        logger.warning(f"{path}: was chosen for other weights than those beside it, so it is not used")
+        return WorkingThreshold(DEFAULT, f"default: {FILE} of the student is of other weights")
+    return WorkingThreshold(float(score), f"{FILE} of the student: best F1 on {content.get('chosen_on')}")
+
+
+def record_threshold(student_folder, choice, chosen_on):
+    """Write the file that :func:`working_threshold` reads.
+
+    Args:
+        student_folder (str): of the exported student.
+        choice (Choice): of :func:`mhkd.evaluation.best_threshold.best_f1`.
+        chosen_on (str): on what, in words.
+
+    Returns:
+        Path: of the file.
+
+    Raises:
+        InputError: no student there, or it cannot be written.
+    """
+    folder = Path(student_folder)
+    content = {
+        "score_threshold": choice.score_threshold,
+        "chosen_on": chosen_on,
+        "f1": round(choice.f1, 4),
+        "precision": round(choice.precision, 4),
+        "sensitivity": round(choice.sensitivity, 4),
+        "annotated": choice.annotated,
+        "how": "the highest F1 over all classes; right is a detection of the right class with an IoU of 0.5",
+        "weights_sha256": sha256(folder / WEIGHTS),
+    }
+    write_json(content, folder / FILE)
+    return folder / FILE
+
+
+def chosen_on(student_folder):
+    """str or None: what the folder's threshold was chosen on; None where it records none."""
+    try:
+        return json.loads((Path(student_folder) / FILE).read_text(encoding="utf-8"))["chosen_on"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def forget_threshold(student_folder):
+    """Before other weights are written to the folder."""
+    try:
+        os.remove(Path(student_folder) / FILE)
+    except FileNotFoundError:
+        pass

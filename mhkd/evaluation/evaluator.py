@@ -1,0 +1,224 @@
+"""COCO box metrics: Detectron2's evaluator with AR, zeros instead of gaps, and a fast matcher."""
+
+import itertools
+import json
+import logging
+import os
+from collections import OrderedDict
+
+import numpy as np
+import torch
+from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.evaluation import COCOEvaluator
+from detectron2.structures import BoxMode, PolygonMasks
+from detectron2.utils import comm
+from detectron2.utils.logger import create_small_table
+from faster_coco_eval import COCO, COCOeval_faster
+
+from ..coco.schema import is_number, outline
+from ..errors import InputError
+from ..files import replacing
+
+logger = logging.getLogger(__name__)
+
+
+class CocoEvaluator(COCOEvaluator):
+    """COCO's box AP and AR, in percent, of the predictions for a registered dataset.
+
+    Differs from Detectron2's ``COCOEvaluator``, whose ``process`` it keeps:
+
+    - The ground truth is what ``DatasetCatalog`` returns at the moment of evaluation. There is no
+      ``json_file`` to keep and no converted copy on disk that could be out of date.
+    - ``AR`` (mean over IoU 0.50:0.95 and classes) is part of the results, and ``AP-<class>`` is
+      there even if the dataset has one class.
+    - A model that finds nothing scores 0, not "missing". What cannot be measured, because there
+      is no ground truth for it (a class, a size), is nan.
+    - faster-coco-eval does the matching: the numbers of pycocotools, in a fraction of the time.
+
+    Boxes are in the pixels of the image that the dataset names (HR), whichever view of it the
+    model was fed.
+    """
+
+    def __init__(self, dataset_name, output_dir=None, *, max_dets=100):
+        """
+        Args:
+            dataset_name (str): a dataset registered with its ``thing_classes``.
+            output_dir (str): where to write ``coco_instances_results.json`` (COCO's result format,
+                with the category ids of the user's annotation file); None writes nothing.
+            max_dets (int): detections per image and class that count, for AP and AR alike: as many as
+                the network may find, its TEST.DETECTIONS_PER_IMAGE. 100 is COCO's; less than 0: all.
+        """
+        # Not the parent's __init__: all it adds is a COCO file, or a cached conversion into one.
+        self._dataset_name = dataset_name
+        self._metadata = MetadataCatalog.get(dataset_name)
+        self._output_dir = output_dir
+        self._max_dets = max_dets
+        self._cpu_device = torch.device("cpu")
+        self.reset()
+
+    def evaluate(self, img_ids=None):
+        """
+        Args:
+            img_ids (list[int]): images to score; all images of the dataset if None. An image for
+                which no prediction was made counts as one in which nothing was found.
+
+        Returns:
+            OrderedDict: ``{"bbox": {"AP", "AP50", "AP75", "APs", "APm", "APl", "AR",
+            "AP-<class>", ...}}`` on the main process, ``{}`` on the others.
+
+        Raises:
+            InputError: if a predicted class does not exist in the dataset.
+        """
+        comm.synchronize()
+        predictions = comm.gather(self._predictions, dst=0)
+        if not comm.is_main_process():
+            return {}
+        predictions = list(itertools.chain(*predictions))
+        if not predictions:
+            logger.warning("No image of '%s' was processed: all is missed", self._dataset_name)
+
+        detections = self._in_coco_format(predictions)
+        if self._output_dir:
+            self._write(detections)
+        results = self._score(detections, img_ids)
+        limit = f"at most {self._max_dets}" if self._max_dets >= 0 else "all"
+        logger.info(
+            "Boxes in '%s' (%s detections an image):\n%s",
+            self._dataset_name,
+            limit,
+            create_small_table(results),
+        )
+        return OrderedDict(bbox=results)
+
+    def _in_coco_format(self, predictions):
+        to_dataset_id = _category_ids(self._metadata)
+        detections = []
+        for detection in itertools.chain(*(p["instances"] for p in predictions)):
+            if detection["category_id"] >= len(to_dataset_id):
+                raise InputError(
+                    f"The model predicts class {detection['category_id']}, but dataset "
+                    f"'{self._dataset_name}' has only {len(to_dataset_id)}: "
+                    f"{', '.join(self._metadata.thing_classes)}. Evaluate it on a dataset with the "
+                    "classes it was trained on (MODEL.ROI_HEADS.NUM_CLASSES)"
+                )
+            detections.append(
+                {
+                    "image_id": detection["image_id"],
+                    "category_id": to_dataset_id[detection["category_id"]],
+                    "bbox": detection["bbox"],
+                    "score": detection["score"],
+                }
+            )
+        return detections
+
+    def _write(self, detections):
+        with replacing(os.path.join(self._output_dir, "coco_instances_results.json")) as temporary:
+            temporary.write_text(json.dumps(detections))
+
+    def _score(self, detections, img_ids):
+        ground_truth = coco_dict(DatasetCatalog.get(self._dataset_name), self._metadata)
+        return box_scores(ground_truth, detections, self._max_dets, img_ids)
+
+
+def box_scores(ground_truth, detections, max_dets, img_ids=None):
+    """COCO's box metrics, in percent; nan for what has no ground truth.
+
+    Args:
+        ground_truth (dict): content of a COCO annotation file, "categories" in the order of the result.
+        detections (list[dict]): COCO results.
+        max_dets (int): detections per image and class that count; less than 0: all.
+        img_ids (list[int]): images to score; all if None.
+
+    Returns:
+        dict: "AP", "AP50", "AP75", "APs", "APm", "APl", "AR", "AP-<class>", ...
+    """
+    categories = ground_truth["categories"]
+    ground_truth = COCO(ground_truth)
+    coco_eval = COCOeval_faster(ground_truth, ground_truth.loadRes(detections), "bbox")
+    coco_eval.params.maxDets = [max_dets if max_dets >= 0 else len(detections)]
+    if img_ids is not None:
+        coco_eval.params.imgIds = list(img_ids)
+    coco_eval.evaluate()
+    coco_eval.accumulate()
+
+    # Not COCOeval.stats, whose layout assumes maxDets 1, 10, 100.
+    precision = coco_eval.eval["precision"][..., -1]  # (IoU, recall, class, area)
+    recall = coco_eval.eval["recall"][..., -1]  # (IoU, class, area)
+    results = {
+        "AP": _percent(precision[..., 0]),
+        "AP50": _percent(precision[0, ..., 0]),
+        "AP75": _percent(precision[5, ..., 0]),
+        "APs": _percent(precision[..., 1]),
+        "APm": _percent(precision[..., 2]),
+        "APl": _percent(precision[..., 3]),
+        "AR": _percent(recall[..., 0]),
+    }
+    # COCOeval sorts the category ids, which need not be the order of the contiguous ones.
+    column = {category_id: k for k, category_id in enumerate(coco_eval.params.catIds)}
+    for category in categories:
+        results[f"AP-{category['name']}"] = _percent(precision[:, :, column[category["id"]], 0])
+    return results
+
+
+def coco_dict(dataset_dicts, metadata):
+    """Dataset dicts as the content of a COCO annotation file, boxes unrounded.
+
+    An annotation's area, which only decides whether it is small, medium or large, is its ``area``
+    if it carries one, else that of its segmentation, else, or where these are none, that of its box.
+
+    Args:
+        dataset_dicts (list[dict]): Detectron2's standard format.
+        metadata (Metadata): with ``thing_classes`` and, where category ids are not contiguous,
+            ``thing_dataset_id_to_contiguous_id``.
+
+    Returns:
+        dict: with "images", "annotations" and "categories".
+    """
+    to_dataset_id = _category_ids(metadata)
+    images, annotations = [], []
+    for entry in dataset_dicts:
+        images.append({"id": entry["image_id"], "height": entry["height"], "width": entry["width"]})
+        for annotation in entry.get("annotations", []):
+            bbox = np.array([annotation["bbox"]], dtype=np.float64)  # a list would become float32
+            bbox = BoxMode.convert(bbox, annotation["bbox_mode"], BoxMode.XYWH_ABS)[0].tolist()
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,  # 0 would mean "unmatched" to COCOeval
+                    "image_id": entry["image_id"],
+                    "category_id": to_dataset_id[annotation["category_id"]],
+                    "bbox": bbox,
+                    "area": _area(annotation, bbox, (entry["width"], entry["height"])),
+                    "iscrowd": int(annotation.get("iscrowd", 0)),
+                }
+            )
+    categories = [{"id": i, "name": n} for i, n in zip(to_dataset_id, metadata.thing_classes)]
+    return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def _area(annotation, bbox_xywh, image_size_px):
+    area = annotation.get("area")
+    if is_number(area) and area > 0:
+        return float(area)
+    try:
+        found, _ = outline(annotation.get("segmentation"), image_size_px)
+    except ValueError:  # datasets that others register are not checked when they are loaded
+        found = None
+    if isinstance(found, list):  # polygons
+        area = float(PolygonMasks([[ring.ravel() for ring in found]]).area()[0])
+    else:
+        area = 0.0 if found is None else float(found[1::2].sum())
+    return area or bbox_xywh[2] * bbox_xywh[3]
+
+
+def _category_ids(metadata):
+    """The dataset's category ids in the order of the contiguous ones."""
+    to_contiguous = metadata.get("thing_dataset_id_to_contiguous_id")
+    if to_contiguous is None:
+        return list(range(len(metadata.thing_classes)))
+    return sorted(to_contiguous, key=to_contiguous.get)
+
+
+def _percent(values):
+    """COCOeval marks with -1 what has no ground truth."""
+    values = values[values > -1]
+    return float(100 * np.mean(values)) if values.size else float("nan")

@@ -1,0 +1,37 @@
+"""Annotation JSON of the Digital Slide Archive (large_image_annotation, HistomicsTK)."""
+
+from .coco_results import rows
+from .colors import class_colors
+
+LINE_WIDTH = 3  # of the screen
+
+
+def dsa_annotation(detections, name, description):
+    """Args:
+        detections (Detections): in base pixels.
+        name (str): of the annotation in the viewer's list.
+        description (str): a line about it.
+
+    Returns:
+        dict: one annotation; its elements are rectangles in a group for each class. The server gives the ids.
+    """
+    colors = {c: f"rgb({r}, {g}, {b})" for c, (r, g, b) in class_colors(detections.class_names).items()}
+    elements = []
+    for (x0, y0, x1, y1), score, c in rows(detections):
+        label = detections.class_names[c]
+        elements.append(
+            {
+                "type": "rectangle",
+                "center": [round((x0 + x1) / 2, 3), round((y0 + y1) / 2, 3), 0],
+                "width": round(x1 - x0, 2),
+                "height": round(y1 - y0, 2),
+                "rotation": 0,
+                "normal": [0, 0, 1],
+                "lineColor": colors[label],
+                "lineWidth": LINE_WIDTH,
+                "group": label,
+                "label": {"value": label},
+                "user": {"score": score},
+            }
+        )
+    return {"name": name, "description": description, "elements": elements}

@@ -1,0 +1,51 @@
+"""QuPath's GeoJSON (0.4 and later: ids are UUIDs, measurements a map from name to number).
+
+The objects are annotations, not QuPath's detections: those cannot be edited there, and what a pathologist
+has corrected should be good for training.
+"""
+
+import uuid
+
+from .coco_results import rows
+from .colors import class_colors
+from .measures import sizes_um
+
+_NAMESPACE = uuid.UUID("0c9f6a52-6f3c-5d0e-8a57-3f7f2c1d9b64")  # any fixed one
+
+
+def qupath_geojson(detections, mpp_xy, slide_name):
+    """Args:
+        detections (Detections): in base pixels.
+        mpp_xy (tuple[float, float]): micrometres per base pixel along x and y.
+        slide_name (str): which the ids depend on, so that those of different slides differ.
+
+    Returns:
+        dict: a FeatureCollection.
+    """
+    colors = class_colors(detections.class_names)
+    widths, heights, diameters = sizes_um(detections, mpp_xy).tolist()
+    features = []
+    for number, ((x0, y0, x1, y1), score, c) in enumerate(rows(detections), 1):
+        name = detections.class_names[c]
+        ring = [[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]]
+        key = f"{slide_name} {number} {ring} {score} {name}"
+        features.append(
+            {
+                "type": "Feature",
+                "id": str(uuid.uuid5(_NAMESPACE, key)),
+                "geometry": {"type": "Polygon", "coordinates": [ring]},
+                "properties": {
+                    "objectType": "annotation",
+                    "name": f"Glomerulus {number}",
+                    "classification": {"name": name, "color": list(colors[name])},
+                    "isLocked": False,
+                    "measurements": {
+                        "Score": score,
+                        "Width um": widths[number - 1],
+                        "Height um": heights[number - 1],
+                        "Diameter um": diameters[number - 1],
+                    },
+                },
+            }
+        )
+    return {"type": "FeatureCollection", "features": features}

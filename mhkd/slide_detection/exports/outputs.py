@@ -1,0 +1,73 @@
+"""All results of a slide, in its folder."""
+
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+
+from ...evaluation.detections import Detections
+from ...files import replacing, write_json, write_text
+from .coco_results import coco_results
+from .dsa import dsa_annotation
+from .geojson import qupath_geojson
+from .overview import draw_overview
+from .summary import summarize
+from .table import glomeruli_csv
+
+logger = logging.getLogger(__name__)
+
+COCO, GEOJSON, DSA = "coco_instances_results.json", "detections.geojson", "detections_dsa.json"
+TABLE, OVERVIEW, SUMMARY = "glomeruli.csv", "overview.png", "summary.json"
+FILES = (COCO, GEOJSON, DSA, TABLE, OVERVIEW, SUMMARY)
+
+
+def write_outputs(folder, detections, info, image_id, slide, score_threshold=0.0):
+    """Write every format, each file whole or not at all; the same input gives the same bytes.
+
+    The COCO results hold all detections, every other file those that count.
+
+    Args:
+        folder (Path): of this slide; made if need be.
+        detections (Detections): in base pixels. They are rounded to 0.01 px and clipped to the slide, so
+            that all files agree; boxes that are not finite or have no size are left out, with a warning.
+        info (SlideInfo): the slide's file, size, resolution and tissue.
+        image_id (int): of the slide in the COCO results.
+        slide (Slide): the slide, for its overview.
+        score_threshold (float): detections count from this score on.
+
+    Returns:
+        dict: see :func:`mhkd.slide_detection.exports.summary.summarize`.
+
+    Raises:
+        InputError: the slide cannot be read, or a file cannot be written. Files written so far stay.
+    """
+    folder, name = Path(folder), os.path.basename(info.slide_file)
+    kept = _rounded(detections, info)
+    counted = kept.select(kept.scores >= np.float32(score_threshold))
+    summary = summarize(counted, info, score_threshold)
+    # Before anything is written: the slide may be damaged.
+    overview = draw_overview(slide, counted, f"{name}, score {score_threshold:g} or more")
+    write_json(coco_results(kept, image_id), folder / COCO, indent=None)
+    write_json(qupath_geojson(counted, info.mpp_xy, name), folder / GEOJSON, indent=None)
+    described = ", ".join(f"{n} {c}" for c, n in summary["counts"].items())
+    described = f"{name}: {described} (score {score_threshold:g} or more)"
+    write_json(dsa_annotation(counted, "Glomeruli", described), folder / DSA, indent=None)
+    write_text(glomeruli_csv(counted, info.mpp_xy, score_threshold), folder / TABLE)
+    with replacing(folder / OVERVIEW) as temporary:
+        overview.save(temporary, format="PNG", compress_level=1)  # 1: half the time, 5 % larger
+    write_json(summary, folder / SUMMARY)
+    return summary
+
+
+def _rounded(detections, info):
+    boxes = np.round(np.clip(detections.boxes_px, 0, np.array(info.size_px * 2)), 2)
+    scores = np.round(detections.scores.astype(np.float64), 6)  # as written, so that what is read is equal
+    boxes = Detections(boxes, scores, detections.classes, detections.class_names)
+    sound = boxes.is_sound()
+    if not sound.all():
+        logger.warning(
+            f"{info.slide_file}: left out {(~sound).sum()} boxes that are not finite, have no size or are "
+            "not on the slide"
+        )
+    return boxes.select(sound)

@@ -1,0 +1,101 @@
+"""A picture of the whole slide with its boxes, a legend and a scale bar."""
+
+import math
+import os
+
+import matplotlib
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from .colors import class_colors
+
+MAX_PX = 2048
+MIN_BOX_PX = 6  # smaller ones would not be seen
+_FONT = os.path.join(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+
+
+def draw_overview(slide, detections, title="", max_px=MAX_PX):
+    """Args:
+        slide (Slide): slide.
+        detections (Detections): in its base pixels.
+        title (str): which slide it is, and from which score on boxes are drawn.
+        max_px (int): the longer side of the slide in the picture; it is never enlarged.
+
+    Returns:
+        Image: RGB; under the slide, as wide as the text needs, a strip with the title, the classes' colours
+        and counts, and a scale bar.
+    """
+    extent_um = [n * m for n, m in zip(slide.size_px, slide.mpp_xy)]
+    mpp = max(*slide.mpp_xy, max(extent_um) / max_px)
+    width, height = slide.size_at(mpp)
+    region = Image.fromarray(slide.read_region(0, 0, width, height, mpp, from_base=False))
+
+    line = max(2, round(max(width, height) / 550))
+    font_px = max(14, round(max(width, height) / 70))
+    font = ImageFont.truetype(_FONT, font_px)
+    strip, margin = 2 * font_px, font_px // 2
+    colors = class_colors(detections.class_names)
+    counts = np.bincount(detections.classes, minlength=len(colors)).tolist()
+    legend = [(colors[c], f"{n} {c}") for c, n in zip(detections.class_names, counts)]
+    lengths = [font.getlength(text) + 3 * font_px for _, text in legend]
+    length_um = _scale_bar_um(width * mpp / 4)
+    bar_px = length_um / mpp
+    bar_text = f"{length_um / 1000:g} mm" if length_um >= 1000 else f"{length_um:g} µm"
+    texts = [font.getlength(title) + 2 * margin, margin + bar_px + 10 + font.getlength(bar_text) + margin]
+    full_width = math.ceil(max(width, *lengths, *texts))  # a narrow core is narrower than its legend
+    rows = _rows(lengths, full_width)
+
+    above = strip if title else 0
+    canvas = Image.new("RGB", (full_width, height + above + strip * (max(rows, default=0) + 2)), "white")
+    canvas.paste(region)
+    draw = ImageDraw.Draw(canvas)
+    scale = np.array(slide.mpp_xy * 2) / mpp
+    _draw_boxes(draw, detections, scale, [colors[c] for c in detections.class_names], line, (width, height))
+    draw.text((margin, height + strip // 2), title, "black", font, anchor="lm")
+    x, row = margin, 0
+    for (color, text), length, in_row in zip(legend, lengths, rows):
+        if in_row != row:
+            x, row = margin, in_row
+        middle = height + above + strip * row + strip // 2
+        draw.rectangle((x, middle - font_px // 2, x + font_px, middle + font_px // 2), color, "black")
+        draw.text((x + 1.4 * font_px, middle), text, "black", font, anchor="lm")
+        x += length
+    middle = canvas.height - strip // 2
+    draw.rectangle((margin, middle - line, margin + bar_px, middle + line), "black")
+    draw.text((margin + bar_px + 10, middle), bar_text, "black", font, anchor="lm")
+    return canvas
+
+
+def _rows(lengths, width):
+    """In which row of the legend each entry goes."""
+    rows, used = [], 0
+    for length in lengths:
+        row = rows[-1] if rows else 0
+        if used + length > width and used:
+            row, used = row + 1, 0
+        rows.append(row)
+        used += length
+    return rows
+
+
+def _draw_boxes(draw, detections, scale, colors, line, size):
+    """The best on top; a white rim parts a line from tissue of its colour."""
+    for (x0, y0, x1, y1), c in zip(detections.boxes_px[::-1] * scale, detections.classes[::-1]):
+        x, y = (x0 + x1) / 2, (y0 + y1) / 2
+        half_x, half_y = (max(v, MIN_BOX_PX) / 2 for v in (x1 - x0, y1 - y0))
+        box = [
+            *np.maximum(np.round((x - half_x, y - half_y)), 0).astype(int).tolist(),
+            *np.minimum(np.round((x + half_x, y + half_y)), np.array(size) - 1).astype(int).tolist(),
+        ]
+        draw.rectangle(_grown(box, 1), outline="white", width=line + 2)
+        draw.rectangle(box, outline=colors[c], width=line)
+
+
+def _grown(box, by):
+    return [box[0] - by, box[1] - by, box[2] + by, box[3] + by]
+
+
+def _scale_bar_um(longest_um):
+    """The greatest 1, 2 or 5 times a power of ten that is at most so long."""
+    power = 10.0 ** math.floor(math.log10(longest_um))
+    return max(k for k in (1, 2, 5) if k * power <= longest_um * (1 + 1e-9)) * power

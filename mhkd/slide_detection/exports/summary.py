@@ -1,0 +1,57 @@
+"""What a slide comes to: how many glomeruli of which class, how dense, how many of them sclerotic."""
+
+import numpy as np
+
+from ...files import write_text
+from ...tables import csv_text
+
+SCLEROTIC = "sclerotic"  # the class, in any case, of which the share is given
+
+
+def summarize(detections, slide, score_threshold=0.0):
+    """Args:
+        detections (Detections): of the slide, those that count.
+        slide (SlideInfo): slide.
+        score_threshold (float): from which score on they do.
+
+    Returns:
+        dict: "slide_file"; "glomeruli" and, by class, "counts"; "tissue_mm2"; "density_per_mm2" of tissue
+        (None where there is no tissue); "sclerotic_share" of the glomeruli (None where there are none, or
+        there is no class named sclerotic); "score_threshold".
+    """
+    n = np.bincount(detections.classes, minlength=len(detections.class_names)).tolist()
+    counts = dict(zip(detections.class_names, n))
+    tissue_mm2 = slide.tissue_area_um2 / 1e6
+    sclerotic = [count for name, count in counts.items() if name.casefold() == SCLEROTIC]
+    share = sum(sclerotic) / len(detections) if sclerotic and len(detections) else None
+    return {
+        "slide_file": slide.slide_file,
+        "glomeruli": len(detections),
+        "counts": counts,
+        "tissue_mm2": round(tissue_mm2, 4),
+        "density_per_mm2": round(len(detections) / tissue_mm2, 4) if tissue_mm2 > 0 else None,
+        "sclerotic_share": None if share is None else round(share, 4),
+        "score_threshold": score_threshold,
+    }
+
+
+def write_summary_csv(path, slides):
+    """Write a table with one row a slide.
+
+    Args:
+        path (Path): CSV.
+        slides (Iterable[tuple[str, dict or None, str]]): slide, its summary (with "student", whose results
+            these are, where that is known), and what went wrong ("" where nothing did).
+    """
+    slides = list(slides)
+    classes = list(dict.fromkeys(c for _, summary, _ in slides if summary for c in summary["counts"]))
+    measures = ("tissue_mm2", "density_per_mm2", "sclerotic_share", "score_threshold", "student")
+    lines = []
+    for slide, summary, error in slides:
+        if summary:
+            counts = [summary["counts"].get(c, "") for c in classes]
+            values = [summary["glomeruli"], *counts, *(summary.get(m) for m in measures)]
+        else:
+            values = [""] * (1 + len(classes) + len(measures))
+        lines.append([slide, *values, " ".join(error.split())])  # csv writes None as an empty field
+    write_text(csv_text(("slide", "glomeruli", *classes, *measures, "error"), lines), path)

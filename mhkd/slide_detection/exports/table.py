@@ -1,0 +1,35 @@
+"""A table of the glomeruli, one a row, for a spreadsheet."""
+
+import numpy as np
+
+from ...tables import csv_text
+from .coco_results import rows
+from .measures import centers_px, sizes_um
+
+COLUMNS = (
+    "number", "class", "score", "center_x_um", "center_y_um", "width_um", "height_um", "diameter_um",
+    "center_x_px", "center_y_px", "width_px", "height_px", "score_threshold",
+)  # fmt: skip
+
+
+def glomeruli_csv(detections, mpp_xy, score_threshold=0.0):
+    """Args:
+        detections (Detections): in base pixels, those that count.
+        mpp_xy (tuple[float, float]): micrometres per base pixel along x and y.
+        score_threshold (float): from which score on they do.
+
+    Returns:
+        str: see :func:`mhkd.tables.csv_text`; pixels are base pixels, all positions are from the slide's top
+        left corner.
+    """
+    centers = centers_px(detections)
+    centers_um = np.round(centers * mpp_xy, 2).tolist()
+    measures_um = sizes_um(detections, mpp_xy).T.tolist()
+    lines = []
+    for k, ((x0, y0, x1, y1), score, c) in enumerate(rows(detections)):
+        size_px = (round(x1 - x0, 2), round(y1 - y0, 2))
+        name, center_px = detections.class_names[c], np.round(centers[k], 3).tolist()
+        values = [*centers_um[k], *measures_um[k], *center_px, *size_px]
+        lines.append([k + 1, name, score, *values, score_threshold])
+    return csv_text(COLUMNS, lines)
+

@@ -1,0 +1,282 @@
+"""Reads what ``mhkd detect`` left in a folder: one sub-folder a slide, finished where run.json is there."""
+
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ..engine.threshold_file import COUNTING, DEFAULT
+from ..errors import InputError
+from ..evaluation.detections import Detections
+from ..slides.slide import Slide
+from .checksum import checksum
+
+RUN, RESULTS, SUMMARY = "run.json", "coco_instances_results.json", "summary.json"
+
+
+@dataclass(frozen=True)
+class FinishedSlide:
+    """The results of one slide.
+
+    Attributes:
+        folder (Path): which has them; it is named like the slide's file.
+        run (dict): content of run.json.
+    """
+
+    folder: Path
+    run: dict
+
+    @property
+    def name(self):
+        """str: the slide's file name."""
+        return self.folder.name
+
+    @property
+    def class_names(self):
+        """tuple[str, ...]: the student's, in the order of the category ids from 1."""
+        return tuple(self.run["classes"])
+
+    @property
+    def keep_from_score(self):
+        """float: the lowest score that a detection in the results may have."""
+        parameters = self.run.get("parameters", {})
+        # Results of before kept what they counted.
+        return float(parameters.get("keep_from_score", parameters.get("score_threshold")) or 0.0)
+
+    @property
+    def score_threshold(self):
+        """float: the score from which on detections count."""
+        parameters = self.run.get("parameters", {})
+        counted = float(parameters.get("score_threshold") or 0.0)
+        # Those were made with a low one to score average precision; nobody meant to count from it.
+        return counted if "keep_from_score" in parameters else max(DEFAULT, counted)
+
+    def counts_like(self, options):
+        """bool: whether the outputs count as the options (DetectOptions) say."""
+        parameters = self.run.get("parameters", {})
+        return all(parameters.get(name) == getattr(options, name) for name in COUNTING)
+
+    @property
+    def student(self):
+        """str or None: begin of the checksum of the student's weights."""
+        student = self.run.get("student")
+        found = student.get("sha256") if isinstance(student, dict) else None
+        return str(found)[:12] if found else None
+
+    @cached_property
+    def summary(self):
+        """dict: content of summary.json: "glomeruli", "counts", "tissue_mm2", ..."""
+        return _read_json(self.folder / SUMMARY, dict)
+
+    def detections(self):
+        """Detections: all that are kept, in base pixels, in the order of the file.
+
+        Raises:
+            InputError: the file is missing or damaged.
+        """
+        path = self.folder / RESULTS
+        found = _read_json(path, list)
+        try:
+            boxes = np.array([d["bbox"] for d in found], np.float64).reshape(-1, 4)
+            boxes[:, 2:] += boxes[:, :2]
+            scores = [d["score"] for d in found]
+            detections = Detections(boxes, scores, [d["category_id"] - 1 for d in found], self.class_names)
+            return detections.select(detections.is_sound())  # without the one that stands for none
+        except (KeyError, TypeError, ValueError) as e:
+            raise InputError(f"{path}: holds no detections of {self.class_names} ({e}): {_AGAIN}") from e
+
+    def slide_path(self, slides_dir=None):
+        """Where the slide is.
+
+        Args:
+            slides_dir (str, optional): where it is now; default: where it was.
+
+        Returns:
+            str: path.
+
+        Raises:
+            InputError: it is not there.
+        """
+        path = os.path.join(slides_dir, self.name) if slides_dir else self.run["slide_file"]
+        if not os.path.exists(path):
+            remedy = "correct" if slides_dir else "say where it is now with"
+            raise InputError(f"{path}: the slide is no longer there: {remedy} --slides DIR")
+        return path
+
+    def open_slide(self, slides_dir=None):
+        """The slide that was looked at.
+
+        Args:
+            slides_dir (str, optional): see :meth:`slide_path`.
+
+        Returns:
+            Slide: a new one, with the resolution that was used then.
+
+        Raises:
+            InputError: it is not there, cannot be opened, or is another one by its size.
+        """
+        path = self.slide_path(slides_dir)
+        slide = Slide(path, self.run.get("parameters", {}).get("slide_mpp"))
+        size = self.run.get("size_px")
+        if size and tuple(size) != slide.size_px:
+            raise InputError(
+                f"{path}: has {slide.size_px[0]}x{slide.size_px[1]} px, but {self.folder} has the results "
+                f"of a slide of {size[0]}x{size[1]} px: put the right slide there, or detect again"
+            )
+        return slide
+
+    def doubt(self, path):
+        """str or None: that the slide is another file than the one that was looked at, though of its size."""
+        then = self.run.get("slide_checksum")
+        if then and then != checksum(path):
+            return (
+                f"{path}: is not the file that was looked at, so the boxes may not fit: put the right slide "
+                "there, or detect again"
+            )
+
+
+class Results(NamedTuple):
+    """What a folder of results has.
+
+    Attributes:
+        finished (list[FinishedSlide]): sorted by name.
+        unfinished (list[str]): names of slides that were begun and are not finished.
+        damaged (dict[str, str]): why others cannot be used, by name.
+    """
+
+    finished: list
+    unfinished: list
+    damaged: dict
+
+
+def find_finished(out):
+    """What is finished in a folder.
+
+    Args:
+        out (str): ``--out`` of ``mhkd detect``, or the folder of one slide in it.
+
+    Returns:
+        Results: see there.
+
+    Raises:
+        InputError: no such folder, or nothing in it that can be used.
+    """
+    out = Path(out)
+    if not out.is_dir():
+        raise InputError(f"{out}: there is no such folder of results: make it with mhkd detect --out {out}")
+    folders = [out] if (out / RUN).exists() else sorted(p for p in out.iterdir() if p.is_dir())
+    finished, unfinished, damaged = [], [], {}
+    for folder in folders:
+        if (folder / RUN).exists():
+            try:
+                finished.append(read_finished(folder, folder / RUN))
+            except InputError as e:
+                damaged[folder.name] = str(e)
+        elif (folder / ".work").is_dir():
+            unfinished.append(folder.name)
+    if not finished:
+        begun = f" ({len(unfinished)} begun: run the same mhkd detect again)" if unfinished else ""
+        reasons = "".join(f"; {reason}" for reason in damaged.values())
+        remedy = f"make some with mhkd detect --out {out}"
+        raise InputError(f"{out}: has no finished slide{begun}: {remedy}{reasons}")
+    return Results(finished, unfinished, damaged)
+
+
+def read_finished(folder, run_file):
+    """The results of one slide, as far as its small files tell whether they can be used.
+
+    Args:
+        folder (Path): of the slide.
+        run_file (Path): its run.json.
+
+    Returns:
+        FinishedSlide: its detections are not read yet.
+
+    Raises:
+        InputError: a file is missing or damaged.
+    """
+    run = _read_json(run_file, dict)
+    classes, parameters = run.get("classes"), run.get("parameters", {})
+    named = isinstance(classes, list) and classes and all(isinstance(c, str) for c in classes)
+    if not isinstance(run.get("slide_file"), str) or not named or not isinstance(parameters, dict):
+        raise InputError(f"{run_file}: does not name the slide and the classes: {_AGAIN}")
+    slide = FinishedSlide(folder.absolute(), run)
+    try:
+        for name in ("keep_from_score", "score_threshold"):
+            getattr(slide, name)
+    except (TypeError, ValueError) as e:
+        raise InputError(f"{run_file}: has no score threshold that is a number: {_AGAIN}") from e
+    _ = slide.summary
+    if not (folder / RESULTS).is_file():
+        raise InputError(f"{folder / RESULTS}: is missing: {_AGAIN}")
+    return slide
+
+
+def differences(finished):
+    """How slides of one folder were made differently, so that they are not to be mixed.
+
+    Args:
+        finished (list[FinishedSlide]): slides.
+
+    Returns:
+        list[str]: one line a setting that differs, with its values and the slides that have them.
+    """
+    lines = []
+    for what, value in _SETTINGS.items():
+        slides = {}
+        for one in finished:
+            slides.setdefault(value(one), []).append(one.name)
+        if len(slides) > 1:
+            said = "; ".join(f"{_text(v)} ({_some(names)})" for v, names in slides.items())
+            lines.append(f"the slides were not all made with the same {what}: {said}")
+    return lines
+
+
+def _of(*keys):
+    """A function: what run.json has under these keys, one within the other; None where it has not."""
+
+    def value(one):
+        found = one.run
+        for key in keys:
+            found = found.get(key) if isinstance(found, dict) else None
+        return found if isinstance(found, (str, int, float, type(None))) else repr(found)
+
+    return value
+
+
+_SETTINGS = {
+    "student": lambda one: one.student,
+    "score threshold": lambda one: one.score_threshold,
+    "lowest score kept": lambda one: one.keep_from_score,
+    "overlap (um)": _of("parameters", "overlap_um"),
+    "tile size (LR px)": _of("student", "tile_px"),
+    "resolution of the student (um per LR px)": _of("student", "lr_mpp"),
+    "choice of tissue only": _of("parameters", "tissue_only"),
+}
+
+
+def _text(value):
+    return "not recorded" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _some(names):
+    return ", ".join(names) if len(names) < 4 else f"{len(names)} slides, {names[0]} among them"
+
+
+_AGAIN = "run mhkd detect again for this slide"
+
+
+def _read_json(path, kind):
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as e:
+        raise InputError(f"{path}: is missing: {_AGAIN}") from e
+    except (OSError, ValueError) as e:
+        raise InputError(f"{path}: cannot be read ({e}): {_AGAIN}") from e
+    if not isinstance(content, kind):
+        raise InputError(f"{path}: holds no {'list' if kind is list else 'object'}: {_AGAIN}")
+    return content

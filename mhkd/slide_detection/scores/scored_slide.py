@@ -1,0 +1,175 @@
+"""Slides that ``mhkd detect`` has finished, beside their annotations."""
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+import shapely
+
+from ...annotations import ClassMap
+from ...annotations.class_map import REST
+from ...errors import InputError
+from ...evaluation.detections import Detections
+from ...slides.file_names import slide_name
+from ...slides.slide import Slide
+from ...tiling.objects import annotation_file, read_objects
+from ..exports import slide_image_id
+
+ONE_CLASS = "glomerulus"
+NO_CLASS = "(no class)"
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredSlide:
+    """What was found on a slide and what is there.
+
+    Attributes:
+        name (str): the slide's file name.
+        slide (Slide): the slide.
+        tissue_mm2 (float or None): its tissue.
+        found (Detections): in base pixels.
+        boxes_px (ndarray): of the annotated objects, float64, shape (M, 4), XYXY in base pixels.
+        classes (ndarray): of the annotated objects, int64, shape (M,), index into ``found.class_names``.
+        ignored (ndarray): bool, shape (M,): regions (crowds) in which nothing is scored.
+        counts (Counter): what was left out of the annotations or is odd, in words.
+        image_id (int, optional): in COCO files; None: its position among the slides.
+        doubt (str, optional): why it may be the wrong slide.
+    """
+
+    name: str
+    slide: Slide
+    tissue_mm2: float | None
+    found: Detections
+    boxes_px: np.ndarray
+    classes: np.ndarray
+    ignored: np.ndarray
+    counts: Counter
+    image_id: int | None = None
+    doubt: str | None = None
+
+
+def load_slides(
+    finished, annotations, class_map, slides_dir=None, one_class=False, lowest_score=0.0, damaged=()
+):
+    """Read detections and annotations.
+
+    Args:
+        finished (list[FinishedSlide]): from :func:`mhkd.slide_detection.finished.find_finished`.
+        annotations (str): folder, or one file.
+        class_map (ClassMap): from the annotations' class names to the student's.
+        slides_dir (str, optional): where the slides are now.
+        one_class (bool): all classes of both sides are one, "glomerulus".
+        lowest_score (float): detections below it are left out.
+        damaged (dict[str, str]): why other slides cannot be used, by name.
+
+    Returns:
+        tuple[list[ScoredSlide], dict[str, str], dict[str, str]]: slides to score; why others have no
+        annotations, by name; and why others cannot be used. A slide whose annotation file is there and
+        empty is one without glomeruli.
+
+    Raises:
+        InputError: nothing can be scored, students of different classes, or an annotated class that the
+            student does not know.
+    """
+    class_names = finished[0].class_names
+    for other in finished:
+        if other.class_names != class_names:
+            raise InputError(
+                f"{other.folder}: its student finds {', '.join(other.class_names)}, that of "
+                f"{finished[0].folder} {', '.join(class_names)}: score them apart"
+            )
+    known = (ONE_CLASS,) if one_class else class_names
+    class_map = _with_the_rest(class_map, one_class)
+    slides, unannotated, failed, unknown = [], {}, dict(damaged), Counter()
+    for one in finished:
+        try:
+            slide = one.open_slide(slides_dir)
+            found = one.detections()
+            found = found.select(found.scores >= np.float32(lowest_score))
+            doubt = one.doubt(slide.path)
+        except InputError as e:
+            failed[one.name] = str(e)
+            continue
+        try:
+            path = annotation_file(slide.path, annotations)
+        except InputError as e:
+            unannotated[one.name] = str(e)
+            continue
+        own = slide_name(path) in (slide_name(slide.path), one.name)
+        only = len(finished) == 1 and not os.path.isdir(annotations)
+        try:
+            objects, read, counts = read_objects(slide, path, class_map, only_slide=only)
+        except InputError as e:
+            (failed if own or only else unannotated)[one.name] = str(e)
+            continue
+        if one_class:
+            with_class = [o for o in objects if o[1] != NO_CLASS]
+            if with_class and len(with_class) < len(objects):  # what has none is no glomerulus then
+                counts["objects without a class left out"] += len(objects) - len(with_class)
+                objects = with_class
+            objects = [(geometry, ONE_CLASS, ignored) for geometry, _, ignored in objects]
+            found = Detections(found.boxes_px, found.scores, np.zeros_like(found.classes), known)
+        unknown.update(name for _, name, _ in objects if name not in known)
+        geometry = [o[0] for o in objects]
+        slides.append(
+            ScoredSlide(
+                name=one.name,
+                slide=slide,
+                tissue_mm2=one.summary.get("tissue_mm2"),
+                found=found,
+                boxes_px=np.array(shapely.bounds(geometry), np.float64).reshape(-1, 4),
+                classes=np.array([known.index(n) if n in known else -1 for _, n, _ in objects], np.int64),
+                ignored=np.array([i for _, _, i in objects], bool),
+                counts=counts + read.counts,
+                image_id=slide_image_id(one.name),
+                doubt=doubt,
+            )
+        )
+    if unknown:
+        raise InputError(
+            f"the annotations have the classes {', '.join(sorted(unknown))}, which are not among those that "
+            f"the student finds, {', '.join(class_names)}: say with --class from=to which of the student's "
+            "each is ('' stands for objects without a class), drop it with --class from=, or score all "
+            "classes as one with --one-class"
+        )
+    if not slides:
+        reasons = "".join(f"\n  {r}" for r in (*failed.values(), *unannotated.values()))
+        raise InputError(f"{annotations}: no slide can be scored:{reasons}")
+    return slides, unannotated, failed
+
+
+def coco_of(slides):
+    """Slides as images of a COCO file, and their detections as COCO results.
+
+    Returns:
+        tuple[dict, list[dict]]: boxes in base pixels; image ids are those of the slides' COCO results,
+        category ids count from 1.
+    """
+    images, annotations, results = [], [], []
+    for position, one in enumerate(slides, 1):
+        k = one.image_id or position
+        width, height = one.slide.size_px
+        images.append({"id": k, "file_name": one.name, "width": width, "height": height})
+        sizes = np.hstack([one.boxes_px[:, :2], one.boxes_px[:, 2:] - one.boxes_px[:, :2]])
+        for bbox, c, ignored in zip(sizes.tolist(), one.classes.tolist(), one.ignored):
+            annotations.append(
+                {"id": len(annotations) + 1, "image_id": k, "category_id": c + 1, "bbox": bbox,
+                 "area": bbox[2] * bbox[3], "iscrowd": int(ignored)}
+            )  # fmt: skip
+        boxes = one.found.boxes_px
+        sizes = np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]])
+        for bbox, c, score in zip(sizes.tolist(), one.found.classes.tolist(), one.found.scores.tolist()):
+            results.append({"image_id": k, "category_id": c + 1, "bbox": bbox, "score": score})
+    categories = [{"id": c + 1, "name": name} for c, name in enumerate(slides[0].found.class_names)]
+    return {"images": images, "annotations": annotations, "categories": categories}, results
+
+
+def _with_the_rest(class_map, one_class):
+    """Names that the map does not mention are kept, so that they can be told."""
+    mapping = dict(class_map.mapping)
+    if REST not in mapping:
+        if one_class:
+            mapping[REST] = ONE_CLASS
+        mapping.setdefault("", NO_CLASS)
+    return ClassMap(mapping)

@@ -1,0 +1,100 @@
+"""JPEG tiles of a TIFF, decoded straight from the file: several times as fast as through OpenSlide.
+
+Most slides are pyramids of such tiles (Aperio SVS, generic tiled TIFF). The decoder is libjpeg-turbo, as
+in OpenSlide, and as strict: whatever it does not like is left to OpenSlide to decide about.
+"""
+
+import os
+
+import numpy as np
+import simplejpeg
+
+from . import tiff
+
+MAX_TILE_PX = 2048  # side; memory
+
+_SOI = b"\xff\xd8"
+_JPEG = 7  # compression
+# TIFF's photometric interpretation, in JPEG's own words: an Adobe segment with its colour transform.
+_ADOBE = {
+    photometric: b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00" + bytes([transform])
+    for photometric, transform in ((2, 0), (6, 1))  # RGB, YCbCr
+}
+
+
+class JpegTiles:
+    """One page of a TIFF. Made by :func:`find_pages`."""
+
+    def __init__(self, file, page):
+        """
+        Args:
+            file (file object): the TIFF, open for reading, unbuffered.
+            page (TiffPage): of it.
+
+        Raises:
+            LookupError: no page of JPEG tiles in colour, or one of a layout that is not known here.
+        """
+        self.size_px, self.tile_px = page.size_px, page.unit_px
+        across, down = (-(-n // t) for n, t in zip(self.size_px, self.tile_px))
+        if not (
+            page.is_tiled
+            and page.first(tiff.COMPRESSION) == _JPEG
+            and page.samples == 3
+            and page.tags[tiff.BITS].tolist() == [8, 8, 8]
+            and page.planes == 1
+            and max(self.tile_px) <= MAX_TILE_PX
+            and len(page.offsets) == len(page.byte_counts) == across * down
+        ):
+            raise LookupError
+        self._offsets, self._sizes = (a.reshape(down, across) for a in (page.offsets, page.byte_counts))
+        self._file = file
+        tables = bytes(page.tags.get(tiff.JPEG_TABLES, b""))[2:-2]  # less the marks of begin and end
+        self._head = _SOI + _ADOBE[page.first(tiff.PHOTOMETRIC)] + tables
+
+    def tile(self, column, row):
+        """Pixels of one tile.
+
+        Args:
+            column, row (int): which.
+
+        Returns:
+            ndarray or None: uint8 RGB, of the full tile size also at the page's edges; None if there are
+            no data, or none that decode without a complaint.
+        """
+        size = int(self._sizes[row, column])
+        pixels = np.empty((*self.tile_px[::-1], 3), np.uint8)
+        if size > 2 * pixels.nbytes:
+            return None
+        data = os.pread(self._file.fileno(), size, int(self._offsets[row, column]))
+        if len(data) != size or data[:2] != _SOI:
+            return None
+        try:  # into a buffer: a tile may claim to be larger than it should
+            decoded = simplejpeg.decode_jpeg(self._head + data[2:], "RGB", buffer=pixels, strict=True)
+        except ValueError:
+            return None
+        return pixels if decoded.shape == pixels.shape else None
+
+
+def find_pages(path, tiff_pages):
+    """The pages of JPEG tiles of a TIFF.
+
+    Args:
+        path (str): file.
+        tiff_pages (Sequence[TiffPage]): all of its pages.
+
+    Returns:
+        dict[tuple[int, int], JpegTiles]: by width and height, those that no other page shares.
+    """
+    pages, seen = {}, set()
+    file = open(path, "rb", buffering=0)  # noqa: SIM115  (closed with the last page)
+    for tiff_page in tiff_pages:
+        try:
+            page = JpegTiles(file, tiff_page)
+        except LookupError:
+            continue
+        if page.size_px in seen:
+            pages.pop(page.size_px, None)
+        else:
+            pages[page.size_px] = page
+        seen.add(page.size_px)
+    return pages

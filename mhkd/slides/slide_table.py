@@ -1,0 +1,107 @@
+"""Tables that say something of each slide, and the resolutions that the user gives for slides."""
+
+import csv
+import math
+import os
+
+from ..errors import InputError
+from .file_names import slide_name
+
+
+def read_rows(path, what, needed):
+    """Rows of a comma- or semicolon-separated table with a line of column names.
+
+    Args:
+        path (str): CSV file.
+        what (str): what it is a table of, for messages.
+        needed (callable): columns (list[str]) -> bool, whether it has what it needs.
+
+    Returns:
+        list[dict[str, str]]: those that name a slide; column names in lower case.
+
+    Raises:
+        InputError: no such table, or not with the columns it needs.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as f:
+            head = f.readline()
+            f.seek(0)
+            reader = csv.DictReader(f, delimiter=";" if ";" in head else ",")
+            columns = [(c or "").strip().lower() for c in reader.fieldnames or ()]
+            reader.fieldnames = columns
+            found = list(reader)
+    except FileNotFoundError as e:
+        raise InputError(f"{path}: there is no such table of {what}: correct the path") from e
+    except (OSError, ValueError, csv.Error) as e:
+        raise InputError(f"{path}: cannot be read as CSV ({e})") from e
+    if "slide" not in columns or not needed(columns):
+        return None
+    return [{c: (row[c] or "").strip() for c in columns if c} for row in found if row["slide"]]
+
+
+def by_slide(path, rows):
+    """The rows by file name.
+
+    Raises:
+        InputError: a slide has different ones.
+    """
+    found = {}
+    for row in rows:
+        name = os.path.basename(row["slide"])
+        if found.setdefault(name, row) != row:
+            raise InputError(f"{path}: has different rows for the slide {name}: keep one")
+    return found
+
+
+def row_of(rows, slide):
+    """The row of a slide by its file name, with or without its ending; None if there is none."""
+    base = os.path.basename(slide)
+    names = (base, os.path.splitext(base)[0], slide_name(slide))
+    return next((rows[n] for n in names if n in rows), None)
+
+
+def parse_mpp(text, option):
+    """A resolution for all slides, or a table of them.
+
+    Args:
+        text (str, float or None): a number, or a CSV file with the columns slide and mpp.
+        option (str): what it was given with.
+
+    Returns:
+        float, dict[str, float] or None: micrometres per base pixel; by file name.
+
+    Raises:
+        InputError: neither, or a value that is no positive number.
+    """
+    if text is None or isinstance(text, (float, int)):
+        return text
+    try:
+        return _positive(text)
+    except ValueError:
+        pass
+    if not os.path.exists(text):
+        raise InputError(f"{option} {text}: give a positive number, or a CSV file with the columns slide,mpp")
+    rows = read_rows(text, "resolutions", lambda columns: "mpp" in columns)
+    if rows is None:
+        raise InputError(f"{text}: needs the columns slide and mpp, in its first line")
+    found = {}
+    for name, row in by_slide(text, rows).items():
+        try:
+            found[name] = _positive(row["mpp"].replace(",", "."))
+        except ValueError as e:
+            raise InputError(
+                f"{text}: mpp of the slide {name} is {row['mpp']!r}: it must be a positive number"
+            ) from e
+    return found
+
+
+def mpp_of(given, slide):
+    """float or None: what :func:`parse_mpp` returned says of a slide."""
+    return row_of(given, slide) if isinstance(given, dict) else given
+
+
+def _positive(text):
+    value = float(text)
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError
+    return value

@@ -1,0 +1,131 @@
+"""Opens a slide file and hands out windows of its pixels; everything format-specific ends here.
+
+OpenSlide comes first: it is the one reader that refuses damaged tiles instead of inventing pixels; it is
+opened through large-image. libvips serves the TIFFs that OpenSlide does not take (striped, planar), Pillow
+plain PNG and JPEG. A TIFF is checked before either sees it. Formats that we cannot check are read in a
+process of their own, since OpenSlide ends the process on some damage.
+"""
+
+import logging
+
+import numpy as np
+import openslide
+from large_image.exceptions import TileSourceError
+from large_image_source_openslide import OpenslideFileTileSource
+
+from ..errors import InputError
+from . import tiff
+from .images import read_rgb
+from .magic import read_head
+from .ome import read_ome
+from .openslide_pixels import CHECKED, OpenSlidePixels
+from .reader_process import ProcessPixels
+from .samples import check_samples
+from .vips_pixels import VipsPixels
+from .windows import plausible_mpp
+
+_PNG_JPEG = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
+
+logging.getLogger("large_image").setLevel(logging.CRITICAL)  # its errors reach the user through ours
+
+
+def open_pixels(path):
+    """Open a slide or a plain image.
+
+    Args:
+        path (str): whatever OpenSlide opens, a TIFF that libvips opens, PNG or JPEG.
+
+    Returns:
+        OpenSlidePixels, ProcessPixels, VipsPixels or ImagePixels: with ``size_px`` (width, height), ``mpp``
+        ((x, y) micrometres per pixel or None), ``downsamples`` (of its levels, whole numbers, ascending
+        from 1) and ``read(downsample, x, y, width, height)``.
+
+    Raises:
+        InputError: the file is missing, empty, damaged, or of a format that none of them takes.
+    """
+    magic, _ = read_head(path, "slide", "copy the slide again", 8)
+    if magic.startswith(_PNG_JPEG):
+        return ImagePixels(path)
+    pages = tiff.read_pages(path) if magic.startswith(tiff.MAGIC) else None
+    vendor = openslide.OpenSlide.detect_format(path)
+    if pages is None or vendor not in (None, *CHECKED):
+        if vendor is not None:
+            return ProcessPixels(path)
+        raise InputError(
+            f"{path}: is no slide or image that OpenSlide, libvips or Pillow know, whatever its name says: "
+            "convert it to a tiled pyramidal TIFF"
+        )
+    ome_mpp, channels = read_ome(pages[0].description)
+    pixels = None
+    if vendor is not None:
+        pixels = _openslide_pixels(path, vendor, pages, channels)
+    if pixels is None:
+        drop = check_samples(path, pages[0], pages, channels)
+        pixels = VipsPixels(path, pages[0], drop)
+    pixels.mpp = plausible_mpp(ome_mpp or pixels.mpp)
+    return pixels
+
+
+def _openslide_pixels(path, vendor, pages, channels):
+    """None where libvips is to read it."""
+    tiled = [p for p in pages if p.is_tiled]
+    base = max(tiled, key=lambda p: p.size_px[0], default=pages[0])
+    if check_samples(path, base, pages, channels) or base.samples == 2:
+        return None  # OpenSlide takes a fourth sample for alpha, whatever it is, and leaves grey's as it is
+    try:
+        return OpenSlidePixels(path, OpenslideFileTileSource(path, noCache=True), pages)
+    except TileSourceError:
+        _reject_if_damaged(path)
+    return None
+
+
+def open_unchecked(path):
+    """A slide of another format than CHECKED; for the process that reads it.
+
+    Args:
+        path (str): slide.
+
+    Returns:
+        OpenSlidePixels: see :func:`open_pixels`.
+
+    Raises:
+        InputError: it cannot be opened.
+    """
+    try:
+        pixels = OpenSlidePixels(path, OpenslideFileTileSource(path, noCache=True))
+    except TileSourceError as e:
+        _reject_if_damaged(path)
+        raise InputError(f"{path}: is a slide, but none of its levels can be read ({e})") from e
+    pixels.mpp = plausible_mpp(pixels.mpp)
+    return pixels
+
+
+def _reject_if_damaged(path):
+    """large-image also refuses files for reasons of its own; only OpenSlide's word means damage."""
+    try:
+        openslide.OpenSlide(path).close()
+    except openslide.OpenSlideUnsupportedFormatError:
+        return
+    except openslide.OpenSlideError as e:
+        raise InputError(f"{path}: is damaged or cut short ({e}): copy the slide again") from e
+
+
+class ImagePixels:
+    """A plain PNG or JPEG, decoded once and held in memory."""
+
+    mpp = None  # the resolution in such files is one of print
+    downsamples = (1,)
+
+    def __init__(self, path):
+        self.path = path
+        self._image = read_rgb(path)
+        self.size_px = (self._image.shape[1], self._image.shape[0])
+
+    def read(self, downsample, x, y, width, height):
+        """As :meth:`OpenSlidePixels.read`."""
+        out = np.full((height, width, 3), 255, np.uint8)
+        x0, x1 = max(x, 0), min(x + width, self.size_px[0])
+        y0, y1 = max(y, 0), min(y + height, self.size_px[1])
+        if x0 < x1 and y0 < y1:
+            out[y0 - y : y1 - y, x0 - x : x1 - x] = self._image[y0:y1, x0:x1]
+        return out

@@ -1,0 +1,237 @@
+"""The pages of a TIFF, checked against the file before OpenSlide or libvips see it.
+
+One absurd byte count makes OpenSlide allocate what the file claims, and GLib then ends the whole process.
+What is checked is what these readers trust: the chain of pages, and where each page's tiles or strips
+are, how long, and how large when decoded. What they find out by decoding is left to them.
+"""
+
+import math
+import os
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ..errors import InputError
+
+MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
+DESCRIPTION, ORIENTATION, SAMPLES, PLANAR, UNIT = 270, 274, 277, 284, 296
+EXTRA_SAMPLES, SAMPLE_FORMAT, JPEG_TABLES, X_RESOLUTION, Y_RESOLUTION = 338, 339, 347, 282, 283
+_STRIP_OFFSETS, _ROWS_PER_STRIP, _STRIP_BYTES = 273, 278, 279
+_TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS, _TILE_BYTES = 322, 323, 324, 325
+_NDPI = 65420  # its offsets beyond 4 GiB are kept in a way of its own
+_RATIONAL = 5
+_INTEGERS = {
+    WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION, SAMPLES, PLANAR, UNIT, EXTRA_SAMPLES,
+    SAMPLE_FORMAT, _STRIP_OFFSETS, _ROWS_PER_STRIP, _STRIP_BYTES, _TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS,
+    _TILE_BYTES,
+}  # fmt: skip
+_OTHERS = {DESCRIPTION, JPEG_TABLES, X_RESOLUTION, Y_RESOLUTION}
+# Type -> bytes; of whole numbers and rationals numpy's type (of those with a sign too: none is negative).
+_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
+_BYTES |= {16: 8, 17: 8, 18: 8}  # of BigTIFF
+_NUMBERS = {k: f"u{_BYTES[k]}" for k in (1, 3, 4, 6, 8, 9, 13, 16, 17, 18)} | {_RATIONAL: "u4"}
+
+# A tile or strip: pixels when decoded, and bytes that one byte in the file can stand for at most. Codecs
+# that are not named here have no limit, or one that nobody has written down.
+MAX_UNIT_PX = 2**28
+_EXPANSION = {1: 3, 5: 5000, 7: 2000, 8: 1100, 32946: 1100, 32773: 130}
+_MAX_OVERHEAD = 16  # bytes in the file per decoded byte
+_OVERHEAD_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class TiffPage:
+    """One page. Tags that the readers do not go by are left out.
+
+    Attributes:
+        tags (dict[int, ndarray or bytes]): whole numbers as an array, others as they are in the file;
+            rationals as pairs of whole numbers.
+    """
+
+    tags: dict
+
+    def first(self, tag, default=None):
+        """int: the first value of a tag of whole numbers."""
+        values = self.tags.get(tag)
+        return int(values[0]) if values is not None and len(values) else default
+
+    @property
+    def size_px(self):
+        """tuple[int, int]: width and height."""
+        return (self.first(WIDTH, 0), self.first(LENGTH, 0))
+
+    @property
+    def is_tiled(self):
+        """bool: tiles, not strips."""
+        return _TILE_WIDTH in self.tags or _TILE_OFFSETS in self.tags
+
+    @property
+    def unit_px(self):
+        """tuple[int, int]: width and height of a tile, or of a strip."""
+        if self.is_tiled:
+            return (self.first(_TILE_WIDTH, 0), self.first(_TILE_LENGTH, 0))
+        width, length = self.size_px
+        return (width, min(self.first(_ROWS_PER_STRIP, length), length))
+
+    @property
+    def offsets(self):
+        """ndarray or None: where each tile or strip begins."""
+        return self.tags.get(_TILE_OFFSETS if self.is_tiled else _STRIP_OFFSETS)
+
+    @property
+    def byte_counts(self):
+        """ndarray or None: how long each is in the file."""
+        return self.tags.get(_TILE_BYTES if self.is_tiled else _STRIP_BYTES)
+
+    @property
+    def samples(self):
+        """int: per pixel."""
+        return self.first(SAMPLES, 1)
+
+    @property
+    def planes(self):
+        """int: how many times the page's tiles are there: once for each sample where they are apart."""
+        return self.samples if self.first(PLANAR, 1) == 2 else 1
+
+    @cached_property
+    def description(self):
+        """str or None: ImageDescription."""
+        text = self.tags.get(DESCRIPTION)
+        return None if text is None else text.rstrip(b"\0").decode("utf-8", "replace")
+
+    @property
+    def mpp(self):
+        """tuple[float, float] or None: micrometres per pixel along x and y; None where none are recorded,
+        as with the unit "none"."""
+        unit_um = {2: 25_400.0, 3: 10_000.0}.get(self.first(UNIT, 2))
+        values = [self.tags.get(tag) for tag in (X_RESOLUTION, Y_RESOLUTION)]
+        if unit_um is None or any(v is None or len(v) < 2 or not v.all() for v in values):
+            return None
+        return tuple(unit_um * int(v[1]) / int(v[0]) for v in values)
+
+
+def read_pages(path):
+    """Read and check a TIFF.
+
+    Args:
+        path (str): a file that begins with one of MAGIC.
+
+    Returns:
+        list[TiffPage] or None: None for a dialect that cannot be checked, NDPI.
+
+    Raises:
+        InputError: a page lies outside the file, or claims what the file cannot hold.
+    """
+    try:
+        with open(path, "rb", buffering=0) as f:
+            return _Reader(path, f.fileno(), os.fstat(f.fileno()).st_size).pages()
+    except OSError as e:
+        raise InputError(f"{path}: cannot be read ({e.strerror})") from e
+
+
+class _Reader:
+    def __init__(self, path, fd, size):
+        self._path, self._fd, self._size = path, fd, size
+
+    def pages(self):
+        head = self._at(0, 8, "its header")
+        self._order = "<" if head[:2] == b"II" else ">"
+        self._big = head[2:4] in (b"+\0", b"\0+")
+        self._word = self._order + ("u8" if self._big else "u4")  # of offsets and counts
+        pages, seen = [], set()
+        offset = self._number(8 if self._big else 4, self._word)
+        while offset:
+            what = f"page {len(pages) + 1}"
+            if offset in seen:
+                self._refuse(f"{what} is one that was there before")
+            seen.add(offset)
+            page, offset, is_ndpi = self._page(offset, what)
+            if is_ndpi:
+                return None
+            self._check(page, what)
+            pages.append(page)
+        if not pages:
+            self._refuse("it has no pages")
+        return pages
+
+    def _page(self, offset, what):
+        n_type, entry_bytes = ("u8", 20) if self._big else ("u2", 12)
+        n = self._number(offset, self._order + n_type, what)
+        begin = offset + (8 if self._big else 2)
+        entries = np.frombuffer(
+            self._at(begin, n * entry_bytes, what),
+            [("tag", self._order + "u2"), ("type", self._order + "u2"), ("count", self._word),
+             ("value", f"V{8 if self._big else 4}")],
+        )  # fmt: skip
+        if (entries["tag"] == _NDPI).any():
+            return None, 0, True
+        tags = {}
+        for entry in entries:
+            tag = int(entry["tag"])
+            if tag in (X_RESOLUTION, Y_RESOLUTION) and entry["type"] != _RATIONAL:
+                continue
+            if tag in _INTEGERS or tag in _OTHERS:
+                tags.setdefault(tag, self._values(tag, entry, f"tag {tag} of {what}"))
+        return TiffPage(tags), self._number(begin + n * entry_bytes, self._word, what), False
+
+    def _values(self, tag, entry, what):
+        kind, count = int(entry["type"]), int(entry["count"])
+        if kind not in _BYTES or (tag in _INTEGERS and kind not in _NUMBERS):
+            self._refuse(f"{what} is of type {kind}")
+        n_bytes = count * _BYTES[kind]
+        value = entry["value"].tobytes()
+        if n_bytes > len(value):
+            value = self._at(int(np.frombuffer(value, self._word)[0]), n_bytes, what)
+        if kind not in _NUMBERS or tag in (DESCRIPTION, JPEG_TABLES):
+            return value[:n_bytes]
+        return np.frombuffer(value[:n_bytes], self._order + _NUMBERS[kind])
+
+    def _check(self, page, what):
+        """Sizes of its tiles or strips; a page without any is none that is read."""
+        offsets, counts = page.offsets, page.byte_counts
+        if offsets is None and counts is None:
+            return
+        width, length = page.size_px
+        across_px, down_px = page.unit_px
+        if min(width, length, across_px, down_px, page.samples) < 1:
+            self._refuse(f"{what} claims {width}x{length} px in pieces of {across_px}x{down_px}")
+        n = math.ceil(width / across_px) * math.ceil(length / down_px) * page.planes
+        present = [0 if a is None else len(a) for a in (offsets, counts)]
+        if min(present) < n:
+            self._refuse(f"{what} claims {width}x{length} px, which are {n} pieces, and has {min(present)}")
+        offsets, counts = (a[:n].astype(np.float64) for a in (offsets, counts))  # no overflow
+        outside = (counts > 0) & (offsets + counts > self._size)
+        if outside.any():
+            k = int(outside.argmax())
+            self._refuse(f"piece {k + 1} of {what}, {counts[k]:.0f} bytes at {offsets[k]:.0f}, is not in it")
+        bits = [int(b) for b in page.tags.get(BITS, [1])]
+        per_pixel = max(bits) / 8 * (page.samples if page.planes == 1 else 1)
+        decoded = across_px * down_px * per_pixel
+        longest = counts.max()
+        if longest > _MAX_OVERHEAD * decoded + _OVERHEAD_BYTES:
+            self._refuse(f"{what} claims {longest:.0f} bytes for a piece of {across_px}x{down_px} px")
+        expansion = _EXPANSION.get(page.first(COMPRESSION, 1), math.inf)
+        if across_px * down_px > MAX_UNIT_PX or (longest and decoded > expansion * max(longest, 64)):
+            self._refuse(f"{what} claims pieces of {across_px}x{down_px} px, of {longest:.0f} bytes at most")
+
+    def _number(self, offset, dtype, what="its header"):
+        return int(np.frombuffer(self._at(offset, np.dtype(dtype).itemsize, what), dtype)[0])
+
+    def _at(self, offset, n_bytes, what):
+        if offset + n_bytes > self._size:
+            self._refuse(f"{what} is not in it")
+        parts = []
+        while n_bytes:
+            part = os.pread(self._fd, min(n_bytes, 2**30), offset)
+            if not part:
+                self._refuse(f"{what} is not in it")
+            parts.append(part)
+            offset, n_bytes = offset + len(part), n_bytes - len(part)
+        return b"".join(parts)
+
+    def _refuse(self, why):
+        raise InputError(
+            f"{self._path}: is damaged or cut short ({why}; the file has {self._size} bytes): copy it again"
+        )

@@ -1,0 +1,52 @@
+"""TIFFs that OpenSlide does not take, read with libvips."""
+
+import numpy as np
+import pyvips
+
+from ..errors import InputError
+from .windows import on_white, read_window
+
+_BLOCK_PX = 1024
+
+
+class VipsPixels:
+    """An opened TIFF, of which the base level is read."""
+
+    downsamples = (1,)
+
+    def __init__(self, path, page, drop_last=False):
+        """
+        Args:
+            path (str): TIFF.
+            page (TiffPage): its first, whose samples have been checked.
+            drop_last (bool): its last sample is neither colour nor alpha.
+
+        Raises:
+            InputError: libvips cannot open it.
+        """
+        self.path = path
+        self.mpp = page.mpp
+        try:  # by default libvips makes up pixels for damaged ones, and remembers files by name
+            image = pyvips.Image.tiffload(path, fail_on="warning", revalidate=True)
+        except pyvips.Error as e:
+            raise InputError(
+                f"{path}: neither OpenSlide nor libvips can open this TIFF: it is damaged or cut short (copy "
+                "it again), or compressed in a way they do not know (convert it)"
+            ) from e
+        self._image = image[: image.bands - 1] if drop_last else image
+        self.size_px = (image.width, image.height)
+
+    def read(self, downsample, x, y, width, height):
+        """As :meth:`mhkd.slides.openslide_pixels.OpenSlidePixels.read`."""
+        return read_window(x, y, width, height, self.size_px, (_BLOCK_PX, _BLOCK_PX), self._part)
+
+    def _part(self, _column, _row, left, top, right, bottom):
+        width, height = right - left, bottom - top
+        try:
+            data = pyvips.Region.new(self._image).fetch(left, top, width, height)
+        except pyvips.Error as e:
+            raise InputError(
+                f"{self.path}: its pixels at base pixel ({left}, {top}) are damaged, or not what its tags "
+                "say: copy the slide again, or convert it to a tiled TIFF"
+            ) from e
+        return on_white(np.frombuffer(data, np.uint8).reshape(height, width, self._image.bands))

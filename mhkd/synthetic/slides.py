@@ -1,0 +1,179 @@
+"""Synthetic slides as files: a tiled pyramidal TIFF and QuPath annotations beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyvips
+from shapely.geometry import Polygon
+from tqdm import tqdm
+
+from ..errors import InputError
+from .render import render_slide
+
+GENERATOR = "mhkd.synthetic"
+VERSION = 4  # raise it when the drawings change, so that old slides are drawn anew
+CLASS_COLORS = {"normal": (0, 170, 90), "sclerotic": (230, 110, 20)}
+
+
+def to_geojson(glomeruli: list[tuple[Polygon, str]], seed) -> dict:
+    """QuPath's FeatureCollection of (outline in base pixels, class); ids come from ``seed``."""
+    rng = np.random.default_rng(seed)
+    features = []
+    for polygon, name in glomeruli:
+        ring = [[round(x, 2), round(y, 2)] for x, y in polygon.exterior.coords]
+        features.append(
+            {
+                "type": "Feature",
+                "id": str(uuid.UUID(bytes=rng.bytes(16), version=4)),
+                "geometry": {"type": "Polygon", "coordinates": [ring]},
+                "properties": {
+                    "objectType": "annotation",
+                    "classification": {"name": name, "color": list(CLASS_COLORS[name])},
+                },
+            }
+        )
+    return {"type": "FeatureCollection", "features": features}
+
+
+def write_tiff(path: str | os.PathLike, rgb: np.ndarray, mpp: float, description: str) -> None:
+    """Write (H, W, 3) uint8 as a tiled pyramidal JPEG TIFF that records ``mpp``.
+
+    ``path`` is replaced only once the whole file is there.
+    """
+    path = Path(path)
+    image = pyvips.Image.new_from_memory(rgb, rgb.shape[1], rgb.shape[0], 3, "uchar")
+    image = image.copy(xres=1000 / mpp, yres=1000 / mpp, interpretation="srgb")
+    image.set_type(pyvips.GValue.gstr_type, "image-description", description)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.tiff")
+    try:
+        image.tiffsave(
+            str(temporary), tile=True, tile_width=256, tile_height=256, pyramid=True,
+            compression="jpeg", Q=90, bigtiff=True, resunit="cm",
+        )  # fmt: skip
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _is_done(tiff: Path, geojson: Path, description: dict) -> bool:
+    """Whether both files exist and were drawn with these parameters."""
+    if not tiff.exists():
+        return False
+    remedy = f"{tiff} was not made by this generator: move it or choose another output folder"
+    try:
+        image = pyvips.Image.new_from_file(str(tiff))
+        found = json.loads(image.get("image-description"))
+    except (pyvips.Error, ValueError) as error:
+        raise InputError(remedy) from error
+    if not isinstance(found, dict) or found.get("generator") != GENERATOR:
+        raise InputError(remedy)
+    return found == description and geojson.exists()
+
+
+def _make_slide(tiff: Path, description: dict) -> None:
+    p = description
+    seed = (p["seed"], p["slide"])
+    count = p["num_glomeruli"]
+    rgb, glomeruli = render_slide(
+        seed,
+        p["size_px"],
+        p["mpp"],
+        num_glomeruli=count if isinstance(count, int) else tuple(count),
+        stain=p["stain"],
+    )
+    geojson = tiff.with_suffix(".geojson")
+    temporary = geojson.with_name(f".{geojson.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps(to_geojson(glomeruli, seed)), encoding="utf-8")
+    os.replace(temporary, geojson)
+    # Last, because its presence says that the pair is complete.
+    write_tiff(tiff, rgb, p["mpp"], json.dumps(description))
+
+
+def _one_thread() -> None:
+    cv2.setNumThreads(1)
+
+
+def make_slides(
+    out_dir: str | os.PathLike,
+    num_slides: int,
+    *,
+    seed: int = 0,
+    size_px: int = 4096,
+    mpp: float = 1.0,
+    num_glomeruli: int | tuple[int, int] = (25, 50),
+    stain: str | None = None,
+    workers: int = 1,
+    progress: bool = True,
+) -> list[Path]:
+    """Write ``slide_000.tiff``, ``slide_000.geojson`` and so on, each slide a patient of its own.
+
+    Slides that are there already with the same parameters are kept; slide k depends on ``seed`` and
+    k alone, so asking for more later adds to the folder. With ``workers`` > 1 a script needs the
+    usual ``if __name__ == "__main__"`` guard, and each process spends some seconds on imports.
+
+    Args:
+        out_dir: folder, made if missing.
+        num_slides: how many.
+        seed: of the whole set.
+        size_px: side of a slide in base pixels.
+        mpp: micrometres per base pixel, up to 2.
+        num_glomeruli: on each slide, or an inclusive range.
+        stain: "HE", "PAS" or None for one by chance per slide.
+        workers: processes.
+        progress: show a bar.
+
+    Returns:
+        The paths of the TIFFs in order.
+
+    Raises:
+        InputError: a parameter out of range, no room for the glomeruli, or a file of another origin
+            where a slide would go.
+    """
+    if num_slides < 0 or workers < 1:
+        raise InputError(f"num_slides is {num_slides} and workers {workers}: at least 0 and 1")
+    out_dir = Path(out_dir)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    count = num_glomeruli if isinstance(num_glomeruli, int) else list(num_glomeruli)
+    tiffs, todo = [], []
+    for k in range(num_slides):
+        description = {
+            "generator": GENERATOR,
+            "version": VERSION,
+            "seed": seed,
+            "slide": k,
+            "size_px": size_px,
+            "mpp": float(mpp),
+            "num_glomeruli": count,
+            "stain": stain,
+        }
+        tiffs.append(out_dir / f"slide_{k:03d}.tiff")
+        if not _is_done(tiffs[-1], tiffs[-1].with_suffix(".geojson"), description):
+            todo.append((tiffs[-1], description))
+
+    with tqdm(total=len(todo), desc="slides", disable=not progress) as bar:
+        if workers == 1 or len(todo) < 2:
+            for job in todo:
+                _make_slide(*job)
+                bar.update()
+            return tiffs
+        # Not fork: libvips keeps threads, which a forked child would lack.
+        with ProcessPoolExecutor(
+            min(workers, len(todo)), mp_context=get_context("spawn"), initializer=_one_thread
+        ) as pool:
+            jobs = [pool.submit(_make_slide, *job) for job in todo]
+            try:
+                for job in as_completed(jobs):
+                    job.result()
+                    bar.update()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+    return tiffs

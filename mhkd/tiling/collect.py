@@ -1,0 +1,224 @@
+"""From slides and their annotations to a dataset: tiles that are read from the slide when needed.
+
+The tiles are COCO image entries with a ``region`` (see datasets/README.md). They can be registered
+as they are, or written to ``annotations_<split>.json``, which the registrar of folders then finds.
+``mhkd tile`` does the latter for many slides (:mod:`mhkd.tiling.tile`).
+"""
+
+import functools
+import inspect
+import json
+import logging
+import os
+from collections import Counter
+from collections.abc import Mapping
+
+from ..annotations import ClassMap
+from ..coco.read import coco_to_dicts
+from ..errors import InputError
+from ..slides.file_names import slide_name
+from ..slides.slide import slide_with_mpp
+from .layout import Layout, lay_tiles
+from .objects import annotation_file, read_objects
+from .splits import split_by_slide
+
+__all__ = ["register_slides", "slides_to_coco", "split_by_slide", "write_coco"]
+logger = logging.getLogger(__name__)
+
+
+def register_slides(name, slides, annotations_dir=None, *, mpp, lr_factor, classes, **options):
+    """Register annotated slides as a Detectron2 dataset of tiles.
+
+    Nothing is read before the dataset is used; then the tiles are laid out once, and their pixels
+    are read from the slides by :func:`mhkd.slides.views.read_view`. A dataset of that name is
+    replaced.
+
+    Args:
+        name (str): for ``cfg.DATASETS``.
+        slides, annotations_dir, mpp, lr_factor, classes, **options: see :func:`slides_to_coco`.
+    """
+    from detectron2.data import DatasetCatalog, MetadataCatalog  # laying tiles does without
+
+    thing_classes = _classes(classes)[1]
+    slides = [os.path.abspath(s) for s in slides]
+    options = {"mpp": mpp, "lr_factor": lr_factor, "classes": classes, **options}
+    inspect.signature(slides_to_coco).bind(slides, annotations_dir, **options)  # a misspelt option
+    content = functools.cache(lambda: slides_to_coco(slides, annotations_dir, **options))
+
+    def load():
+        return coco_to_dicts(content(), name, "", id_map)
+
+    id_map = {k + 1: k for k in range(len(thing_classes))}
+    if name in DatasetCatalog:
+        DatasetCatalog.remove(name)
+        MetadataCatalog.remove(name)
+    DatasetCatalog.register(name, load)
+    MetadataCatalog.get(name).set(
+        thing_classes=thing_classes,
+        thing_dataset_id_to_contiguous_id=id_map,
+        evaluator_type="coco",
+    )
+
+
+def slides_to_coco(
+    slides,
+    annotations_dir=None,
+    *,
+    mpp,
+    lr_factor,
+    tile_size_px,
+    classes,
+    overlap_um=0.0,
+    slide_mpp=None,
+    override_slide_mpp=None,
+    min_visible=0.5,
+    keep_empty=1.0,
+    tissue_only=True,
+):
+    """Lay tiles over slides on a grid and put the annotations into them.
+
+    Args:
+        slides (list[str]): slide files, no two of the same name.
+        annotations_dir (str, optional): folder with the annotations of every slide, see
+            :func:`mhkd.annotations.find_annotations`; by default each slide's own folder.
+        classes (list[str] or dict[str, str]): classes of the dataset, as the annotations call them,
+            or a map from the annotations' names (None: objects without a class) to the dataset's.
+            Objects of other classes are left out, with a warning.
+        slide_mpp (float, optional): base resolution of slides that do not record it.
+        override_slide_mpp (float, optional): base resolution of the slides, instead of what they record.
+        mpp, lr_factor, tile_size_px, overlap_um, min_visible, keep_empty, tissue_only: see
+            :class:`mhkd.tiling.layout.Layout`.
+
+    Returns:
+        dict: COCO content; the slides' paths are as they were given.
+
+    Raises:
+        InputError: a slide or annotation file is missing or damaged, a slide has no resolution, a
+            parameter makes no sense, or no object is of any of the classes.
+    """
+    layout = Layout(
+        mpp=mpp,
+        lr_factor=lr_factor,
+        tile_size_px=tile_size_px,
+        overlap_um=overlap_um,
+        min_visible=min_visible,
+        keep_empty=keep_empty,
+        tissue_only=tissue_only,
+    )
+    class_map, names = _classes(classes)
+    check_names(slides)
+    parts, others = [], Counter()
+    for path in slides:
+        slide, remark = slide_with_mpp(path, slide_mpp, override_slide_mpp)
+        if remark:
+            logger.warning("%s: %s", path, remark)
+        found, _, counts = read_objects(slide, annotation_file(path, annotations_dir), class_map)
+        others += counts
+        tiles = list(lay_tiles(slide, found, layout, functools.partial(logger.warning, "%s: %s", path)))
+        parts.append({"slide_file": path, "slide_mpp": slide.slide_mpp, "tiles": tiles})
+    records = list(coco_records(parts, {c: k + 1 for k, c in enumerate(names)}))
+    annotations = [a for _, found in records for a in found]
+    if others:
+        left_out = ", ".join(f"{n} {what}" for what, n in sorted(others.items()))
+        if not annotations:
+            raise InputError(
+                f"no annotated object is of the classes {names} ({left_out}): correct the class "
+                "names"
+            )
+        logger.warning("%s", left_out)
+    return {
+        "images": [image for image, _ in records],
+        "annotations": annotations,
+        "categories": [{"id": k + 1, "name": c} for k, c in enumerate(names)],
+    }
+
+
+def coco_records(parts, category_ids):
+    """Number the tiles of slides and their objects.
+
+    Args:
+        parts (Iterable[dict]): one a slide: ``slide_file``, ``tiles`` (from
+            :func:`mhkd.tiling.layout.lay_tiles`; of tiles that are files also ``file_name`` and
+            ``lr_file_name``), optionally ``slide_mpp`` and ``patient``.
+        category_ids (dict[str, int]): id of each class.
+
+    Yields:
+        tuple[dict, list[dict]]: a COCO image entry and its annotations.
+    """
+    image_id = annotation_id = 0
+    for part in parts:
+        name = slide_name(part["slide_file"])
+        for tile in part["tiles"]:
+            image_id += 1
+            place = {k: tile[k] for k in ("x_px", "y_px", "mpp")}
+            region = {"slide_file": part["slide_file"], **place}
+            if part.get("slide_mpp") is not None:
+                region["slide_mpp"] = part["slide_mpp"]
+            image = {
+                "id": image_id,
+                "file_name": tile.get("file_name", part["slide_file"]),
+                "width": tile["width"],
+                "height": tile["height"],
+                "mpp": tile["mpp"],
+                "slide": name,
+            }
+            if part.get("patient"):
+                image["patient"] = part["patient"]
+            if "file_name" in tile:
+                image["lr_file_name"] = tile["lr_file_name"]
+                image["origin"] = region  # for the reader: what is trained on are the files
+            else:
+                image["region"] = region
+            annotations = []
+            for obj in tile["objects"]:
+                annotation_id += 1
+                keys = {"id": annotation_id, "image_id": image_id}
+                keys["category_id"] = category_ids[obj["class"]]
+                for key in ("bbox", "area", "iscrowd", "segmentation", "object_px"):
+                    if key in obj:
+                        keys[key] = obj[key]
+                annotations.append(keys)
+            yield image, annotations
+
+
+def write_coco(content, json_file):
+    """Write COCO content, with paths relative to the file's folder.
+
+    Args:
+        content (dict): from :func:`slides_to_coco`.
+        json_file (str): ``<root>/<name>/annotations_<split>.json`` for the registrar to find it.
+    """
+    folder = os.path.dirname(os.path.abspath(json_file))
+    os.makedirs(folder, exist_ok=True)
+    images = []
+    for image in content["images"]:
+        path = os.path.relpath(image["region"]["slide_file"], folder)
+        region = {**image["region"], "slide_file": path}
+        images.append({**image, "file_name": path, "region": region})
+    temporary = f"{json_file}.{os.getpid()}.tmp"
+    with open(temporary, "w", encoding="utf-8") as f:
+        json.dump({**content, "images": images}, f)
+    os.replace(temporary, json_file)
+
+
+def check_names(slides):
+    """Raises:
+    InputError: there are no slides, or two of the same name.
+    """
+    twice = [n for n, k in Counter(map(slide_name, slides)).items() if k > 1]
+    if twice or not slides:
+        fault = (
+            f"two slides are called {twice[0]!r}: rename one" if twice else "there are no slides"
+        )
+        raise InputError(f"{fault}: annotations and splits go by the slides' names")
+
+
+def _classes(classes):
+    """The class map that drops whatever is not mentioned, and the dataset's classes in order."""
+    mapping = dict(classes) if isinstance(classes, Mapping) else {c: c for c in classes}
+    if isinstance(classes, str) or not mapping or not all(mapping.values()):
+        raise InputError(f"classes is {classes!r}: it must be a list of names, or a map to names")
+    names = list(dict.fromkeys(mapping.values()))
+    if isinstance(classes, Mapping):
+        return ClassMap({"*": None, **mapping}), names
+    return ClassMap(classes=names), names

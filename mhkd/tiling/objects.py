@@ -1,0 +1,74 @@
+"""The annotated objects of a slide, under the class names of the dataset."""
+
+import math
+import os
+from collections import Counter
+
+import numpy as np
+import shapely
+
+from ..annotations import find_annotations, read_annotations
+from ..errors import InputError
+from ..slides.file_names import slide_name
+
+OF_MANY_SLIDES = ("COCO JSON", "HuBMAP RLE CSV")  # formats that say which slide an object is on
+# Glomeruli are 50 to 400 um wide, tufts and sections of them a little less. Beyond this the
+# resolution is wrong by a power of ten, or the objects are of another kind.
+PLAUSIBLE_WIDTH_UM = (20, 1000)
+
+
+def annotation_file(slide_path, annotations=None):
+    """The file with the annotations of a slide.
+
+    Args:
+        slide_path (str): slide.
+        annotations (str, optional): folder, or the file itself; by default the slide's folder.
+
+    Returns:
+        str: path.
+
+    Raises:
+        InputError: none, or several that could be meant.
+    """
+    return find_annotations(slide_path, annotations or os.path.dirname(os.path.abspath(slide_path)))
+
+
+def read_objects(slide, path, class_map, point_diameter_um=None, only_slide=False):
+    """Read the annotations of a slide.
+
+    Args:
+        slide (mhkd.slides.slide.Slide): slide.
+        path (str): of the annotations.
+        class_map (mhkd.annotations.ClassMap): names, merges and drops classes.
+        point_diameter_um (float, optional): points become circles of this size.
+        only_slide (bool): the user said that the file belongs to this slide, whatever its name.
+
+    Returns:
+        tuple[list[tuple], AnnotationSet, Counter]: the objects, each its geometry in base pixels,
+        class and whether it is to be ignored; the file's content, with counts of its own; and what
+        was left out for its class, or is odd, in words.
+
+    Raises:
+        InputError: see :func:`mhkd.annotations.read_annotations`; or the file is of another
+            slide, or the slide has no resolution.
+    """
+    mpp = slide.mpp
+    diameter_px = None if point_diameter_um is None else point_diameter_um / mpp
+    found = read_annotations(path, slide, point_diameter_px=diameter_px)
+    named = slide_name(path) in (slide_name(slide.path), os.path.basename(slide.path))
+    if not (named or only_slide or found.format in OF_MANY_SLIDES):
+        raise InputError(
+            f"{slide.path}: has no annotations of its own; {path} ({found.format}) is named like "
+            "another slide: add what is missing, or rename it"
+        )
+    kept, counts = class_map.apply(found)
+    objects = [(a.geometry, name, a.iscrowd) for a, name in kept]
+    areas = shapely.area([geometry for geometry, _, ignored in objects if not ignored])
+    if len(areas):
+        width_um = 2 * math.sqrt(np.median(areas) / math.pi) * mpp
+        if not PLAUSIBLE_WIDTH_UM[0] <= width_um <= PLAUSIBLE_WIDTH_UM[1]:
+            counts[
+                f"objects whose median width is {width_um:.0f} um at {mpp:.4g} um per pixel, "
+                "which no glomeruli have (is the slide's resolution right? if not: --override-slide-mpp)"
+            ] += len(areas)
+    return objects, found, Counter({what: n for what, n in counts.items() if n})

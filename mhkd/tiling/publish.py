@@ -1,0 +1,229 @@
+"""Puts what was found on the slides together to a dataset that appears whole or not at all.
+
+Files are written in the work folder and renamed into place: first the pictures, in folders whose
+names no earlier dataset has, then the annotation files, then ``manifest.json``. So whatever
+annotation file is there has its pictures, and a manifest stands for a complete dataset.
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import sys
+import time
+from collections import Counter
+from dataclasses import asdict
+
+import mhkd
+
+import cv2
+import openslide
+import pyvips
+
+from ..errors import InputError
+from .collect import coco_records
+
+MANIFEST = "manifest.json"
+_PACKAGES = ("numpy", "shapely", "Pillow", "scikit-image", "large-image")
+
+
+def publish(out, parts, skipped, left, splits, patients, parameters, classes, run):
+    """Write the dataset.
+
+    Args:
+        out (str): its folder.
+        parts, skipped (list[dict]): of the slides that could and could not be used, from
+            :func:`mhkd.tiling.slide_task.tile_slide`, in the order of the dataset.
+        left (list[mhkd.annotations.folders.Unused]): what else is in the folders, for the manifest.
+        splits (dict[str, list[str]]): slide files of each split.
+        patients (dict[str, str]): slide file -> patient.
+        parameters (dict): for the manifest.
+        classes (list[str] or None): of the dataset; None: those that were found, sorted.
+        run (dict): for the manifest: what differs from run to run.
+
+    Returns:
+        dict: the manifest.
+
+    Raises:
+        InputError: a split would be without tiles, or a dataset of annotated slides without an object.
+    """
+    reasons = "".join(f"\n  {s['error']}" for s in skipped)
+    if not any(part["annotated"] or part["annotation_file"] is None for part in parts):
+        counts = sum((Counter(p["counts"]) for p in parts), Counter())
+        reasons += "".join(f"\n  {n} {what}" for what, n in sorted(counts.items()))
+        what = "slide with annotated objects" if parts else "slide"
+        raise InputError(f"{out}: no {what} could be used{reasons}")
+    if classes is None:
+        classes = sorted({name for part in parts for name in part["annotated"]})
+    category_ids = {c: k + 1 for k, c in enumerate(classes)}
+    work = os.path.dirname(parts[0]["part_file"])
+    json_files, reports = {}, {}
+    for split, slides in splits.items():
+        chosen = [part for part in parts if part["slide_file"] in slides]
+        name = f"annotations_{split}.json"
+        json_files[name] = os.path.join(work, name)
+        read = _reader(chosen, out, patients)
+        reports[split] = _write_split(json_files[name], read, category_ids)
+        if reports[split]["tiles"] == 0:
+            reasons += "".join(f"\n  {warning}" for warning in _warnings(chosen, {}))
+            raise InputError(f"{out}: the split {split} has no tiles{reasons}")
+    folders = sorted({part["folder"] for part in parts if part["folder"]})
+    manifest = {
+        "versions": _versions(),
+        "parameters": parameters,
+        "categories": [{"id": i, "name": c} for c, i in category_ids.items()],
+        "splits": reports,
+        "warnings": _warnings(parts, reports),
+        "skipped": [{**s, "slide_file": _relative(s["slide_file"], out)} for s in skipped],
+        "not_used": [{**asdict(u), "path": _relative(u.path, out)} for u in left],
+        "slides": [_slide_report(part, out, patients, splits) for part in parts],
+        "files": sorted(json_files),
+        "folders": [f"images/{f}" for f in folders],
+        "run": {
+            "command": run["command"],
+            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(run["started"])),
+            "seconds": round(time.time() - run["started"], 1),
+        },
+    }
+    manifest_file = os.path.join(work, MANIFEST)
+    with open(manifest_file, "w", encoding="utf-8") as f:
+        f.write(json.dumps(manifest, indent=1) + "\n")
+    _rename_into_place(out, work, folders, json_files, manifest_file)
+    return manifest
+
+
+def _reader(parts, out, patients):
+    """A function that goes over the parts with their tiles, one in memory at a time."""
+
+    def read():
+        for part in parts:
+            with open(part["part_file"], encoding="utf-8") as f:
+                tiles = json.load(f)["tiles"]
+            yield {
+                "slide_file": _relative(part["slide_file"], out),
+                "slide_mpp": part["slide_mpp"],
+                "patient": patients.get(part["slide_file"]),
+                "tiles": tiles,
+            }
+
+    return read
+
+
+def _write_split(json_file, read, category_ids):
+    """Stream a COCO file; returns its counts."""
+    names = {i: c for c, i in category_ids.items()}
+    objects = Counter({c: 0 for c in category_ids})
+    tiles = empty = ignored = 0
+    slides, patients = set(), set()
+    with open(json_file, "w", encoding="utf-8") as f:
+        f.write('{"images": [')
+        for image, found in coco_records(read(), category_ids):
+            f.write((", " if tiles else "") + json.dumps(image))
+            tiles += 1
+            empty += not found
+            slides.add(image["slide"])
+            patients.add(image.get("patient"))
+        f.write('], "annotations": [')
+        first = True
+        for _, found in coco_records(read(), category_ids):
+            for annotation in found:
+                f.write(("" if first else ", ") + json.dumps(annotation))
+                first = False
+                ignored += annotation["iscrowd"]
+                objects[names[annotation["category_id"]]] += 1 - annotation["iscrowd"]
+        categories = [{"id": i, "name": c} for i, c in names.items()]
+        f.write(f'], "categories": {json.dumps(categories)}}}')
+    return {
+        "slides": len(slides),
+        "patients": len(patients - {None}),
+        "tiles": tiles,
+        "empty_tiles": empty,
+        "objects": dict(objects),
+        "ignored": ignored,
+    }
+
+
+def _slide_report(part, out, patients, splits):
+    return {
+        "slide_file": _relative(part["slide_file"], out),
+        "sha256": part["sha256"],
+        "size_px": part["size_px"],
+        "mpp": part["mpp"],
+        "annotation_file": part["annotation_file"] and _relative(part["annotation_file"], out),
+        "annotation_sha256": part["annotation_sha256"],
+        "annotation_format": part["format"],
+        "patient": patients.get(part["slide_file"]),
+        "splits": [s for s, slides in splits.items() if part["slide_file"] in slides],
+        "annotated": part["annotated"],
+        "counts": part["counts"],
+    }
+
+
+def _warnings(parts, reports):
+    """What a user should know, one line each."""
+    lines = []
+    for part in parts:
+        slide = os.path.basename(part["slide_file"])
+        # what is said of the slide itself has no number
+        lines += [f"{slide}: {n} {what}" if n else f"{slide}: {what}" for what, n in part["counts"].items()]
+    same = {}
+    for part in parts:
+        other = same.setdefault(part["sha256"], part)
+        if other is not part:
+            lines.append(f"{part['slide_file']}: has the same content as {other['slide_file']}")
+    for split, report in reports.items():
+        absent = [c for c, n in report["objects"].items() if n == 0]
+        if absent:
+            lines.append(f"the split {split} has no {' and no '.join(absent)}")
+    return lines
+
+
+def _rename_into_place(out, work, folders, json_files, manifest_file):
+    before = _manifest_of(out)
+    place = os.path.join(out, "images")
+    if folders:
+        os.makedirs(place, exist_ok=True)
+    for folder in folders:
+        target = os.path.join(place, folder)
+        if not os.path.isdir(os.path.join(work, folder)):
+            continue  # moved by a run that was stopped right then
+        if os.path.isdir(target):  # of the same content, or it was damaged
+            os.replace(target, os.path.join(work, f"{folder}.old"))
+        os.replace(os.path.join(work, folder), target)
+    for name, path in json_files.items():
+        os.replace(path, os.path.join(out, name))
+    for name in set(before.get("files", ())) - set(json_files):
+        _remove(os.path.join(out, os.path.basename(name)))
+    os.replace(manifest_file, os.path.join(out, MANIFEST))
+    for old in set(before.get("folders", ())) - {f"images/{f}" for f in folders}:
+        shutil.rmtree(os.path.join(place, os.path.basename(old)), ignore_errors=True)
+
+
+def _manifest_of(out):
+    """Of an earlier dataset in the same folder; empty if there is none that is ours."""
+    try:
+        with open(os.path.join(out, MANIFEST), encoding="utf-8") as f:
+            found = json.load(f)
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) and "versions" in found else {}
+
+
+def _remove(path):
+    if os.path.exists(path):
+        os.remove(path)
+
+
+def _relative(path, out):
+    return os.path.relpath(os.path.abspath(path), os.path.realpath(out))
+
+
+def _versions():
+    found = {"mhkd": mhkd.__version__, "python": platform.python_version()}
+    found.update({package: importlib.metadata.version(package) for package in _PACKAGES})
+    found["opencv"] = cv2.__version__  # which has packages of several names
+    found["openslide"] = openslide.__library_version__
+    found["libvips"] = ".".join(str(pyvips.version(k)) for k in range(3))
+    found["platform"] = sys.platform
+    return found

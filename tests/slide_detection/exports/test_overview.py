@@ -1,0 +1,70 @@
+from mhkd.slide_detection import Detections
+from mhkd.slide_detection.exports import class_colors
+from mhkd.slide_detection.exports.overview import draw_overview
+from mhkd.slides.slide import Slide
+
+import numpy as np
+import pytest
+import pyvips
+
+PINK = (200, 120, 180)
+
+
+def near(pixel, color):
+    return np.abs(np.asarray(pixel, int) - color).max() <= 3
+
+
+def test_boxes_lie_where_the_objects_are(slide, found):
+    """Not enlarged, so base pixels are the picture's: on a box its colour, inside and outside tissue."""
+    picture = np.asarray(draw_overview(slide, found))
+    colors = class_colors(found.class_names)
+    assert picture.shape[1] == 600 and picture.shape[0] > 400
+    for (x0, y0, x1, y1), c in zip(found.boxes_px.round().astype(int), found.classes):
+        color = colors[found.class_names[c]]
+        x, y = (x0 + x1) // 2, (y0 + y1) // 2
+        for edge in (picture[y, x0], picture[y, x1], picture[y0, x], picture[y1, x]):
+            assert near(edge, color)
+        assert near(picture[y, x], PINK) and near(picture[y, x0 - 8], PINK)
+
+
+def test_large_slides_are_scaled_down(slide, found):
+    picture = np.asarray(draw_overview(slide, found, max_px=150))
+    assert picture.shape[1] == 150
+    color = class_colors(found.class_names)["normal"]
+    assert near(picture[25, 25], color)  # the left side of the first box, 100 px at a quarter
+    assert near(picture[25, 37], PINK)
+
+
+def test_legend_shows_each_class(slide, found):
+    strip = np.asarray(draw_overview(slide, found))[400:].reshape(-1, 3)
+    for color in class_colors(found.class_names).values():
+        assert (strip == color).all(axis=1).sum() > 50
+
+
+def test_a_narrow_core_has_its_whole_legend_and_its_name(tmp_path):
+    """40 px wide: the strip is as wide as the longest text, and ends in white behind it."""
+    path = tmp_path / "core.tiff"
+    pixels = np.full((400, 40, 3), PINK, np.uint8)
+    pyvips.Image.new_from_array(pixels).copy(xres=2000, yres=2000, interpretation="srgb").tiffsave(
+        str(path), tile=True, resunit="cm"
+    )
+    found = Detections([[5, 5, 30, 30]], [0.9], [0], ("normal", "sclerotic", "a class with a long name " * 3))
+    titled, plain = (np.asarray(draw_overview(Slide(path), found, t)) for t in ("core.tiff, score ≥ 0.5", ""))
+    assert (titled[:400, 40:] == 255).all() and near(titled[300, 20], PINK)
+    assert titled.shape[0] - plain.shape[0] == 28  # a line of 14 px letters
+    dark = (titled[400:] < 100).all(axis=2)
+    assert dark[:28].any() and dark[:, 40:].any() and not dark[:, -2:].any()
+    assert not dark[28:].any(axis=1)[[0, -1]].any()
+
+
+def test_scale_bar_is_as_long_as_it_says(slide, found):
+    """The slide is 300 um wide, a quarter is 75 um: the bar is 50 um, 100 px."""
+    strip = np.asarray(draw_overview(slide, found))[-14]
+    assert np.flatnonzero((strip == 0).all(axis=1))[:101].tolist() == list(range(7, 108))
+
+
+@pytest.mark.parametrize("box", [[0, 0, 600, 400], [-5, -5, 3, 3], [599, 399, 600, 400]])
+def test_boxes_at_the_border(slide, box):
+    found = Detections([box], [0.9], [0], ("a class with a long name " * 5,))
+    picture = np.asarray(draw_overview(slide, found))
+    assert (picture[:400] == class_colors(found.class_names)[found.class_names[0]]).all(axis=2).any()

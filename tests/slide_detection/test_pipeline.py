@@ -1,0 +1,174 @@
+import os
+
+import mhkd  # noqa: F401  (first)
+from mhkd.errors import InputError
+from mhkd.slide_detection.finished import find_finished
+from mhkd.slide_detection.run import DetectOptions, detect_slide
+
+import numpy as np
+import pytest
+import torch
+from blob_student import TISSUE, blob_student, write_disks, write_slide
+from detectron2.structures import Boxes, pairwise_iou
+
+
+def detected(path, out, student=None, **options):
+    detect_slide(path, out, student or blob_student(), DetectOptions(**options), progress=False)
+    (one,), _, _ = find_finished(out / os.path.basename(path))
+    found = one.detections()
+    return found.boxes_px, found.classes, one.run
+
+
+def best_iou(boxes, others):
+    iou = pairwise_iou(*(Boxes(torch.as_tensor(b, dtype=torch.float64)) for b in (boxes, others)))
+    return (v.numpy() for v in iou.max(dim=1))
+
+
+def check_found(found, classes, boxes, true_classes, slack_px):
+    assert len(found) == len(boxes)
+    iou, which = best_iou(boxes, found)
+    assert len(set(which)) == len(boxes)
+    assert (classes[which] == true_classes).all()
+    assert np.abs(found[which] - boxes).max() <= slack_px
+    return found[which]
+
+
+@pytest.fixture(scope="module")
+def disks(tmp_path_factory):
+    return write_disks(tmp_path_factory.mktemp("slides") / "disks.tiff")
+
+
+def test_every_disk_is_found_once_where_it_is(disks, tmp_path):
+    path, boxes, true_classes = disks
+    assert len(boxes) == 100
+    found, classes, run = detected(path, tmp_path)
+    # an LR pixel is 4 base pixels
+    found = check_found(found, classes, boxes, true_classes, slack_px=1.25 * 8 / 2)
+    middles = [(b[:, :2] + b[:, 2:]) / 2 for b in (found, boxes)]
+    assert np.abs(np.mean(middles[0] - middles[1], axis=0)).max() <= 0.5  # no shift
+    assert run["tiles"] == 25  # 3.6 mm of tissue, cores of 724 um, the first and last of a row more
+    assert not (tmp_path / "disks.tiff" / ".work").exists()
+
+
+def test_axes_of_different_resolution(tmp_path):
+    path, boxes, true_classes = write_disks(tmp_path / "wide.tiff", (2400, 2000), mpp=(2.0, 3.2))
+    found, classes, run = detected(path, tmp_path / "out")
+    check_found(found, classes, boxes, true_classes, slack_px=1.25 * 8 / 2)
+    assert run["mpp_xy"] == pytest.approx([2.0, 3.2], rel=1e-3)
+
+
+def test_slide_of_the_students_own_resolution_and_one_that_is_smaller_than_a_tile(tmp_path):
+    path, boxes, true_classes = write_disks(tmp_path / "own.tiff", (1000, 1000), mpp=(8.0, 8.0))
+    student = blob_student(tile_px=512)
+    found, classes, run = detected(path, tmp_path / "out", student)
+    check_found(found, classes, boxes, true_classes, slack_px=1)
+    assert run["tiles"] == 1 and run["parameters"]["tile_px"] == [125, 125]
+
+
+def test_resolution_given_by_hand(tmp_path):
+    path, boxes, true_classes = write_disks(tmp_path / "none.tiff", (2000, 1600), record_mpp=False)
+    with pytest.raises(InputError, match="none.tiff.*--slide-mpp"):
+        detected(path, tmp_path / "out")
+    found, classes, _ = detected(path, tmp_path / "out", slide_mpp=2.0)
+    check_found(found, classes, boxes, true_classes, slack_px=5)
+
+
+def test_a_recorded_resolution_is_only_replaced_in_so_many_words(tmp_path):
+    path, boxes, true_classes = write_disks(tmp_path / "recorded.tiff", (2000, 1600), mpp=(2.0, 2.0))
+    found, classes, run = detected(path, tmp_path / "out", slide_mpp=4.0)
+    check_found(found, classes, boxes, true_classes, slack_px=5)
+    assert run["mpp_xy"] == [2, 2] and run["parameters"]["slide_mpp"] is None
+    assert "2 um per pixel, kept: --slide-mpp 4" in run["warnings"][0]
+    _, _, run = detected(path, tmp_path / "replaced", override_slide_mpp={"recorded": 4.0})
+    assert run["mpp_xy"] == [4, 4] and "replaced by --override-slide-mpp 4" in run["warnings"][0]
+
+
+def test_coarse_slide_is_warned_of(tmp_path, caplog):
+    path, *_ = write_disks(tmp_path / "coarse.tiff", (2000, 1600), mpp=(12.0, 12.0))
+    _, _, run = detected(path, tmp_path / "out")
+    assert "12 um per pixel, coarser than the 8" in run["warnings"][0]
+    assert "coarse.tiff" in caplog.text
+
+
+def test_shifting_the_grid_changes_hardly_a_detection(tmp_path):
+    path, boxes, _ = write_disks(tmp_path / "many.tiff", (8200, 8200), mpp=(4.0, 4.0), seed=1)
+    student = blob_student()
+    here, _, run = detected(path, tmp_path / "a", student)
+    there, _, shifted = detected(path, tmp_path / "b", student, grid_shift_um=512.0)
+    assert len(here) >= 500
+    iou, which = best_iou(here, there)
+    changed = (iou < 0.5).sum() + len(set(range(len(there))) - set(which))
+    assert changed <= 0.05 * len(here)
+    assert len(here) == len(boxes)
+
+
+def test_boxes_that_end_short_of_the_tile_are_not_counted_beside_the_whole(disks, tmp_path):
+    """As a network's do: what it sees of a disk that the tile cuts ends before the tile's side."""
+
+    class Shy(type(blob_student().network)):
+        def forward(self, batch):
+            outputs = super().forward(batch)
+            for entry, output in zip(batch, outputs):
+                boxes = output["instances"].pred_boxes.tensor
+                at_end = torch.hstack([boxes[:, :2] <= 0, boxes[:, 2:] >= entry["image"].shape[1]])
+                short = 0.15 * (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
+                boxes += torch.where(at_end, short, 0) * torch.tensor([1, 1, -1, -1])
+            return outputs
+
+    path, boxes, true_classes = disks
+    for shift_um in (0.0, 200.0, 512.0):
+        student = blob_student(network=Shy())
+        found, classes, _ = detected(path, tmp_path / str(shift_um), student, grid_shift_um=shift_um)
+        check_found(found, classes, boxes, true_classes, slack_px=5)
+
+
+def test_little_tissue_is_a_warning(tmp_path):
+    pixels = np.full((3000, 3000, 3), 245, np.uint8)
+    pixels[1000:1080, 1000:1080] = (190, 120, 180)
+    _, _, run = detected(write_slide(tmp_path / "speck.tiff", pixels), tmp_path / "out")
+    assert "% of the slide, was found; if there is more, --glass-too" in run["warnings"][-1]
+
+
+def test_glass_is_searched_only_on_request(tmp_path):
+    path = write_slide(tmp_path / "glass.tiff", np.full((500, 500, 3), 245, np.uint8))
+    with pytest.raises(InputError, match="glass.tiff: there is no tissue .*--glass-too"):
+        detected(path, tmp_path / "out")
+    found, _, run = detected(path, tmp_path / "out", tissue_only=False)
+    assert len(found) == 0 and run["tiles"] == 1
+    assert (tmp_path / "out" / "glass.tiff" / "overview.png").exists()
+
+
+def test_tissue_only_saves_tiles_and_loses_nothing(tmp_path):
+    image = np.full((2000, 2000, 3), 245, np.uint8)
+    for x, y in ((300, 400), (1500, 500), (700, 1500)):
+        image[y : y + 400, x : x + 400] = TISSUE
+        image[y + 150 : y + 230, x + 150 : x + 230] = (70, 20, 80)
+    path = write_slide(tmp_path / "cores.tiff", image)
+    found, _, run = detected(path, tmp_path / "a")
+    every, _, all_of_it = detected(path, tmp_path / "b", tissue_only=False)
+    assert len(found) == len(every) == 3
+    assert best_iou(found, every).__next__().min() > 0.9
+    assert run["tiles"] <= 12 < all_of_it["tiles"]
+
+
+def test_results_do_not_depend_on_the_threshold_of_others(disks, tmp_path):
+    """Merging comes before the threshold: a higher one takes away rows, no more."""
+    path, *_ = disks
+    low, *_ = detected(path, tmp_path / "a", keep_from_score=0.05)
+    high, *_ = detected(path, tmp_path / "b", keep_from_score=0.835, score_threshold=0.9)
+    assert 0 < len(high) < len(low)
+    assert {tuple(b) for b in high} <= {tuple(b) for b in low}
+
+
+def test_slide_taken_away_while_it_is_read(tmp_path):
+    path, *_ = write_disks(tmp_path / "gone.tiff", (2000, 1600))
+
+    class Thief(type(blob_student().network)):
+        def forward(self, batch):
+            if os.path.exists(path):
+                os.remove(path)
+            return super().forward(batch)
+
+    with pytest.raises(InputError, match="gone.tiff: was taken away or changed"):
+        detected(path, tmp_path / "out", blob_student(network=Thief()))
+    assert not (tmp_path / "out" / "gone.tiff" / "run.json").exists()
