@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-from mhkd.comparison.configs import CONFIGS
 from mhkd.engine import DistillationTrainer, evaluate, prepare_datasets
 from mhkd.modeling.atss import ATSSDetector, centerness
 
@@ -14,7 +13,7 @@ from detectors import SMALL, detector_config
 from detectron2.modeling import build_model
 from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
-from support import write_disks
+from support import CONFIGS, write_disks
 
 ITERATIONS = dict.fromkeys(SMALL, 60) | {"dab_detr_R18_cpu": 120}
 
