@@ -13,7 +13,7 @@ from .evaluation.report import collect, markdown
 from .files import write_json, write_text
 from .synthetic import make_slides
 from .tiling.collect import slides_to_coco, split_by_slide, write_coco
-from .visualization import plot_stage_ap
+from .visualization.curves import plot_stage_ap
 from .visualization.predict import draw_curves, overlay_dataset
 
 CONFIG = "Demo/mhkd_R18_FPN_cpu.yaml"

@@ -121,3 +121,22 @@ def fitting_name(name: str, suffix: str) -> str:
     mark = "-" + hashlib.sha256(encoded).hexdigest()[:12]
     begin = encoded[: room - len(mark)]
     return begin.decode(errors="ignore") + mark + suffix  # no half of a character
+
+
+def sha256(path):
+    """Hexadecimal checksum of a file; of a MIRAX slide with the files of its folder."""
+    digest = hashlib.sha256()
+    stem, suffix = os.path.splitext(path)
+    files = [path]
+    if suffix.lower() == ".mrxs" and os.path.isdir(stem):
+        files += [os.path.join(stem, n) for n in sorted(os.listdir(stem))]
+    try:
+        for name in files:
+            with open(name, "rb") as f:
+                while block := f.read(2**20):
+                    digest.update(block)
+    except FileNotFoundError as e:
+        raise InputError(f"{path}: there is no such file: correct the path") from e
+    except OSError as e:
+        raise InputError(f"{path}: cannot be read ({e.strerror})") from e
+    return digest.hexdigest()

@@ -54,7 +54,7 @@ def detect(
     a GPU, or one a CPU core), with the same files in sight, and give --scheduler ADDRESS. "local" does the
     same with --workers processes of this machine.
     """
-    from ..engine.threshold_file import working_threshold
+    from ..evaluation.threshold_file import working_threshold
     from ..slide_detection.many import detect_slides
     from ..slide_detection.run import DetectOptions
 

@@ -9,16 +9,15 @@ from tqdm import tqdm
 
 from ..annotations import ClassMap
 from ..annotations.folders import annotations_in, lines, unused
-from ..engine.threshold_file import WEIGHTS, record_threshold
 from ..errors import InputError
-from ..files import fitting_name, replacing, write_json, write_text
+from ..evaluation.threshold_file import WEIGHTS, record_threshold
+from ..files import fitting_name, replacing, sha256, write_json, write_text
 from ..slide_detection.finished import differences, find_finished
 from ..slide_detection.scores.report import FILES, markdown, slides_csv
 from ..slide_detection.scores.scored_slide import coco_of, load_slides
 from ..slide_detection.scores.slide_scores import score_slides
 from ..slides.file_names import slide_name
 from ..tiling.objects import annotation_file
-from ..tiling.slide_task import sha256
 from ..tiling.splits import patients_by_pattern, read_split_table
 from ..visualization.error_sheet import draw_error_sheet
 

@@ -13,12 +13,12 @@ from torch import nn
 
 from ..config import load_cfg, parse_cfg
 from ..errors import InputError, about
+from ..evaluation.threshold_file import forget_threshold
 from ..files import replacing, write_text
 from ..modeling import build_network, exported_form, is_student, student_cfg, teacher_cfg
 from ..yaml_files import one_line
 from .classes import order_classes, recorded_classes
 from .settings import check_device, check_ranges
-from .threshold_file import forget_threshold
 
 NO_PICKLES = (
     "a pickle may run any code and is not loaded, nor are weights of a model zoo: give a model_final.pth "

@@ -6,14 +6,13 @@ import math
 from detectron2.engine import HookBase, default_writers, hooks
 from detectron2.utils import comm
 
-from ..files import write_json
+from ..evaluation.threshold_file import WEIGHTS, chosen_on
+from ..files import sha256, write_json
 from ..schedules import Step
-from ..tiling.slide_task import sha256
 from .checkpoint import export_cfg, export_network
 from .evaluation import dataset_lr_mpp, evaluate
 from .record import IGNORED_REGIONS
 from .resume import checkpoint_file, done_file, final_file
-from .threshold_file import WEIGHTS, chosen_on
 from .working_threshold import choose_threshold
 
 logger = logging.getLogger(__name__)

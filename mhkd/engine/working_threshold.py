@@ -14,7 +14,7 @@ from torch import nn
 from ..data.loader import build_eval_loader
 from ..evaluation.best_threshold import best_f1, pooled_of_coco
 from ..evaluation.evaluator import CocoEvaluator, coco_dict
-from .threshold_file import DEFAULT, record_threshold
+from ..evaluation.threshold_file import DEFAULT, record_threshold
 
 logger = logging.getLogger(__name__)
 

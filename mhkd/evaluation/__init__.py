@@ -1,5 +1,1 @@
 """Tile- and slide-level metrics."""
-
-from .evaluator import CocoEvaluator
-
-__all__ = ["CocoEvaluator"]

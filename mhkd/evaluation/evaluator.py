@@ -13,11 +13,11 @@ from detectron2.evaluation import COCOEvaluator
 from detectron2.structures import BoxMode, PolygonMasks
 from detectron2.utils import comm
 from detectron2.utils.logger import create_small_table
-from faster_coco_eval import COCO, COCOeval_faster
 
 from ..coco.schema import is_number, outline
 from ..errors import InputError
 from ..files import replacing
+from .box_scores import box_scores
 
 logger = logging.getLogger(__name__)
 
@@ -120,46 +120,6 @@ class CocoEvaluator(COCOEvaluator):
         return box_scores(ground_truth, detections, self._max_dets, img_ids)
 
 
-def box_scores(ground_truth, detections, max_dets, img_ids=None):
-    """COCO's box metrics, in percent; nan for what has no ground truth.
-
-    Args:
-        ground_truth (dict): content of a COCO annotation file, "categories" in the order of the result.
-        detections (list[dict]): COCO results.
-        max_dets (int): detections per image and class that count; less than 0: all.
-        img_ids (list[int]): images to score; all if None.
-
-    Returns:
-        dict: "AP", "AP50", "AP75", "APs", "APm", "APl", "AR", "AP-<class>", ...
-    """
-    categories = ground_truth["categories"]
-    ground_truth = COCO(ground_truth)
-    coco_eval = COCOeval_faster(ground_truth, ground_truth.loadRes(detections), "bbox")
-    coco_eval.params.maxDets = [max_dets if max_dets >= 0 else len(detections)]
-    if img_ids is not None:
-        coco_eval.params.imgIds = list(img_ids)
-    coco_eval.evaluate()
-    coco_eval.accumulate()
-
-    # Not COCOeval.stats, whose layout assumes maxDets 1, 10, 100.
-    precision = coco_eval.eval["precision"][..., -1]  # (IoU, recall, class, area)
-    recall = coco_eval.eval["recall"][..., -1]  # (IoU, class, area)
-    results = {
-        "AP": _percent(precision[..., 0]),
-        "AP50": _percent(precision[0, ..., 0]),
-        "AP75": _percent(precision[5, ..., 0]),
-        "APs": _percent(precision[..., 1]),
-        "APm": _percent(precision[..., 2]),
-        "APl": _percent(precision[..., 3]),
-        "AR": _percent(recall[..., 0]),
-    }
-    # COCOeval sorts the category ids, which need not be the order of the contiguous ones.
-    column = {category_id: k for k, category_id in enumerate(coco_eval.params.catIds)}
-    for category in categories:
-        results[f"AP-{category['name']}"] = _percent(precision[:, :, column[category["id"]], 0])
-    return results
-
-
 def coco_dict(dataset_dicts, metadata):
     """Dataset dicts as the content of a COCO annotation file, boxes unrounded.
 
@@ -216,9 +176,3 @@ def _category_ids(metadata):
     if to_contiguous is None:
         return list(range(len(metadata.thing_classes)))
     return sorted(to_contiguous, key=to_contiguous.get)
-
-
-def _percent(values):
-    """COCOeval marks with -1 what has no ground truth."""
-    values = values[values > -1]
-    return float(100 * np.mean(values)) if values.size else float("nan")

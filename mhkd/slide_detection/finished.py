@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..engine.threshold_file import COUNTING, DEFAULT
 from ..errors import InputError
 from ..evaluation.detections import Detections
+from ..evaluation.threshold_file import COUNTING, DEFAULT
 from ..slides.slide import Slide
 from .checksum import checksum
 

@@ -17,9 +17,9 @@ import mhkd
 import numpy as np
 from tqdm import tqdm
 
-from ..engine.threshold_file import COUNTING, DEFAULT
 from ..errors import InputError
 from ..evaluation.detections import Detections, SlideInfo
+from ..evaluation.threshold_file import COUNTING, DEFAULT
 from ..files import write_json
 from ..slides.slide import slide_with_mpp
 from ..slides.slide_table import mpp_of

@@ -10,8 +10,8 @@ from dataclasses import asdict
 
 import mhkd
 
-from ..engine.threshold_file import COUNTING
 from ..errors import InputError
+from ..evaluation.threshold_file import COUNTING
 from .exports import FILES
 from .finished import read_finished
 

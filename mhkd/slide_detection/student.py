@@ -14,9 +14,9 @@ from ..engine.checkpoint import exported_cfg, load_deployed
 from ..engine.settings import LARGEST, check_device
 from ..enlarge import enlarge, to_tensor
 from ..errors import InputError
+from ..files import sha256
 from ..modeling import is_student
 from ..slides.slide import SAME_MPP
-from ..tiling.slide_task import sha256
 
 logger = logging.getLogger(__name__)
 DEFAULT_OVERLAP_UM = 300.0  # the largest glomerulus

@@ -20,6 +20,7 @@ from PIL import Image
 
 from ..annotations import ClassMap
 from ..errors import InputError
+from ..files import sha256
 from ..slides.file_names import slide_name
 from ..slides.slide import slide_with_mpp
 from ..slides.slide_table import mpp_of
@@ -173,25 +174,6 @@ def _entry(tile, slide):
     region = {"slide_file": slide.path, "slide_mpp": slide.slide_mpp}
     region.update({k: tile[k] for k in ("x_px", "y_px", "mpp")})
     return {"file_name": slide.path, "width": tile["width"], "height": tile["height"], "region": region}
-
-
-def sha256(path):
-    """Hexadecimal checksum of a file; of a MIRAX slide with the files of its folder."""
-    digest = hashlib.sha256()
-    stem, suffix = os.path.splitext(path)
-    files = [path]
-    if suffix.lower() == ".mrxs" and os.path.isdir(stem):
-        files += [os.path.join(stem, n) for n in sorted(os.listdir(stem))]
-    try:
-        for name in files:
-            with open(name, "rb") as f:
-                while block := f.read(2**20):
-                    digest.update(block)
-    except FileNotFoundError as e:
-        raise InputError(f"{path}: there is no such file: correct the path") from e
-    except OSError as e:
-        raise InputError(f"{path}: cannot be read ({e.strerror})") from e
-    return digest.hexdigest()
 
 
 def _key(path, sums, options):

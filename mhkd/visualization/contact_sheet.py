@@ -3,7 +3,6 @@
 from collections import Counter
 
 import numpy as np
-from detectron2.structures import BoxMode
 
 from ..slide_detection.exports.colors import class_colors
 from .overlay import GREY, compose_pair, draw_panel
@@ -28,6 +27,8 @@ def draw_row(hr_image, lr_image, annotations, class_names, title="", captions=("
     Returns:
         ndarray: uint8 RGB.
     """
+    from detectron2.structures import BoxMode
+
     names = dict(class_names if hasattr(class_names, "keys") else enumerate(class_names))
     colors = {c: "#{:02x}{:02x}{:02x}".format(*rgb) for c, rgb in class_colors(names.values()).items()}
     marks, counts = [], Counter()

@@ -13,8 +13,6 @@ from pathlib import Path
 import cv2
 import matplotlib
 import numpy as np
-from detectron2.structures import BoxMode
-from detectron2.utils.visualizer import Visualizer
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
@@ -140,6 +138,8 @@ class Comparison:
     """
 
     def __init__(self, detections, annotations, class_names, score_threshold):
+        from detectron2.structures import BoxMode
+
         detections = detections.to("cpu")
         detections = detections[detections.scores >= score_threshold]
         self.boxes = detections.pred_boxes.tensor.numpy()
@@ -199,6 +199,8 @@ class Comparison:
 
 def draw_panel(image_rgb, size, marks, scale):
     """The image at ``size`` (width, height) with its marks, their boxes multiplied by ``scale``."""
+    from detectron2.utils.visualizer import Visualizer  # only where something is drawn
+
     filter_ = cv2.INTER_AREA if size[0] < image_rgb.shape[1] else cv2.INTER_LINEAR
     visualizer = Visualizer(cv2.resize(image_rgb, size, interpolation=filter_))
     visualizer._default_font_size = LABEL_PT  # draw_box takes the width of its lines from it

@@ -15,7 +15,8 @@ from ..data.mapper import PairedResolutionMapper
 from ..data.registrar import ensure_registered
 from ..engine.checkpoint import exported_cfg, load_exported
 from ..slides.views import read_view
-from . import plot_curves, write_overlays
+from .curves import plot_curves
+from .overlay import write_overlays
 
 
 def test_sets(config_file: Path) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import mhkd  # noqa: F401  (before Detectron2)
 from mhkd.errors import InputError
-from mhkd.evaluation import CocoEvaluator
+from mhkd.evaluation.evaluator import CocoEvaluator
 
 import numpy as np
 import pytest

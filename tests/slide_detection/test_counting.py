@@ -5,9 +5,9 @@ import json
 import shutil
 
 import mhkd  # noqa: F401  (first)
-from mhkd.engine.threshold_file import FILE, record_threshold, working_threshold
 from mhkd.errors import InputError
 from mhkd.evaluation.best_threshold import Choice
+from mhkd.evaluation.threshold_file import FILE, record_threshold, working_threshold
 from mhkd.slide_detection.finished import find_finished
 from mhkd.slide_detection.run import DetectOptions, detect_slide
 from mhkd.slide_detection.slide_folder import publish

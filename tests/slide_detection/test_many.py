@@ -8,8 +8,8 @@ import sys
 import mhkd  # noqa: F401  (first)
 from mhkd.cli import main
 from mhkd.engine.checkpoint import export_cfg, export_network
-from mhkd.engine.threshold_file import record_threshold
 from mhkd.evaluation.best_threshold import Choice
+from mhkd.evaluation.threshold_file import record_threshold
 
 import numpy as np
 import pytest

@@ -3,11 +3,11 @@ import hashlib
 import json
 
 from mhkd.cli import main
-from mhkd.engine.threshold_file import working_threshold
 from mhkd.errors import InputError
 from mhkd.evaluation.bootstrap import interval, patient_samples
-from mhkd.evaluation.evaluator import box_scores
+from mhkd.evaluation.box_scores import box_scores
 from mhkd.evaluation.pooled import Pooled, sensitivity_at
+from mhkd.evaluation.threshold_file import working_threshold
 from mhkd.slide_detection import Detections
 from mhkd.slide_detection.checksum import checksum
 from mhkd.slide_detection.finished import find_finished

@@ -4,8 +4,14 @@ from pathlib import Path
 
 import mhkd  # noqa: F401  (before Detectron2)
 from mhkd.errors import InputError
-from mhkd.visualization import plot_curves, plot_stage_ap
-from mhkd.visualization.curves import curves_figure, read_metrics, running_median, stage_ap_figure
+from mhkd.visualization.curves import (
+    curves_figure,
+    plot_curves,
+    plot_stage_ap,
+    read_metrics,
+    running_median,
+    stage_ap_figure,
+)
 from mhkd.visualization.predict import name_runs
 
 import numpy as np

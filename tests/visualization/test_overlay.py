@@ -1,7 +1,8 @@
 from pathlib import Path
 
 import mhkd  # noqa: F401  (before Detectron2)
-from mhkd.visualization import draw_overlay, draw_pair, match_detections, write_overlays
+from mhkd.evaluation.matching import match_detections
+from mhkd.visualization.overlay import draw_overlay, draw_pair, write_overlays
 
 import cv2
 import numpy as np

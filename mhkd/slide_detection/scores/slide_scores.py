@@ -6,7 +6,7 @@ import numpy as np
 
 from ...evaluation.best_threshold import best_f1
 from ...evaluation.bootstrap import interval, patient_samples
-from ...evaluation.evaluator import box_scores
+from ...evaluation.box_scores import box_scores
 from ...evaluation.pooled import Pooled, sensitivity_at
 from .scored_slide import coco_of
 

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
-from ..files import write_json
-from ..tiling.slide_task import sha256
+from ..files import sha256, write_json
 
 logger = logging.getLogger(__name__)
 FILE = "threshold.json"
