@@ -118,7 +118,7 @@ def test_it_is_recorded_beside_the_student_and_leaves_its_config_alone(cfg, tmp_
 
 def test_training_looks_at_the_split_and_says_what_it_chose(cfg, caplog):
     """Two iterations teach nothing, so no detection is right; with an empty key nobody looks."""
-    torch.manual_seed(0)  # other weights may hit one by chance
+    torch.manual_seed(1)  # other weights may hit one by chance
     cfg.MHKD.CHOOSE_ON = ""
     with caplog.at_level(logging.INFO, "mhkd"):
         prepare_datasets(cfg)
