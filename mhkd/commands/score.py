@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -35,7 +36,9 @@ from .numbers import FROM_0, SEED, SHARE
               help="At most so many false positives, and missed ones, on a slide's sheet; 0: no sheets.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path),
               help="Folder for the scores.  [default: OUT_DIR/scores]")
-def score(out_dir, annotations, out, **options):
+def score(
+    out_dir: Path, annotations: str, out: Path | None, sheets: int, choose_threshold: bool, **options: Any
+) -> None:
     """Score what `mhkd detect` found against annotations.
 
     AP, AP50, AP75 and AR after stitching, each slide one image; sensitivity, precision and FROC; how far the
@@ -48,8 +51,12 @@ def score(out_dir, annotations, out, **options):
 
     What was found is not changed: the counts stay those of mhkd detect.
     """
-    from .score_slides import run_score
+    from ..slide_detection.scores.run import run_score
+    from ..visualization.error_sheet import write_error_sheets
 
-    report, text = run_score(out_dir, annotations, out or out_dir / "scores", **options)
-    click.echo(text)
-    sys.exit(1 if report["failed"] else 0)
+    out = out or out_dir / "scores"
+    scoring = run_score(out_dir, annotations, out, choose_threshold=choose_threshold, **options)
+    if sheets:
+        write_error_sheets(scoring.slides, out / "errors", scoring.report["score_threshold"], sheets)
+    click.echo(scoring.text + (scoring.choose_threshold() if choose_threshold else ""))
+    sys.exit(1 if scoring.report["failed"] else 0)

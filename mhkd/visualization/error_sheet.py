@@ -3,10 +3,19 @@
 Each crop has the number that its box has in ``glomeruli.csv`` and on the page, and a scale bar.
 """
 
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 from PIL import Image, ImageDraw
+from tqdm import tqdm
 
+from ..errors import InputError
 from ..evaluation.matching import assign, confused, hits_and_misses
+from ..files import fitting_name, replacing
+from ..slide_detection.scores.scored_slide import ScoredSlide
 from .contact_sheet import stack_rows
 from .overlay import BLUE, GREY, LIGHT_BLUE, RED, YELLOW, draw_panel, strip_font
 
@@ -15,6 +24,31 @@ SURROUNDINGS_UM = 500  # side of a crop: a glomerulus of 200 and what lies aroun
 BAR_UM = 100
 FONT_PX, SMALL_FONT_PX = 17, 13
 SIDES = np.array([0, 0, CROP_PX, CROP_PX])
+
+logger = logging.getLogger(__name__)
+
+
+def write_error_sheets(
+    slides: Sequence[ScoredSlide], folder: Path, score_threshold: float, limit: int
+) -> None:
+    """A sheet for each slide with an error, ``<slide>.png``; what an earlier scoring left of others goes.
+
+    A slide that turns out to be damaged has none, with a warning.
+    """
+    for one in tqdm(slides, desc="sheets", unit="slide"):
+        path = folder / fitting_name(one.name, ".png")
+        try:
+            sheet = draw_error_sheet(one, score_threshold, limit)
+        except InputError as e:
+            logger.warning("no sheet of its errors: %s", e)
+            continue
+        if sheet is None:
+            if os.path.exists(path):
+                os.remove(path)  # of an earlier scoring
+            continue
+        with replacing(path) as temporary:
+            # Level 1 takes a third of the time.
+            Image.fromarray(sheet).save(temporary, format="PNG", compress_level=1)
 
 
 def draw_error_sheet(one, score_threshold=0.5, limit=24):

@@ -7,7 +7,7 @@ FILES = ("scores.json", "scores.md", "slides.csv", "coco_annotations.json")
 
 
 def markdown(report):
-    """str: the scores of :func:`mhkd.commands.score` as tables.
+    """str: the scores of :func:`mhkd.slide_detection.scores.run.run_score` as tables.
 
     Args:
         report (dict): what is written to scores.json.

@@ -1,41 +1,65 @@
-"""``mhkd score``: reads, scores, writes the report and the sheets."""
+"""Scores what ``mhkd detect`` wrote, writes the report, and records the threshold that is chosen."""
 
 import logging
 import os
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
-from PIL import Image
-from tqdm import tqdm
-
-from ..annotations import ClassMap
-from ..annotations.folders import annotations_in, lines, unused
-from ..errors import InputError
-from ..evaluation.threshold_file import WEIGHTS, record_threshold
-from ..files import fitting_name, replacing, sha256, write_json, write_text
-from ..slide_detection.finished import differences, find_finished
-from ..slide_detection.scores.report import FILES, markdown, slides_csv
-from ..slide_detection.scores.scored_slide import coco_of, load_slides
-from ..slide_detection.scores.slide_scores import score_slides
-from ..slides.file_names import slide_name
-from ..tiling.objects import annotation_file
-from ..tiling.splits import patients_by_pattern, read_split_table
-from ..visualization.error_sheet import draw_error_sheet
+from ...annotations import ClassMap
+from ...annotations.folders import Unused, annotations_in, lines, unused
+from ...errors import InputError
+from ...evaluation.best_threshold import Choice
+from ...evaluation.threshold_file import WEIGHTS, record_threshold
+from ...files import sha256, write_json, write_text
+from ...slides.file_names import slide_name
+from ...tiling.objects import annotation_file
+from ...tiling.splits import patients_by_pattern, read_split_table
+from ..finished import FinishedSlide, differences, find_finished
+from .report import FILES, markdown, slides_csv
+from .scored_slide import ScoredSlide, coco_of, load_slides
+from .slide_scores import score_slides
 
 AP_SCORE = 0.05  # AP is the area under a curve that needs low scores too; Detectron2's default
 FEW_PATIENTS = 10  # fewer make intervals too narrow
 
-logger = logging.getLogger(__name__)
+
+@dataclass(frozen=True, eq=False)
+class Scoring:
+    """What was scored.
+
+    Attributes:
+        report: content of scores.json.
+        text: content of scores.md.
+        slides: those that were scored.
+        choice: the threshold with the highest F1; None where no detection is right.
+        student_folder: of the student whose threshold is to be chosen.
+    """
+
+    report: dict[str, Any]
+    text: str
+    slides: list[ScoredSlide]
+    choice: Choice | None
+    student_folder: str | None
+
+    def choose_threshold(self) -> str:
+        """Record the choice in the student's folder, for ``mhkd detect``; says so.
+
+        Raises:
+            InputError: no detection is right.
+        """
+        assert self.student_folder is not None
+        return _choose(self.student_folder, self.choice, [one.name for one in self.slides])
 
 
 def run_score(
-    out_dir, annotations, out,
-    *, slides, pairs, class_map, one_class, patient_csv, patient_pattern,
-    score_threshold, bootstrap, seed, sheets, choose_threshold, student,
-):  # fmt: skip
-    """The command: see its options.
-
-    Returns:
-        tuple[dict, str]: content of scores.json and of scores.md.
+    out_dir: Path, annotations: str, out: Path,
+    *, slides: str | None, pairs: Sequence[str], class_map: str | None, one_class: bool,
+    patient_csv: str | None, patient_pattern: str | None, score_threshold: float | None,
+    bootstrap: int, seed: int, choose_threshold: bool, student: str | None,
+) -> Scoring:  # fmt: skip
+    """The command but for its sheets: see its options. What it writes is in ``out`` when it returns.
 
     Raises:
         InputError: nothing can be scored, or a threshold is to be chosen and cannot be; see also
@@ -90,15 +114,10 @@ def run_score(
     write_text(contents, out / FILES[2])
     if not one_class:  # whose category ids are not those of the results
         write_json(coco_of(scored)[0], out / FILES[3], indent=None)
-    if sheets:
-        for one in tqdm(scored, desc="sheets", unit="slide"):
-            _write_sheet(one, out / "errors", score_threshold, sheets)
-    if choose_threshold:
-        text += _choose(folder, choice, [one.name for one in scored])
-    return report, text
+    return Scoring(report, text, scored, choice, folder)
 
 
-def _threshold(given, finished, lowest):
+def _threshold(given: float | None, finished: Sequence[FinishedSlide], lowest: float) -> float:
     """What is counted: as the user says, or as ``mhkd detect`` did."""
     if given is None:
         return max(lowest, *(one.score_threshold for one in finished))
@@ -113,7 +132,7 @@ def _threshold(given, finished, lowest):
     return given
 
 
-def _student_folder(finished, given):
+def _student_folder(finished: Sequence[FinishedSlide], given: str | None) -> str:
     """Where the student is whose threshold is to be chosen."""
     students = {one.student for one in finished}
     if len(students) > 1:
@@ -133,7 +152,7 @@ def _student_folder(finished, given):
     return folder
 
 
-def _choose(folder, choice, names):
+def _choose(folder: str, choice: Choice | None, names: Sequence[str]) -> str:
     if choice is None:
         raise InputError("--choose-threshold: no detection is right, so there is no threshold with an F1")
     slides = ", ".join(names) if len(names) < 4 else f"{len(names)} slides, {names[0]} among them"
@@ -145,7 +164,9 @@ def _choose(folder, choice, names):
     )
 
 
-def _unused_annotations(finished, damaged, scored, annotations):
+def _unused_annotations(
+    finished: Iterable[FinishedSlide], damaged: Iterable[str], scored: Iterable[ScoredSlide], annotations: str
+) -> list[Unused]:
     """What is in the folder of annotations and belongs to no slide, or cannot be read."""
     files = {one.slide.path: annotation_file(one.slide.path, annotations) for one in scored}
     names = {one.name for one in scored}
@@ -153,7 +174,7 @@ def _unused_annotations(finished, damaged, scored, annotations):
     return unused(annotations_in(annotations), slides, files)
 
 
-def _patients(names, table, pattern):
+def _patients(names: list[str], table: str | None, pattern: str | None) -> tuple[list[str], str]:
     """The patient of each slide, and what they are in the report."""
     if table and pattern:
         raise InputError("--patient-csv and --patient-pattern exclude each other: use one")
@@ -167,7 +188,10 @@ def _patients(names, table, pattern):
     return [known.get(name, slide_name(name)) for name in names], "patients" if known else "slides"
 
 
-def _warnings(scored, unfinished, lowest, patients, unit, bootstrap):
+def _warnings(
+    scored: Sequence[ScoredSlide], unfinished: Iterable[str], lowest: float,
+    patients: Sequence[str], unit: str, bootstrap: int,
+) -> list[str]:  # fmt: skip
     lines = [f"{name}: was begun and is not finished, so it is not scored" for name in unfinished]
     if lowest > AP_SCORE:
         lines.append(
@@ -185,18 +209,3 @@ def _warnings(scored, unfinished, lowest, patients, unit, bootstrap):
     for one in scored:
         lines += [f"{one.name}: {n} {what}" for what, n in sorted(one.counts.items())]
     return lines
-
-
-def _write_sheet(one, folder, score_threshold, limit):
-    path = folder / fitting_name(one.name, ".png")
-    try:
-        sheet = draw_error_sheet(one, score_threshold, limit)
-    except InputError as e:
-        logger.warning("no sheet of its errors: %s", e)
-        return
-    if sheet is None:
-        if os.path.exists(path):
-            os.remove(path)  # of an earlier scoring
-        return
-    with replacing(path) as temporary:
-        Image.fromarray(sheet).save(temporary, format="PNG", compress_level=1)  # a third of the time
