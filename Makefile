@@ -23,10 +23,10 @@ RUN = --config-file $(CONFIG) --num-gpus $(GPUS)
 quoted = $(foreach word,$(1),'$(subst ','\'',$(word))')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train eval overlay curves table detect view test soak lint benchmark clean
+.PHONY: help setup demo train eval overlay curves table detect view test coverage architecture soak lint benchmark clean
 
 help: ## list the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo '  Variables: CONFIG=<yaml> OUTPUT_DIR=<folder> STAGE=<step, 0 = teacher> GPUS=<processes>'
 	@echo '             OPTS="KEY VALUE ..." (config overrides) ARGS="--flag" (of the command behind a target)'
@@ -72,6 +72,12 @@ view: $(READY) ## look at the results in OUT in a browser
 test: $(READY) ## run the tests
 	$(PY) -m pytest -q $(ARGS)
 
+coverage: $(READY) ## run the tests and print which lines none of them reaches (twice the time)
+	$(PY) -m pytest -q --cov --cov-report=term-missing:skip-covered $(ARGS)
+
+architecture: $(READY) ## draw docs/architecture.svg from the imports
+	$(PY) docs/architecture.py
+
 soak: $(READY) ## kill slide detection 20 times, wherever it is, and compare what it ends with
 	KILLS=20 $(PY) -m pytest -q tests/slide_detection/test_resume.py $(ARGS)
 
@@ -82,4 +88,4 @@ benchmark: $(READY) ## time and memory of a training step over a floor
 	$(PY) benchmarks/training_step.py $(ARGS)
 
 clean: ## remove what the demo and the tests leave; never a training
-	rm -rf output/demo .pytest_cache .ruff_cache .hypothesis
+	rm -rf output/demo .coverage .pytest_cache .ruff_cache .hypothesis

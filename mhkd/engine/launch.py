@@ -52,8 +52,6 @@ def _extended(extensions, main, *args):
 
 
 def _cpu_worker(local_rank, main, world_size, num_processes, machine_rank, dist_url, args):
-    import mhkd  # noqa: F401  (a spawned process starts from nothing)
-
     rank = machine_rank * num_processes + local_rank
     torch.distributed.init_process_group(
         "gloo", init_method=dist_url, world_size=world_size, rank=rank

@@ -12,8 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import mhkd
-
 import numpy as np
 from tqdm import tqdm
 
@@ -24,6 +22,7 @@ from ..files import write_json
 from ..slides.slide import slide_with_mpp
 from ..slides.slide_table import mpp_of
 from ..slides.tissue import little_tissue, mask_mpp, tissue_mask
+from ..version import __version__
 from .checksum import checksum
 from .exports import slide_image_id, write_outputs
 from .grid import lay_grid
@@ -320,6 +319,6 @@ def _run(slide, slide_file, student, options, grid, tissue_area_um2, timings):
         },
         "parameters": {**asdict(options), "tile_px": list(grid.tile_px), "device": student.device},
         "tiles": len(grid.corners),
-        "versions": {"mhkd": mhkd.__version__, "python": platform.python_version(), **versions},
+        "versions": {"mhkd": __version__, "python": platform.python_version(), **versions},
         "timings": timings,
     }

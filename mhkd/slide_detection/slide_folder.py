@@ -8,10 +8,9 @@ import os
 import shutil
 from dataclasses import asdict
 
-import mhkd
-
 from ..errors import InputError
 from ..evaluation.threshold_file import COUNTING
+from ..version import __version__
 from .exports import FILES
 from .finished import read_finished
 
@@ -31,7 +30,7 @@ def result_key(path, state, student, options):
     """Stands for all that the detections depend on."""
     decides = {k: v for k, v in asdict(options).items() if k not in COUNTING}
     content = {
-        "mhkd": mhkd.__version__,
+        "mhkd": __version__,
         "torch": importlib.metadata.version("torch"),
         "slide": [os.path.abspath(path), *state],
         "student": [student.checksum, student.lr_mpp, student.tile_px, student.device],

@@ -15,13 +15,12 @@ import time
 from collections import Counter
 from dataclasses import asdict
 
-import mhkd
-
 import cv2
 import openslide
 import pyvips
 
 from ..errors import InputError
+from ..version import __version__
 from .collect import coco_records
 
 MANIFEST = "manifest.json"
@@ -220,7 +219,7 @@ def _relative(path, out):
 
 
 def _versions():
-    found = {"mhkd": mhkd.__version__, "python": platform.python_version()}
+    found = {"mhkd": __version__, "python": platform.python_version()}
     found.update({package: importlib.metadata.version(package) for package in _PACKAGES})
     found["opencv"] = cv2.__version__  # which has packages of several names
     found["openslide"] = openslide.__library_version__

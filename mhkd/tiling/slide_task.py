@@ -14,8 +14,6 @@ from collections import Counter
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
-import mhkd
-
 from PIL import Image
 
 from ..annotations import ClassMap
@@ -25,6 +23,7 @@ from ..slides.file_names import slide_name
 from ..slides.slide import slide_with_mpp
 from ..slides.slide_table import mpp_of
 from ..slides.views import read_view
+from ..version import __version__
 from .layout import Layout, lay_tiles
 from .objects import annotation_file, read_objects
 
@@ -177,7 +176,7 @@ def _entry(tile, slide):
 
 
 def _key(path, sums, options):
-    name = {"version": mhkd.__version__, "slide": os.path.basename(path)}
+    name = {"version": __version__, "slide": os.path.basename(path)}
     text = json.dumps({**name, **sums, **options.parameters()}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
