@@ -6,6 +6,9 @@ import hashlib
 import json
 import logging
 import os
+import platform
+import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +16,8 @@ from .errors import InputError
 
 logger = logging.getLogger(__name__)
 
+_inside: set[str] = set()  # folders that this process has locked
+_inside_guard = threading.Lock()
 LOCK = ".lock"
 NAME_BYTES = 255  # of a file, whatever the file system
 # What the user can mend, by making room or choosing another folder.
@@ -63,34 +68,52 @@ def writing_to(folder):
 
 
 @contextmanager
-def locked(folder):
-    """Only one process at a time is inside for ``folder``, which is made; killed, it is out.
+def locked(folder: str | os.PathLike[str], taken: str | None = None) -> Iterator[None]:
+    """Only one process, and one thread of it, is inside for ``folder`` at a time; killed, it is out.
+
+    Args:
+        folder: made if need be; ``.lock`` lies there, with the number of the process that is inside.
+        taken: what to say when another is; default: which one, and to choose another OUTPUT_DIR.
 
     Raises:
-        InputError: another process is inside, or the folder cannot be written to.
+        InputError: another one is inside, or the folder cannot be written to.
     """
-    path = Path(folder) / LOCK
+    path, place = Path(folder) / LOCK, os.path.realpath(folder)
+    me = f"process {os.getpid()} on {platform.node()}"
+
+    def refusal(holder: str) -> InputError:
+        text = (
+            f"{folder}: another run ({holder or 'of unknown number'}) is writing there: wait for it or "
+            "end it, or choose another OUTPUT_DIR"
+        )
+        return InputError(taken or text)
+
+    with _inside_guard:
+        # The system keeps out other processes only, and to close the file a second time would let them in.
+        if place in _inside:
+            raise refusal(me)
+        _inside.add(place)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(path, "a+")
-    except OSError as e:  # whatever the reason: nothing has been done yet
-        raise _cannot_be_written(e.filename or folder, e) from e
-    with file:
         try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, no child keeps it
-        except (BlockingIOError, PermissionError) as e:
-            file.seek(0)
-            raise InputError(
-                f"{folder}: another run ({file.read().strip() or 'of unknown number'}) is writing there: "
-                "wait for it or end it, or choose another OUTPUT_DIR"
-            ) from e
-        except OSError as e:
-            logger.warning("%s: this file system has no locks (%s): see that no other run writes there",
-                           folder, e.strerror)  # fmt: skip
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {os.uname().nodename}\n")
-        file.flush()
-        yield
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = open(path, "a+")
+        except OSError as e:  # whatever the reason: nothing has been done yet
+            raise _cannot_be_written(e.filename or folder, e) from e
+        with file:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, no child keeps it
+            except (BlockingIOError, PermissionError) as e:
+                file.seek(0)
+                raise refusal(file.read().strip()) from e
+            except OSError as e:
+                reason = f"this file system has no locks ({e.strerror})"
+                logger.warning("%s: %s: see that no other run writes there", folder, reason)
+            file.truncate(0)
+            file.write(f"{me}\n")
+            file.flush()
+            yield
+    finally:
+        _inside.discard(place)
 
 
 def _cannot_be_written(path, error):

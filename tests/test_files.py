@@ -82,3 +82,13 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="file.* cannot be written"), locked(tmp_path / "file/out"):
         raise AssertionError
+
+
+def test_one_thread_at_a_time_too(tmp_path):
+    with locked(tmp_path / "out"):
+        for folder in (tmp_path / "out", tmp_path / "x" / ".." / "out"):
+            with pytest.raises(InputError, match=f"process {os.getpid()} on "), locked(folder):
+                raise AssertionError
+        with held(tmp_path / "other"), pytest.raises(InputError, match="^taken$"):
+            with locked(tmp_path / "other", "taken"):
+                raise AssertionError

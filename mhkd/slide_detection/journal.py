@@ -1,11 +1,16 @@
-"""What was found so far on a slide: a file that only grows, so that a run killed at any moment goes on."""
+"""What was found so far on a slide: a file that only grows, so that a run killed at any moment goes on.
 
-import fcntl
+Written by hand: a database's file may be left damaged on a network disk, and a record here is one line.
+"""
+
+import contextlib
 import json
 import os
 import zlib
+from pathlib import Path
+from typing import Any
 
-from ..errors import InputError
+from ..files import locked
 
 
 class Journal:
@@ -14,13 +19,18 @@ class Journal:
     Each line is the CRC-32 of a JSON text, in hexadecimal, and the text. The first line is the key, which
     stands for all that the records depend on; records under another key are thrown away. A line that was
     torn when the process was killed ends the journal: it and what follows are cut off.
+
+    Attributes:
+        path: the file.
+        records: of each batch, by its index.
     """
 
-    def __init__(self, path, key):
-        """
+    def __init__(self, path: Path, key: str) -> None:
+        """Open or begin it.
+
         Args:
-            path (Path): file; its folder is made.
-            key (str): see above.
+            path: file; its folder, which is locked, is made.
+            key: see above.
 
         Raises:
             InputError: another process is at work on it.
@@ -28,22 +38,21 @@ class Journal:
         """
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Unbuffered: nothing is left to be written when a full disk has stopped the run.
-        self._file = open(path, "a+b", buffering=0)
-        try:
-            self._lock()
+        busy = "another process is at work on this slide: wait for it, or choose another --out"
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(locked(path.parent, f"{path.parent.parent}: {busy}"))
+            # Unbuffered: nothing is left to be written when a full disk has stopped the run.
+            self._file = stack.enter_context(open(path, "a+b", buffering=0))
             self.records = self._load(key)
-        except BaseException:
-            self._file.close()
-            raise
+            self._opened = stack.pop_all()
 
-    def __enter__(self):
+    def __enter__(self) -> "Journal":
         return self
 
-    def __exit__(self, *_):
-        self._file.close()
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
 
-    def append(self, index, record):
+    def append(self, index: int, record: Any) -> None:
         """Keep the record of batch ``index``, anything that JSON can hold.
 
         Raises:
@@ -52,18 +61,7 @@ class Journal:
         self._write([index, record])
         self.records[index] = record
 
-    def _lock(self):
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with the process, killed or not
-        except BlockingIOError as e:
-            raise InputError(
-                f"{self.path.parent.parent}: another process is at work on this slide: wait for it, or "
-                "choose another --out"
-            ) from e
-        except OSError:
-            pass  # a file system without locks
-
-    def _load(self, key):
+    def _load(self, key: str) -> dict[int, Any]:
         self._file.seek(0)
         records, good, found = {}, 0, None
         for line in self._file.readall().splitlines(keepends=True):
@@ -82,7 +80,7 @@ class Journal:
             self._write(key)
         return records
 
-    def _write(self, content):
+    def _write(self, content: Any) -> None:
         text = json.dumps(content, separators=(",", ":")).encode()
         line = b"%08x %s\n" % (zlib.crc32(text), text)
         while line:  # an almost full disk takes a part, then raises
@@ -90,7 +88,7 @@ class Journal:
         os.fsync(self._file.fileno())
 
 
-def _parse(line):
+def _parse(line: bytes) -> Any:
     """Content of a line; None if it is torn."""
     try:
         crc, text = line[:8], line[9:-1]

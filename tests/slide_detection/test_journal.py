@@ -1,3 +1,6 @@
+import os
+import signal
+
 import mhkd  # noqa: F401  (first)
 from mhkd.errors import InputError
 from mhkd.slide_detection.journal import Journal
@@ -53,3 +56,29 @@ def test_two_at_once_are_told(tmp_path):
         Journal(path, "k")
     with Journal(path, "k") as journal:
         assert journal.records == {}
+
+
+def test_what_a_killed_run_has_forked_does_not_keep_the_next_one_out(tmp_path):
+    path = tmp_path / "slide" / ".work" / "tiles.jsonl"
+    reads, writes = os.pipe()
+    pid = os.fork()
+    if pid == 0:  # a run, with a worker of its own that lives on
+        with Journal(path, "k") as journal:
+            journal.append(0, RECORDS[0])
+            worker = os.fork()
+            if worker == 0:
+                signal.pause()
+            os.write(writes, b"%d\n" % worker)
+            signal.pause()
+    worker = int(os.read(reads, 20))
+    try:
+        with pytest.raises(InputError, match="another process .* choose another --out"):
+            Journal(path, "k")
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        with Journal(path, "k") as journal:
+            assert journal.records == {0: RECORDS[0]}
+    finally:
+        os.kill(worker, signal.SIGKILL)
+        os.close(reads)
+        os.close(writes)
