@@ -16,11 +16,11 @@ from shapely.geometry import Polygon
 from tqdm import tqdm
 
 from ..errors import InputError
+from ..palette import DRAWN_CLASSES
 from .render import render_slide
 
 GENERATOR = "mhkd.synthetic"
 VERSION = 4  # raise it when the drawings change, so that old slides are drawn anew
-CLASS_COLORS = {"normal": (0, 170, 90), "sclerotic": (230, 110, 20)}
 
 
 def to_geojson(glomeruli: list[tuple[Polygon, str]], seed) -> dict:
@@ -36,7 +36,7 @@ def to_geojson(glomeruli: list[tuple[Polygon, str]], seed) -> dict:
                 "geometry": {"type": "Polygon", "coordinates": [ring]},
                 "properties": {
                     "objectType": "annotation",
-                    "classification": {"name": name, "color": list(CLASS_COLORS[name])},
+                    "classification": {"name": name, "color": list(DRAWN_CLASSES[name])},
                 },
             }
         )

@@ -11,7 +11,7 @@ import shapely
 
 from ..annotations import read_annotations
 from ..errors import InputError
-from ..slide_detection.exports import class_colors
+from ..palette import class_colors, hex_color
 from ..slide_detection.finished import FinishedSlide
 from ..slides.file_names import slide_name
 from ..tiling.objects import OF_MANY_SLIDES, annotation_file
@@ -101,7 +101,7 @@ class ShownSlide:
             "score_threshold": self.finished.keep_from_score,  # the lowest that can be shown
             "working_threshold": self.finished.score_threshold,  # what the tables count from
             "tissue_mm2": self.finished.summary.get("tissue_mm2"),
-            "classes": [{"name": c, "color": "#{:02x}{:02x}{:02x}".format(*colors[c])} for c in classes],
+            "classes": [{"name": c, "color": hex_color(colors[c])} for c in classes],
             "num_found_classes": len(found.class_names),  # the others are those of annotations alone
             "boxes_px": (found.boxes_px * np.tile(stretch, 2)).round(2).tolist(),
             "scores": [round(float(s), 6) for s in found.scores],

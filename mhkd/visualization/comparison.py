@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
 from ..files import replacing
+from ..palette import ERROR_BAR, FOUND, OURS, PAPERS
 from ..slides.views import read_view
-from .overlay import BLUE, Comparison, draw_panel, strip_font
+from .overlay import Comparison, draw_panel, strip_font
 
 PANEL_PX = 560  # width of a method's panel
-OURS, PAPERS = "#3b6fb6", "#b0b0b0"
 
 
 def plot_table(content: dict, path: Path) -> Path:
@@ -35,7 +35,7 @@ def plot_table(content: dict, path: Path) -> Path:
     low, high = np.array([r["AP_interval"] for r in rows]).T
     errors = np.clip([means - low, high - means], 0, None)
     label = f"here ({content['dataset']}), {content['interval_percent']} % over images"
-    axes.barh(y + 0.19, means, 0.36, color=OURS, xerr=errors, ecolor="#1c1c1c", capsize=3, label=label)
+    axes.barh(y + 0.19, means, 0.36, color=OURS, xerr=errors, ecolor=ERROR_BAR, capsize=3, label=label)
     for k, r in enumerate(rows):
         values = [v for v in r["scores"]["AP"]["values"] if v is not None]
         if len(values) > 1:
@@ -83,8 +83,8 @@ def draw_regions(
         found = _instances(found, to_contiguous, hr.shape[:2])
         compared = Comparison(found, annotations, metadata.thing_classes, score_threshold)
         if detections is None:
-            marks = [(box, BLUE, "") for box in compared.gt_boxes]
-            caption = [("black", title), (BLUE, f"{len(annotations)} objects")]
+            marks = [(box, FOUND, "") for box in compared.gt_boxes]
+            caption = [("black", title), (FOUND, f"{len(annotations)} objects")]
         else:
             marks = [(box, color, "") for box, color, _ in compared.detection_marks()]
             caption = [("black", title), *compared.legend()]

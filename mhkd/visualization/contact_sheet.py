@@ -4,8 +4,8 @@ from collections import Counter
 
 import numpy as np
 
-from ..slide_detection.exports.colors import class_colors
-from .overlay import GREY, compose_pair, draw_panel
+from ..palette import NOT_SCORED, class_colors, hex_color
+from .overlay import compose_pair, draw_panel
 
 PANEL_PX = 768  # the longer side
 ROW_GAP_PX = 8
@@ -30,16 +30,16 @@ def draw_row(hr_image, lr_image, annotations, class_names, title="", captions=("
     from detectron2.structures import BoxMode
 
     names = dict(class_names if hasattr(class_names, "keys") else enumerate(class_names))
-    colors = {c: "#{:02x}{:02x}{:02x}".format(*rgb) for c, rgb in class_colors(names.values()).items()}
+    colors = {c: hex_color(rgb) for c, rgb in class_colors(names.values()).items()}
     marks, counts = [], Counter()
     for a in annotations:
         name = None if a.get("iscrowd") else names[a["category_id"]]
         counts[name] += 1
         box = np.array(BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS))
-        marks.append((box, colors.get(name, GREY), ""))
+        marks.append((box, colors.get(name, NOT_SCORED), ""))
     legend = [(color, f"{counts[c]} {c}") for c, color in colors.items()]
     if counts[None]:
-        legend.append((GREY, f"{counts[None]} ignored"))
+        legend.append((NOT_SCORED, f"{counts[None]} ignored"))
 
     scale = PANEL_PX / max(hr_image.shape[:2])
     size = (round(hr_image.shape[1] * scale), round(hr_image.shape[0] * scale))

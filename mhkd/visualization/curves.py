@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
+from .. import palette
 from ..errors import InputError
 from ..files import replacing
 from ..losses import LOSS_REGISTRY
@@ -23,10 +24,8 @@ logger = logging.getLogger(__name__)
 FORMATS = ("png", "svg", "pdf")  # by the file's ending
 COLUMNS = 4
 END = 1.02  # of the last iteration: its points are drawn whole
-RUN_COLORS = ("#1f5fa8", "#d1601f", "#2e8b57", "#8a4fa3", "#7a5c3a", "#c23b6b")
 MARKERS = ("o", "s", "^", "D", "v")  # of test sets
 SCORE = re.compile(r"bbox/([^/]+/)?AP(?:50)?$")
-AP50_COLOR, AP_COLOR, GREY = "#1f5fa8", "#93bbe3", "#9a9a9a"
 # Those of features, then the detection losses of either network, which have names of their own.
 LOSS_ORDER = ("total_loss", *(f"loss_{name}" for name, _ in LOSS_REGISTRY), "student/", "output/")
 STEP_LABELS = {
@@ -161,7 +160,7 @@ def stage_ap_figure(results):
     figure = Figure(figsize=(1.3 * len(results) + 1.5, 4.2), layout="constrained")
     axes = figure.add_subplot()
     positions = np.arange(len(results))
-    for offset, key, color in ((-0.2, "AP50", AP50_COLOR), (0.2, "AP", AP_COLOR)):
+    for offset, key, color in ((-0.2, "AP50", palette.AP50), (0.2, "AP", palette.AP)):
         values = np.array([scores.get(key, math.nan) for scores in results.values()], dtype=float)
         axes.bar(positions + offset, np.nan_to_num(values), 0.38, color=color, label=key)
         for x, value in zip(positions + offset, values):
@@ -170,10 +169,10 @@ def stage_ap_figure(results):
             axes.text(x, np.nan_to_num(value) + 1, text, ha="center", fontsize=9, bbox=box)
     references = [k for k, name in enumerate(results) if not name.startswith("stage")]
     for k in references:
-        axes.axvspan(k - 0.5, k + 0.5, color="#f0f0f0", zorder=0, linewidth=0)
+        axes.axvspan(k - 0.5, k + 0.5, color=palette.REFERENCE_GROUND, zorder=0, linewidth=0)
     if "direct_lr" in results and len(references) < len(results):
         bar = results["direct_lr"].get("AP50", math.nan)
-        axes.axhline(bar, color=GREY, linestyle="--", zorder=0.5, label="AP50 to beat (direct)")
+        axes.axhline(bar, color=palette.REFERENCE, linestyle="--", zorder=0.5, label="AP50 to beat (direct)")
     axes.set_xticks(positions, [STEP_LABELS.get(name, name) for name in results], fontsize=9)
     axes.set_xlim(-0.5, len(results) - 0.5)
     axes.set_ylim(top=min(105, axes.get_ylim()[1] + 4))  # room for the numbers
@@ -285,7 +284,7 @@ def _mark_stages(axes, runs, stage_names, named):
             if "stage" in row:
                 starts[name].setdefault(row["stage"], iteration)
     longest = max(starts, key=lambda name: len(starts[name]))
-    for name, color in zip(runs, _colors(runs) if len(runs) > 1 else [GREY]):
+    for name, color in zip(runs, _colors(runs) if len(runs) > 1 else [palette.REFERENCE]):
         for k, (stage, iteration) in enumerate(starts[name].items()):
             if k > 0:
                 axes.axvline(iteration, color=color, linewidth=0.8, alpha=0.7, zorder=0)
@@ -297,7 +296,7 @@ def _mark_stages(axes, runs, stage_names, named):
                     xytext=(4, 2),
                     textcoords="offset points",
                     fontsize=9,
-                    color="#444444",
+                    color=palette.CAPTION,
                 )
 
 
@@ -311,7 +310,7 @@ def _loss_rank(key):
 
 
 def _colors(runs):
-    return [RUN_COLORS[k % len(RUN_COLORS)] for k in range(len(runs))]
+    return [palette.RUNS[k % len(palette.RUNS)] for k in range(len(runs))]
 
 
 def _save(figure, out):

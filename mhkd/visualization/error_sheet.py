@@ -15,9 +15,10 @@ from tqdm import tqdm
 from ..errors import InputError
 from ..evaluation.matching import assign, confused, hits_and_misses
 from ..files import fitting_name, replacing
+from ..palette import FALSE_POSITIVE, FOUND, MISSED, NOT_SCORED, OTHER_CLASS
 from ..slide_detection.scores.scored_slide import ScoredSlide
 from .contact_sheet import stack_rows
-from .overlay import BLUE, GREY, LIGHT_BLUE, RED, YELLOW, draw_panel, strip_font
+from .overlay import draw_panel, strip_font
 
 CROP_PX, GAP_PX, COLUMNS = 240, 6, 6
 SURROUNDINGS_UM = 500  # side of a crop: a glomerulus of 200 and what lies around it
@@ -80,22 +81,22 @@ def draw_error_sheet(one, score_threshold=0.5, limit=24):
     missed[annotation[other]] = False
 
     names = found.class_names if len(found.class_names) > 1 else [""] * len(found.class_names)
-    colors = np.select([hit, false, other], [BLUE, RED, LIGHT_BLUE], GREY).tolist()
+    colors = np.select([hit, false, other], [FOUND, FALSE_POSITIVE, OTHER_CLASS], NOT_SCORED).tolist()
     labels = [f"{score:.2f} {names[c]}".strip() for score, c in zip(found.scores, found.classes)]
     for k in np.flatnonzero(other):
         labels[k] += f" for {names[one.classes[annotation[k]]]}"
-    marks = [(box, GREY, "not scored") for box in one.boxes_px[one.ignored]]
+    marks = [(box, NOT_SCORED, "not scored") for box in one.boxes_px[one.ignored]]
     marks += zip(found.boxes_px, colors, labels)
-    marks += [(b, YELLOW, names[c]) for b, c in zip(one.boxes_px[missed], one.classes[missed])]
+    marks += [(b, MISSED, names[c]) for b, c in zip(one.boxes_px[missed], one.classes[missed])]
 
     by_score = np.argsort(-found.scores, kind="stable")
     size = np.prod(one.boxes_px[:, 2:] - one.boxes_px[:, :2], axis=1)
     by_size = np.argsort(-size, kind="stable")
-    rows = [_strip(f"{one.name}, score ≥ {score_threshold:g}: {hit.sum()} found", BLUE)]
+    rows = [_strip(f"{one.name}, score ≥ {score_threshold:g}: {hit.sum()} found", FOUND)]
     for what, color, boxes, order, numbers in (
-        ("false positives", RED, found.boxes_px, by_score[false[by_score]], at + 1),
-        ("found as another class", LIGHT_BLUE, found.boxes_px, by_score[other[by_score]], at + 1),
-        ("missed", YELLOW, one.boxes_px, by_size[missed[by_size]], None),
+        ("false positives", FALSE_POSITIVE, found.boxes_px, by_score[false[by_score]], at + 1),
+        ("found as another class", OTHER_CLASS, found.boxes_px, by_score[other[by_score]], at + 1),
+        ("missed", MISSED, one.boxes_px, by_size[missed[by_size]], None),
     ):
         if what == "found as another class" and not len(order):
             continue

@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from ..evaluation.matching import as_boxes, assign, confused, hits_and_misses
 from ..files import replacing
+from ..palette import CAPTION, FALSE_POSITIVE, FOUND, MISSED, NOT_SCORED, OTHER_CLASS
 
-RED, YELLOW, BLUE, LIGHT_BLUE, GREY = "#ff2a1a", "#ffd500", "#1f5fff", "#00c8ff", "#8a8a8a"
-LINE_STYLES = {YELLOW: "--", GREY: ":"}  # the others are solid
+LINE_STYLES = {MISSED: "--", NOT_SCORED: ":"}  # the others are solid
 
 # A panel's longer side: tiles of 256 px are enlarged, so that lines and labels leave tissue to see.
 MIN_PANEL_PX, MAX_PANEL_PX = 768, 1600
@@ -164,33 +164,34 @@ class Comparison:
         self.missed &= ~self.gt_confused
 
     def detection_marks(self):
-        colors = np.select([self.hit, self.false, self.confused], [BLUE, RED, LIGHT_BLUE], GREY)
+        verdicts = [self.hit, self.false, self.confused]
+        colors = np.select(verdicts, [FOUND, FALSE_POSITIVE, OTHER_CLASS], NOT_SCORED)
         labels = [f"{self._name(c)} {s:.2f}".strip() for c, s in zip(self.classes, self.scores)]
         misses = zip(self.gt_boxes[self.missed], self.gt_classes[self.missed])
         return (
             self._crowd_marks()
-            + [(box, YELLOW, self._name(c)) for box, c in misses]
+            + [(box, MISSED, self._name(c)) for box, c in misses]
             + list(zip(self.boxes, colors.tolist(), labels))
         )
 
     def annotation_marks(self):
-        colors = np.select([self.missed, self.gt_confused], [YELLOW, LIGHT_BLUE], BLUE).tolist()
+        colors = np.select([self.missed, self.gt_confused], [MISSED, OTHER_CLASS], FOUND).tolist()
         ground_truth = zip(self.gt_boxes, colors, self.gt_classes, self.crowd)
         return (
             self._crowd_marks()
-            + [(box, RED, "") for box in self.boxes[self.false]]
+            + [(box, FALSE_POSITIVE, "") for box in self.boxes[self.false]]
             + [(box, color, self._name(c)) for box, color, c, crowd in ground_truth if not crowd]
         )
 
     def legend(self):
-        counts = [(BLUE, self.hit, "found"), (LIGHT_BLUE, self.confused, "found as another class")]
-        counts += [(RED, self.false, "false positive"), (YELLOW, self.missed, "missed")]
+        counts = [(FOUND, self.hit, "found"), (OTHER_CLASS, self.confused, "found as another class")]
+        counts += [(FALSE_POSITIVE, self.false, "false positive"), (MISSED, self.missed, "missed")]
         if len(self.class_names) == 1:
             del counts[1]
         return [(color, f"{which.sum()} {what}") for color, which, what in counts]
 
     def _crowd_marks(self):
-        return [(box, GREY, "not scored") for box in self.gt_boxes[self.crowd]]
+        return [(box, NOT_SCORED, "not scored") for box in self.gt_boxes[self.crowd]]
 
     def _name(self, class_id):
         """One class goes without saying."""
@@ -210,7 +211,7 @@ def draw_panel(image_rgb, size, marks, scale):
     for box, color, label in (m for m in marks if m[2]):
         # Beside the tissue, not on it; a miss below, as it often lies under a false positive.
         x0, y0, _, y1 = box * scale
-        y = np.clip(y1 if color == YELLOW else y0 - LABEL_HEIGHT_PX, 1, size[1] - LABEL_HEIGHT_PX)
+        y = np.clip(y1 if color == MISSED else y0 - LABEL_HEIGHT_PX, 1, size[1] - LABEL_HEIGHT_PX)
         cut = x0 + LABEL_WIDTH_PX * len(label) > size[0]
         visualizer.draw_text(
             label,
@@ -253,7 +254,7 @@ def compose_pair(panels, title, captions, legend):
         x += int(font.getlength(text)) + 3 * STRIP_FONT_PX
     for k, (panel, caption) in enumerate(zip(panels, captions)):
         x = k * (column + GAP_PX)
-        draw.text((x + 4, (rows - 1) * line + middle), caption, "#444444", font, anchor="lm")
+        draw.text((x + 4, (rows - 1) * line + middle), caption, CAPTION, font, anchor="lm")
         canvas.paste(Image.fromarray(panel), (x, rows * line))
     return np.asarray(canvas)
 

@@ -1,7 +1,7 @@
 """Annotation JSON of the Digital Slide Archive (large_image_annotation, HistomicsTK)."""
 
+from ...palette import class_colors
 from .coco_results import rows
-from .colors import class_colors
 
 LINE_WIDTH = 3  # of the screen
 

@@ -6,8 +6,8 @@ has corrected should be good for training.
 
 import uuid
 
+from ...palette import class_colors
 from .coco_results import rows
-from .colors import class_colors
 from .measures import sizes_um
 
 _NAMESPACE = uuid.UUID("0c9f6a52-6f3c-5d0e-8a57-3f7f2c1d9b64")  # any fixed one

@@ -7,7 +7,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .colors import class_colors
+from ...palette import class_colors
 
 MAX_PX = 2048
 MIN_BOX_PX = 6  # smaller ones would not be seen

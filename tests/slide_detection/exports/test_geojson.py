@@ -2,7 +2,7 @@ import json
 import uuid
 
 from mhkd.annotations import read_annotations
-from mhkd.slide_detection.exports import class_colors
+from mhkd.palette import class_colors
 from mhkd.slide_detection.exports.geojson import qupath_geojson
 
 import pytest

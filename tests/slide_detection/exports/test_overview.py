@@ -1,5 +1,5 @@
+from mhkd.palette import class_colors
 from mhkd.slide_detection import Detections
-from mhkd.slide_detection.exports import class_colors
 from mhkd.slide_detection.exports.overview import draw_overview
 from mhkd.slides.slide import Slide
 

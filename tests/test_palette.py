@@ -1,4 +1,4 @@
-from mhkd.slide_detection.exports import class_colors
+from mhkd.palette import class_colors
 
 
 def test_known_classes_keep_their_colours():
