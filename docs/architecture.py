@@ -135,7 +135,7 @@ def draw(order: list[list[str]], found: list[Import], path: Path) -> None:
         if any(b in reachable(c, edges) for x, c in edges if x == a and c != b):
             continue
         start, end = (column[a], level[a] - 0.27), (column[b], level[b] + 0.27)
-        axes.annotate("", end, start, arrowprops=arrow)
+        axes.annotate("", end, start, arrowprops=arrow, zorder=1)
     figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
     plt.close(figure)
 
