@@ -17,18 +17,17 @@ _ENDS = {  # how files begin and end
 _TAIL_BYTES = 2**16  # programs write that much after the end of an image at most
 
 
-def read_rgb(path):
+def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:
     """Read an 8-bit image file, its EXIF orientation applied.
 
     Args:
-        path (str): any image file that Pillow opens.
+        path: any image file that Pillow opens.
 
     Returns:
-        ndarray: uint8 RGB, shape (H, W, 3); transparent pixels are white.
+        uint8 RGB, shape (H, W, 3); transparent pixels are white.
 
     Raises:
-        InputError: the file is missing, is no image, is cut short, or has more than 8 bits a
-            channel.
+        InputError: the file is missing, is no image, is cut short, or has more than 8 bits a channel.
     """
     with open_image(path) as image:
         try:
@@ -46,14 +45,14 @@ def read_rgb(path):
             ) from e
 
 
-def open_image(path):
+def open_image(path: str | os.PathLike[str]) -> Image.Image:
     """Open an image file and read its header only.
 
     Args:
-        path (str): any image file that Pillow opens.
+        path: any image file that Pillow opens.
 
     Returns:
-        PIL.Image.Image: not decoded yet; a context manager.
+        Not decoded yet; a context manager.
 
     Raises:
         InputError: the file is missing, is no image, or has more than 8 bits a channel.
@@ -62,29 +61,24 @@ def open_image(path):
         image = Image.open(path)
     except FileNotFoundError as e:
         raise InputError(
-            f"{path}: there is no such image: restore it, or correct file_name in the annotation "
-            "file"
+            f"{path}: there is no such image: restore it, or correct file_name in the annotation file"
         ) from e
     except Exception as e:  # UnidentifiedImageError, DecompressionBombError, decoders' own
-        raise InputError(
-            f"{path}: is no image that can be read ({e}): restore or convert it"
-        ) from e
+        raise InputError(f"{path}: is no image that can be read ({e}): restore or convert it") from e
     if image.mode[0] in "IF":  # Pillow would clip these to white
         image.close()
-        raise InputError(
-            f"{path}: has more than 8 bits a channel ({image.mode}): convert it to 8 bits"
-        )
+        raise InputError(f"{path}: has more than 8 bits a channel ({image.mode}): convert it to 8 bits")
     return image
 
 
-def image_size(path):
+def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """Size of an image file as :func:`read_rgb` returns it, from its header alone.
 
     Args:
-        path (str): any image file that Pillow opens.
+        path: any image file that Pillow opens.
 
     Returns:
-        tuple[int, int]: width and height in pixels.
+        Width and height in pixels.
 
     Raises:
         InputError: as :func:`open_image`.
@@ -102,9 +96,9 @@ def image_size(path):
     return (height, width) if sideways else (width, height)
 
 
-def _may_be_turned(png, path):
+def _may_be_turned(png: Image.Image, path: str | os.PathLike[str]) -> bool:
     """Whether a PNG has EXIF or XMP, or anything after its pixels, which Pillow decodes them all to find."""
-    if any("exif" in key.lower() or "xmp" in key.lower() for key in png.info):
+    if any("exif" in key or "xmp" in key for key in (str(k).lower() for k in png.info)):
         return True
     with open(path, "rb") as f:
         f.seek(8)
@@ -118,14 +112,14 @@ def _may_be_turned(png, path):
     return False
 
 
-def check_whole(path):
+def check_whole(path: str | os.PathLike[str]) -> None:
     """Make sure that an image file is not cut short, without decoding it where its format tells.
 
     PNG and JPEG have a mark at their end, a TIFF says where its pixels are. Files of other formats are
     decoded, and those in which something follows the mark.
 
     Args:
-        path (str): an image file, see :func:`open_image`.
+        path: an image file, see :func:`open_image`.
 
     Raises:
         InputError: it is cut short, or cannot be read.

@@ -5,17 +5,17 @@ import os
 from ..errors import InputError
 
 
-def read_head(path, what, again, size):
+def read_head(path: str | os.PathLike[str], what: str, again: str, size: int) -> tuple[bytes, int]:
     """The first bytes of a file.
 
     Args:
-        path (str): file.
-        what (str): what it should be, "slide".
-        again (str): the remedy where it is empty.
-        size (int): how many bytes.
+        path: file.
+        what: what it should be, "slide".
+        again: the remedy where it is empty.
+        size: how many bytes.
 
     Returns:
-        tuple[bytes, int]: they, and the size of the file.
+        The bytes, and the size of the file.
 
     Raises:
         InputError: missing, empty or unreadable.

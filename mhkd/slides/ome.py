@@ -1,4 +1,8 @@
-"""What the OME-XML in the header of an OME-TIFF says of its pixels."""
+"""What the OME-XML in the header of an OME-TIFF says of its pixels.
+
+Read here because OpenSlide and libvips do not: without it an OME-TIFF has no resolution, and a fluorescence
+stack looks like a grey slide.
+"""
 
 import math
 import unicodedata
@@ -19,15 +23,15 @@ _UM = {
 }  # fmt: skip
 
 
-def read_ome(description):
+def read_ome(description: str | None) -> tuple[tuple[float, float] | None, int | None]:
     """Read a TIFF's image description.
 
     Args:
-        description (str or None): of its first page.
+        description: of its first page.
 
     Returns:
-        tuple[tuple[float, float] or None, int or None]: micrometres per pixel along x and y, and
-        the number of channels; None where it is no OME-XML or does not say.
+        Micrometres per pixel along x and y, and the number of channels; None where it is no OME-XML or does
+        not say.
     """
     if not description or "<OME" not in description or "<Pixels" not in description:
         return None, None
@@ -38,11 +42,13 @@ def read_ome(description):
     pixels = root.find(".//{*}Pixels")
     if pixels is None:
         return None, None
+    mpp: tuple[float, float] | None
     try:
-        mpp = tuple(
+        x, y = (
             float(pixels.attrib[f"PhysicalSize{a}"]) * _um(pixels.get(f"PhysicalSize{a}Unit", "µm"))
             for a in "XY"
         )
+        mpp = (x, y)
     except (KeyError, ValueError):
         mpp = None
     channels = pixels.get("SizeC", "")
@@ -51,7 +57,7 @@ def read_ome(description):
     return mpp, int(channels) if channels.isdecimal() else None
 
 
-def _um(unit):
+def _um(unit: str) -> float:
     """Micrometres in a unit; KeyError where it is none of length."""
     # the micro sign and the Angstrom sign have look-alikes, and a byte too many where UTF-8 was mistaken
     return _UM[unicodedata.normalize("NFKC", unit.strip().replace("Âµ", "µ"))]

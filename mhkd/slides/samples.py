@@ -1,7 +1,14 @@
-"""What a TIFF's pixels must be, whichever reader is to read them."""
+"""What a TIFF's pixels must be, whichever reader is to read them.
+
+Checked by hand because the readers do not refuse what they cannot show: they return wrong colours.
+"""
+
+import os
+from collections.abc import Sequence
 
 from ..errors import InputError
 from . import tiff
+from .tiff import TiffPage
 
 _WHITE_IS_0, _BLACK_IS_0, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
 _COLOURS = {_WHITE_IS_0: 1, _BLACK_IS_0: 1, _RGB: 3, _PALETTE: 1, _YCBCR: 3}  # without extra samples
@@ -10,17 +17,19 @@ _ALPHA = (1, 2)  # associated, unassociated
 _YCBCR_CODECS = (6, 7, 33003, 33005, 34712)  # JPEG, JPEG 2000: they decode to RGB
 
 
-def check_samples(path, page, pages, channels=None):
+def check_samples(
+    path: str | os.PathLike[str], page: TiffPage, pages: Sequence[TiffPage], channels: int | None = None
+) -> bool:
     """Refuse what would come out in wrong colours, or as one channel of several.
 
     Args:
-        path (str): file.
-        page (TiffPage): which is read.
-        pages (list[TiffPage]): all of the file.
-        channels (int, optional): that its OME-XML tells of.
+        path: file.
+        page: the page that is read.
+        pages: all of the file.
+        channels: how many its OME-XML tells of.
 
     Returns:
-        bool: whether the last sample is neither colour nor alpha, so that it is to be left out.
+        Whether the last sample is neither colour nor alpha, so that it is to be left out.
 
     Raises:
         InputError: the page is not 8-bit RGB, YCbCr of a codec, grey or palette, with alpha or without.

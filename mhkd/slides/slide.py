@@ -4,15 +4,17 @@ Positions are base pixels of the slide: pixel (i, j) covers the square from (i, 
 1), so the middle of the first pixel is at (0.5, 0.5). A region is cut from a window that lies on
 the pixel grid of one level, with a margin for the filter, and the rest, fractions included, is left
 to one resampling step. That step is an exact block mean where output pixels are made of whole level
-pixels, and an anti-aliased
-filter of Pillow, which takes fractional boxes, everywhere else: a triangle below 2 level pixels per
-output pixel, a Hamming-windowed sinc above. The centre of gravity of every output pixel is then
-within 0.07 output pixels of where it should be.
+pixels, and an anti-aliased filter of Pillow, which takes fractional boxes, everywhere else: a triangle below
+2 level pixels per output pixel, a Hamming-windowed sinc above. The centre of gravity of every output pixel is
+then within 0.07 output pixels of where it should be. Written by hand for that: slide libraries cut regions at
+whole pixels of a level.
 """
 
 import functools
 import math
 import os
+from collections.abc import Iterator
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,6 +22,7 @@ from PIL import Image
 
 from ..errors import InputError
 from .sources import open_pixels
+from .windows import Pixels
 
 OPEN_SLIDES = 8  # per process, see open_slide
 SAME_MPP = 0.02  # relative: scanners differ by this from what they record
@@ -37,41 +40,45 @@ class Slide:
     workers, or survive a fork.
     """
 
-    def __init__(self, path, slide_mpp=None):
+    def __init__(self, path: str | os.PathLike[str], slide_mpp: float | None = None) -> None:
         """
         Args:
-            path (str): slide, see :func:`mhkd.slides.sources.open_pixels`.
-            slide_mpp (float, optional): micrometres per base pixel, instead of what the file says; see
-                :func:`slide_with_mpp` for one that the file comes before.
+            path: slide, see :func:`mhkd.slides.sources.open_pixels`.
+            slide_mpp: micrometres per base pixel, instead of what the file says; see :func:`slide_with_mpp`
+                for one that the file comes before.
+
+        Raises:
+            InputError: ``slide_mpp`` is no positive number.
         """
         if slide_mpp is not None and not (math.isfinite(slide_mpp) and slide_mpp > 0):
             raise InputError(f"{path}: slide_mpp is {slide_mpp}: it must be a positive number")
         self.path = os.fspath(path)
         self.slide_mpp = slide_mpp
-        self._pixels = self._pid = None
+        self._pixels: Pixels | None = None
+        self._pid: int | None = None
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_pixels": None, "_pid": None}
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Slide({self.path!r}, slide_mpp={self.slide_mpp})"
 
     @property
-    def pixels(self):
+    def pixels(self) -> Pixels:
         """The opened file; after a fork opened anew, since file positions are shared."""
-        if self._pid != os.getpid():
+        if self._pixels is None or self._pid != os.getpid():
             self._pixels = open_pixels(self.path)
             self._pid = os.getpid()
         return self._pixels
 
     @property
-    def size_px(self):
-        """tuple[int, int]: width and height in base pixels."""
+    def size_px(self) -> tuple[int, int]:
+        """Width and height in base pixels."""
         return self.pixels.size_px
 
     @property
-    def mpp_xy(self):
-        """tuple[float, float]: micrometres per base pixel along x and y.
+    def mpp_xy(self) -> tuple[float, float]:
+        """Micrometres per base pixel along x and y.
 
         Raises:
             InputError: the file does not say, and neither did the caller.
@@ -86,47 +93,55 @@ class Slide:
         return self.pixels.mpp
 
     @property
-    def mpp(self):
-        """float: micrometres per base pixel; the geometric mean where x and y differ."""
+    def mpp(self) -> float:
+        """Micrometres per base pixel; the geometric mean where x and y differ."""
         return math.sqrt(self.mpp_xy[0] * self.mpp_xy[1])
 
-    def size_at(self, mpp):
+    def size_at(self, mpp: float) -> tuple[int, int]:
         """Size of the whole slide at a resolution.
 
         Args:
-            mpp (float): micrometres per pixel.
+            mpp: micrometres per pixel.
 
         Returns:
-            tuple[int, int]: width and height in whole pixels that lie on the slide, at least 1.
+            Width and height in whole pixels that lie on the slide, at least 1.
         """
-        return tuple(
+        width, height = (
             max(1, int(n * m / mpp + 1e-6)) for n, m in zip(self.size_px, self.mpp_xy, strict=True)
         )
+        return width, height
 
-    def read_region(self, x_px, y_px, width_px, height_px, mpp, from_base=True, resample="area"):
-        """Pixels of a rectangle at any resolution, right to less than half an output pixel
-        everywhere.
+    def read_region(
+        self,
+        x_px: float,
+        y_px: float,
+        width_px: int,
+        height_px: int,
+        mpp: float,
+        from_base: bool = True,
+        resample: str = "area",
+    ) -> np.ndarray:
+        """Pixels of a rectangle at any resolution, right to less than half an output pixel everywhere.
 
         Args:
-            x_px, y_px (float): the region's top left corner in base pixels; fractions count.
-            width_px, height_px (int): size of the output.
-            mpp (float): micrometres per output pixel, along both axes.
-            from_base (bool): resample from the base level, as datasets do, or from the nearest
-                level that is finer than ``mpp``: faster, and what the scanner's software made of
-                it.
-            resample (str): "area" (mean of what a pixel covers) or "lanczos".
+            x_px: the region's left edge in base pixels; fractions count.
+            y_px: its top edge.
+            width_px: width of the output.
+            height_px: its height.
+            mpp: micrometres per output pixel, along both axes.
+            from_base: resample from the base level, as datasets do, or from the nearest level that is finer
+                than ``mpp``: faster, and what the scanner's software made of it.
+            resample: "area" (mean of what a pixel covers) or "lanczos".
 
         Returns:
-            ndarray: uint8 RGB, shape (height_px, width_px, 3), white where there is no slide.
-            Memory beyond it is bounded, whatever the size.
+            uint8 RGB, shape (height_px, width_px, 3), white where there is no slide. Memory beyond it is
+            bounded, whatever the size.
 
         Raises:
             InputError: no resolution known, a value that makes no sense, or damaged pixels.
         """
         if not all(math.isfinite(v) for v in (x_px, y_px, mpp)) or mpp <= 0:
-            raise InputError(
-                f"{self.path}: cannot read at ({x_px}, {y_px}) px with {mpp} um per pixel"
-            )
+            raise InputError(f"{self.path}: cannot read at ({x_px}, {y_px}) px with {mpp} um per pixel")
         if width_px < 1 or height_px < 1:
             raise InputError(f"{self.path}: a region of {width_px}x{height_px} px is empty")
         scales = tuple(mpp / m for m in self.mpp_xy)  # base pixels per output pixel
@@ -140,18 +155,20 @@ class Slide:
         out = np.empty((height_px, width_px, 3), np.uint8)
         for y0, y1 in y_axis.blocks():
             for x0, x1 in x_axis.blocks():
-                out[y0:y1, x0:x1] = self._block(
-                    downsample, x_axis, y_axis, (x0, x1), (y0, y1), resample
-                )
+                out[y0:y1, x0:x1] = self._block(downsample, x_axis, y_axis, (x0, x1), (y0, y1), resample)
         return out
 
-    def _block(self, downsample, x_axis, y_axis, x_range, y_range, resample):
+    def _block(
+        self,
+        downsample: int,
+        x_axis: "_Axis",
+        y_axis: "_Axis",
+        x_range: tuple[int, int],
+        y_range: tuple[int, int],
+        resample: str,
+    ) -> np.ndarray:
         size = (x_range[1] - x_range[0], y_range[1] - y_range[0])
-        exact = (
-            x_axis.whole
-            and y_axis.whole
-            and (resample == "area" or x_axis.scale == y_axis.scale == 1)
-        )
+        exact = x_axis.whole and y_axis.whole and (resample == "area" or x_axis.scale == y_axis.scale == 1)
         support = _LANCZOS_SUPPORT_PX if resample == "lanczos" else _SUPPORT_PX
         left, right, x_box = x_axis.window(x_range, 0 if exact else support)
         top, bottom, y_box = y_axis.window(y_range, 0 if exact else support)
@@ -172,26 +189,27 @@ class Slide:
 class _Axis:
     """Where the output pixels lie along one axis of a level."""
 
-    def __init__(self, start, scale, n):
+    def __init__(self, start: float, scale: float, n: int) -> None:
         """
         Args:
-            start (float): of the region, in pixels of the level.
-            scale (float): level pixels per output pixel.
-            n (int): output pixels.
+            start: of the region, in pixels of the level.
+            scale: level pixels per output pixel.
+            n: output pixels.
         """
         near_start, near_scale = round(start), max(round(scale), 1)
         drift = abs(start - near_start) + n * abs(scale - near_scale)
         self.whole = drift < _ON_GRID_PX
-        self.start, self.scale = (near_start, near_scale) if self.whole else (start, scale)
+        self.start: float = near_start if self.whole else start
+        self.scale: float = near_scale if self.whole else scale
         self.n = n
 
-    def blocks(self):
+    def blocks(self) -> Iterator[tuple[int, int]]:
         """Ranges of output pixels, none of which needs more than about BLOCK_PX level pixels."""
         step = max(1, int(BLOCK_PX / max(self.scale, 1)))
         for first in range(0, self.n, step):
             yield first, min(first + step, self.n)
 
-    def window(self, out_range, support_px):
+    def window(self, out_range: tuple[int, int], support_px: int) -> tuple[int, int, tuple[float, float]]:
         """Level pixels to read for a range of output pixels, and where the range lies in them."""
         begin, end = (self.start + i * self.scale for i in out_range)
         margin = support_px and support_px * max(self.scale, 1) + 1
@@ -199,17 +217,19 @@ class _Axis:
         return first, last, (begin - first, end - first)
 
 
-def slide_with_mpp(path, slide_mpp=None, override_slide_mpp=None):
+def slide_with_mpp(
+    path: str | os.PathLike[str], slide_mpp: float | None = None, override_slide_mpp: float | None = None
+) -> tuple[Slide, str | None]:
     """A slide at the resolution that it records, or that the user gives for it.
 
     Args:
-        path (str): slide.
-        slide_mpp (float, optional): micrometres per base pixel, if the file does not say.
-        override_slide_mpp (float, optional): the same, whatever the file says.
+        path: slide.
+        slide_mpp: micrometres per base pixel, if the file does not say.
+        override_slide_mpp: the same, whatever the file says.
 
     Returns:
-        tuple[Slide, str or None]: the slide, from :func:`open_slide`, whose ``slide_mpp`` is None where the
-        file's is used; and what is to be said where the file contradicts what was given.
+        The slide, from :func:`open_slide`, whose ``slide_mpp`` is None where the file's is used; and what is
+        to be said where the file contradicts what was given.
     """
     slide = open_slide(path)
     recorded, given = slide.pixels.mpp, override_slide_mpp or slide_mpp
@@ -227,16 +247,15 @@ def slide_with_mpp(path, slide_mpp=None, override_slide_mpp=None):
     return open_slide(path, given), remark
 
 
-def open_slide(path, slide_mpp=None):
-    """A :class:`Slide` of this process, one of the last few used; opened anew if the file has
-    changed.
+def open_slide(path: str | os.PathLike[str], slide_mpp: float | None = None) -> Slide:
+    """A :class:`Slide` of this process, one of the last few used; opened anew if the file has changed.
 
     Args:
-        path (str): slide.
-        slide_mpp (float, optional): see :class:`Slide`.
+        path: slide.
+        slide_mpp: see :class:`Slide`.
 
     Returns:
-        Slide: shared; do not change it.
+        A shared slide; do not change it.
     """
     try:
         stat = os.stat(path)
@@ -246,5 +265,5 @@ def open_slide(path, slide_mpp=None):
 
 
 @functools.lru_cache(maxsize=OPEN_SLIDES)
-def _open_slide(path, slide_mpp, _mtime_ns, _size):
+def _open_slide(path: str, slide_mpp: float | None, _mtime_ns: int, _size: int) -> Slide:
     return Slide(path, slide_mpp)

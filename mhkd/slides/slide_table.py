@@ -3,24 +3,30 @@
 import csv
 import math
 import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 from ..errors import InputError
 from .file_names import slide_name
 
+T = TypeVar("T")
 
-def read_rows(path, what, needed):
+
+def read_rows(
+    path: str | os.PathLike[str], what: str, needed: Callable[[list[str]], bool]
+) -> list[dict[str, str]] | None:
     """Rows of a comma- or semicolon-separated table with a line of column names.
 
     Args:
-        path (str): CSV file.
-        what (str): what it is a table of, for messages.
-        needed (callable): columns (list[str]) -> bool, whether it has what it needs.
+        path: CSV file.
+        what: what it is a table of, for messages.
+        needed: whether the columns are those that are needed.
 
     Returns:
-        list[dict[str, str]]: those that name a slide; column names in lower case.
+        The rows that name a slide, column names in lower case; None where the columns are others.
 
     Raises:
-        InputError: no such table, or not with the columns it needs.
+        InputError: no such table, or it cannot be read.
     """
     try:
         with open(path, encoding="utf-8-sig", newline="") as f:
@@ -39,13 +45,13 @@ def read_rows(path, what, needed):
     return [{c: (row[c] or "").strip() for c in columns if c} for row in found if row["slide"]]
 
 
-def by_slide(path, rows):
+def by_slide(path: str | os.PathLike[str], rows: Iterable[dict[str, str]]) -> dict[str, dict[str, str]]:
     """The rows by file name.
 
     Raises:
         InputError: a slide has different ones.
     """
-    found = {}
+    found: dict[str, dict[str, str]] = {}
     for row in rows:
         name = os.path.basename(row["slide"])
         if found.setdefault(name, row) != row:
@@ -53,22 +59,22 @@ def by_slide(path, rows):
     return found
 
 
-def row_of(rows, slide):
+def row_of(rows: Mapping[str, T], slide: str | os.PathLike[str]) -> T | None:
     """The row of a slide by its file name, with or without its ending; None if there is none."""
     base = os.path.basename(slide)
     names = (base, os.path.splitext(base)[0], slide_name(slide))
     return next((rows[n] for n in names if n in rows), None)
 
 
-def parse_mpp(text, option):
+def parse_mpp(text: str | float | None, option: str) -> float | dict[str, float] | None:
     """A resolution for all slides, or a table of them.
 
     Args:
-        text (str, float or None): a number, or a CSV file with the columns slide and mpp.
-        option (str): what it was given with.
+        text: a number, or a CSV file with the columns slide and mpp.
+        option: what it was given with.
 
     Returns:
-        float, dict[str, float] or None: micrometres per base pixel; by file name.
+        Micrometres per base pixel; by file name where it is a table.
 
     Raises:
         InputError: neither, or a value that is no positive number.
@@ -95,12 +101,12 @@ def parse_mpp(text, option):
     return found
 
 
-def mpp_of(given, slide):
-    """float or None: what :func:`parse_mpp` returned says of a slide."""
-    return row_of(given, slide) if isinstance(given, dict) else given
+def mpp_of(given: float | Mapping[str, float] | None, slide: str | os.PathLike[str]) -> float | None:
+    """What :func:`parse_mpp` returned, for one slide."""
+    return row_of(given, slide) if isinstance(given, Mapping) else given
 
 
-def _positive(text):
+def _positive(text: str) -> float:
     value = float(text)
     if not (math.isfinite(value) and value > 0):
         raise ValueError

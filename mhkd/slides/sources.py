@@ -6,39 +6,33 @@ plain PNG and JPEG. A TIFF is checked before either sees it. Formats that we can
 process of their own, since OpenSlide ends the process on some damage.
 """
 
-import logging
+import os
+from collections.abc import Sequence
 
 import numpy as np
 import openslide
-from large_image.exceptions import TileSourceError
-from large_image_source_openslide import OpenslideFileTileSource
 
 from ..errors import InputError
 from . import tiff
 from .images import read_rgb
+from .large_image_canvas import TileSourceError, read_canvas
 from .magic import read_head
 from .ome import read_ome
 from .openslide_pixels import CHECKED, OpenSlidePixels
 from .reader_process import ProcessPixels
 from .samples import check_samples
+from .tiff import TiffPage
 from .vips_pixels import VipsPixels
-from .windows import plausible_mpp
+from .windows import Pixels, plausible_mpp
 
 _PNG_JPEG = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 
-logging.getLogger("large_image").setLevel(logging.CRITICAL)  # its errors reach the user through ours
 
-
-def open_pixels(path):
+def open_pixels(path: str) -> Pixels:
     """Open a slide or a plain image.
 
     Args:
-        path (str): whatever OpenSlide opens, a TIFF that libvips opens, PNG or JPEG.
-
-    Returns:
-        OpenSlidePixels, ProcessPixels, VipsPixels or ImagePixels: with ``size_px`` (width, height), ``mpp``
-        ((x, y) micrometres per pixel or None), ``downsamples`` (of its levels, whole numbers, ascending
-        from 1) and ``read(downsample, x, y, width, height)``.
+        path: whatever OpenSlide opens, a TIFF that libvips opens, PNG or JPEG.
 
     Raises:
         InputError: the file is missing, empty, damaged, or of a format that none of them takes.
@@ -56,9 +50,9 @@ def open_pixels(path):
             "convert it to a tiled pyramidal TIFF"
         )
     ome_mpp, channels = read_ome(pages[0].description)
-    pixels = None
+    pixels: Pixels | None = None
     if vendor is not None:
-        pixels = _openslide_pixels(path, vendor, pages, channels)
+        pixels = _openslide_pixels(path, pages, channels)
     if pixels is None:
         drop = check_samples(path, pages[0], pages, channels)
         pixels = VipsPixels(path, pages[0], drop)
@@ -66,33 +60,27 @@ def open_pixels(path):
     return pixels
 
 
-def _openslide_pixels(path, vendor, pages, channels):
+def _openslide_pixels(path: str, pages: Sequence[TiffPage], channels: int | None) -> Pixels | None:
     """None where libvips is to read it."""
     tiled = [p for p in pages if p.is_tiled]
     base = max(tiled, key=lambda p: p.size_px[0], default=pages[0])
     if check_samples(path, base, pages, channels) or base.samples == 2:
         return None  # OpenSlide takes a fourth sample for alpha, whatever it is, and leaves grey's as it is
     try:
-        return OpenSlidePixels(path, OpenslideFileTileSource(path, noCache=True), pages)
+        return OpenSlidePixels(path, read_canvas(path), pages)
     except TileSourceError:
         _reject_if_damaged(path)
     return None
 
 
-def open_unchecked(path):
+def open_unchecked(path: str) -> Pixels:
     """A slide of another format than CHECKED; for the process that reads it.
-
-    Args:
-        path (str): slide.
-
-    Returns:
-        OpenSlidePixels: see :func:`open_pixels`.
 
     Raises:
         InputError: it cannot be opened.
     """
     try:
-        pixels = OpenSlidePixels(path, OpenslideFileTileSource(path, noCache=True))
+        pixels = OpenSlidePixels(path, read_canvas(path))
     except TileSourceError as e:
         _reject_if_damaged(path)
         raise InputError(f"{path}: is a slide, but none of its levels can be read ({e})") from e
@@ -100,7 +88,7 @@ def open_unchecked(path):
     return pixels
 
 
-def _reject_if_damaged(path):
+def _reject_if_damaged(path: str) -> None:
     """large-image also refuses files for reasons of its own; only OpenSlide's word means damage."""
     try:
         openslide.OpenSlide(path).close()
@@ -113,16 +101,16 @@ def _reject_if_damaged(path):
 class ImagePixels:
     """A plain PNG or JPEG, decoded once and held in memory."""
 
-    mpp = None  # the resolution in such files is one of print
-    downsamples = (1,)
+    mpp: tuple[float, float] | None = None  # the resolution in such files is one of print
+    downsamples: Sequence[int] = (1,)
 
-    def __init__(self, path):
-        self.path = path
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
         self._image = read_rgb(path)
         self.size_px = (self._image.shape[1], self._image.shape[0])
 
-    def read(self, downsample, x, y, width, height):
-        """As :meth:`OpenSlidePixels.read`."""
+    def read(self, downsample: int, x: int, y: int, width: int, height: int) -> np.ndarray:
+        """As :meth:`mhkd.slides.windows.Pixels.read`."""
         out = np.full((height, width, 3), 255, np.uint8)
         x0, x1 = max(x, 0), min(x + width, self.size_px[0])
         y0, y1 = max(y, 0), min(y + height, self.size_px[1])

@@ -2,13 +2,15 @@
 
 One absurd byte count makes OpenSlide allocate what the file claims, and GLib then ends the whole process.
 What is checked is what these readers trust: the chain of pages, and where each page's tiles or strips
-are, how long, and how large when decoded. What they find out by decoding is left to them.
+are, how long, and how large when decoded. What they find out by decoding is left to them. Written by hand
+because TIFF libraries trust the same numbers.
 """
 
 import math
 import os
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -46,80 +48,78 @@ class TiffPage:
     """One page. Tags that the readers do not go by are left out.
 
     Attributes:
-        tags (dict[int, ndarray or bytes]): whole numbers as an array, others as they are in the file;
-            rationals as pairs of whole numbers.
+        tags: whole numbers as an array, others as the bytes in the file; rationals as pairs of whole numbers.
     """
 
-    tags: dict
+    tags: dict[int, Any]
 
-    def first(self, tag, default=None):
-        """int: the first value of a tag of whole numbers."""
+    def first(self, tag: int, default: int = 0) -> int:
+        """The first value of a tag of whole numbers; ``default`` where there is none."""
         values = self.tags.get(tag)
         return int(values[0]) if values is not None and len(values) else default
 
     @property
-    def size_px(self):
-        """tuple[int, int]: width and height."""
-        return (self.first(WIDTH, 0), self.first(LENGTH, 0))
+    def size_px(self) -> tuple[int, int]:
+        """Width and height."""
+        return (self.first(WIDTH), self.first(LENGTH))
 
     @property
-    def is_tiled(self):
-        """bool: tiles, not strips."""
+    def is_tiled(self) -> bool:
+        """Whether its pixels are in tiles, not in strips."""
         return _TILE_WIDTH in self.tags or _TILE_OFFSETS in self.tags
 
     @property
-    def unit_px(self):
-        """tuple[int, int]: width and height of a tile, or of a strip."""
+    def unit_px(self) -> tuple[int, int]:
+        """Width and height of a tile, or of a strip."""
         if self.is_tiled:
-            return (self.first(_TILE_WIDTH, 0), self.first(_TILE_LENGTH, 0))
+            return (self.first(_TILE_WIDTH), self.first(_TILE_LENGTH))
         width, length = self.size_px
         return (width, min(self.first(_ROWS_PER_STRIP, length), length))
 
     @property
-    def offsets(self):
-        """ndarray or None: where each tile or strip begins."""
+    def offsets(self) -> np.ndarray | None:
+        """Where each tile or strip begins in the file."""
         return self.tags.get(_TILE_OFFSETS if self.is_tiled else _STRIP_OFFSETS)
 
     @property
-    def byte_counts(self):
-        """ndarray or None: how long each is in the file."""
+    def byte_counts(self) -> np.ndarray | None:
+        """How long each tile or strip is in the file."""
         return self.tags.get(_TILE_BYTES if self.is_tiled else _STRIP_BYTES)
 
     @property
-    def samples(self):
-        """int: per pixel."""
+    def samples(self) -> int:
+        """Samples per pixel."""
         return self.first(SAMPLES, 1)
 
     @property
-    def planes(self):
-        """int: how many times the page's tiles are there: once for each sample where they are apart."""
+    def planes(self) -> int:
+        """How many times the page's tiles are there: once for each sample where they are apart."""
         return self.samples if self.first(PLANAR, 1) == 2 else 1
 
     @cached_property
-    def description(self):
-        """str or None: ImageDescription."""
+    def description(self) -> str | None:
+        """The tag ImageDescription, as text."""
         text = self.tags.get(DESCRIPTION)
         return None if text is None else text.rstrip(b"\0").decode("utf-8", "replace")
 
     @property
-    def mpp(self):
-        """tuple[float, float] or None: micrometres per pixel along x and y; None where none are recorded,
-        as with the unit "none"."""
+    def mpp(self) -> tuple[float, float] | None:
+        """Micrometres per pixel along x and y; None where none are recorded, as with the unit "none"."""
         unit_um = {2: 25_400.0, 3: 10_000.0}.get(self.first(UNIT, 2))
-        values = [self.tags.get(tag) for tag in (X_RESOLUTION, Y_RESOLUTION)]
-        if unit_um is None or any(v is None or len(v) < 2 or not v.all() for v in values):
+        x, y = (self.tags.get(tag, ()) for tag in (X_RESOLUTION, Y_RESOLUTION))
+        if unit_um is None or min(len(x), len(y)) < 2 or not (x.all() and y.all()):
             return None
-        return tuple(unit_um * int(v[1]) / int(v[0]) for v in values)
+        return (unit_um * int(x[1]) / int(x[0]), unit_um * int(y[1]) / int(y[0]))
 
 
-def read_pages(path):
+def read_pages(path: str | os.PathLike[str]) -> list[TiffPage] | None:
     """Read and check a TIFF.
 
     Args:
-        path (str): a file that begins with one of MAGIC.
+        path: a file that begins with one of MAGIC.
 
     Returns:
-        list[TiffPage] or None: None for a dialect that cannot be checked, NDPI.
+        Its pages; None for a dialect that cannot be checked, NDPI.
 
     Raises:
         InputError: a page lies outside the file, or claims what the file cannot hold.
@@ -132,23 +132,24 @@ def read_pages(path):
 
 
 class _Reader:
-    def __init__(self, path, fd, size):
+    def __init__(self, path: str | os.PathLike[str], fd: int, size: int) -> None:
         self._path, self._fd, self._size = path, fd, size
 
-    def pages(self):
+    def pages(self) -> list[TiffPage] | None:
         head = self._at(0, 8, "its header")
         self._order = "<" if head[:2] == b"II" else ">"
         self._big = head[2:4] in (b"+\0", b"\0+")
         self._word = self._order + ("u8" if self._big else "u4")  # of offsets and counts
-        pages, seen = [], set()
+        pages: list[TiffPage] = []
+        seen = set()
         offset = self._number(8 if self._big else 4, self._word)
         while offset:
             what = f"page {len(pages) + 1}"
             if offset in seen:
                 self._refuse(f"{what} is one that was there before")
             seen.add(offset)
-            page, offset, is_ndpi = self._page(offset, what)
-            if is_ndpi:
+            page, offset = self._page(offset, what)
+            if page is None:
                 return None
             self._check(page, what)
             pages.append(page)
@@ -156,7 +157,8 @@ class _Reader:
             self._refuse("it has no pages")
         return pages
 
-    def _page(self, offset, what):
+    def _page(self, offset: int, what: str) -> tuple[TiffPage | None, int]:
+        """A page, None where it is NDPI's, and where the next one is."""
         n_type, entry_bytes = ("u8", 20) if self._big else ("u2", 12)
         n = self._number(offset, self._order + n_type, what)
         begin = offset + (8 if self._big else 2)
@@ -166,17 +168,17 @@ class _Reader:
              ("value", f"V{8 if self._big else 4}")],
         )  # fmt: skip
         if (entries["tag"] == _NDPI).any():
-            return None, 0, True
-        tags = {}
+            return None, 0
+        tags: dict[int, Any] = {}
         for entry in entries:
             tag = int(entry["tag"])
             if tag in (X_RESOLUTION, Y_RESOLUTION) and entry["type"] != _RATIONAL:
                 continue
             if tag in _INTEGERS or tag in _OTHERS:
                 tags.setdefault(tag, self._values(tag, entry, f"tag {tag} of {what}"))
-        return TiffPage(tags), self._number(begin + n * entry_bytes, self._word, what), False
+        return TiffPage(tags), self._number(begin + n * entry_bytes, self._word, what)
 
-    def _values(self, tag, entry, what):
+    def _values(self, tag: int, entry: np.void, what: str) -> np.ndarray | bytes:
         kind, count = int(entry["type"]), int(entry["count"])
         if kind not in _BYTES or (tag in _INTEGERS and kind not in _NUMBERS):
             self._refuse(f"{what} is of type {kind}")
@@ -188,8 +190,8 @@ class _Reader:
             return value[:n_bytes]
         return np.frombuffer(value[:n_bytes], self._order + _NUMBERS[kind])
 
-    def _check(self, page, what):
-        """Sizes of its tiles or strips; a page without any is none that is read."""
+    def _check(self, page: TiffPage, what: str) -> None:
+        """Refuse impossible sizes of tiles or strips; a page without any is none that is read."""
         offsets, counts = page.offsets, page.byte_counts
         if offsets is None and counts is None:
             return
@@ -198,9 +200,10 @@ class _Reader:
         if min(width, length, across_px, down_px, page.samples) < 1:
             self._refuse(f"{what} claims {width}x{length} px in pieces of {across_px}x{down_px}")
         n = math.ceil(width / across_px) * math.ceil(length / down_px) * page.planes
-        present = [0 if a is None else len(a) for a in (offsets, counts)]
-        if min(present) < n:
-            self._refuse(f"{what} claims {width}x{length} px, which are {n} pieces, and has {min(present)}")
+        none = np.empty(0)
+        offsets, counts = (none if a is None else a for a in (offsets, counts))
+        if (present := min(len(offsets), len(counts))) < n:
+            self._refuse(f"{what} claims {width}x{length} px, which are {n} pieces, and has {present}")
         offsets, counts = (a[:n].astype(np.float64) for a in (offsets, counts))  # no overflow
         outside = (counts > 0) & (offsets + counts > self._size)
         if outside.any():
@@ -216,10 +219,10 @@ class _Reader:
         if across_px * down_px > MAX_UNIT_PX or (longest and decoded > expansion * max(longest, 64)):
             self._refuse(f"{what} claims pieces of {across_px}x{down_px} px, of {longest:.0f} bytes at most")
 
-    def _number(self, offset, dtype, what="its header"):
+    def _number(self, offset: int, dtype: str, what: str = "its header") -> int:
         return int(np.frombuffer(self._at(offset, np.dtype(dtype).itemsize, what), dtype)[0])
 
-    def _at(self, offset, n_bytes, what):
+    def _at(self, offset: int, n_bytes: int, what: str) -> bytes:
         if offset + n_bytes > self._size:
             self._refuse(f"{what} is not in it")
         parts = []
@@ -231,7 +234,7 @@ class _Reader:
             offset, n_bytes = offset + len(part), n_bytes - len(part)
         return b"".join(parts)
 
-    def _refuse(self, why):
+    def _refuse(self, why: str) -> NoReturn:
         raise InputError(
             f"{self._path}: is damaged or cut short ({why}; the file has {self._size} bytes): copy it again"
         )

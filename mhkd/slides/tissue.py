@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from skimage.filters import threshold_otsu
 
+from .slide import Slide
+
 MAX_MASK_PX = 2**21  # memory stays below about 50 MB; 15 um per pixel for a slide of 25 x 20 mm
 
 # Otsu splits whatever it gets, also a slide that is all tissue or all glass, or pale tissue from dark: glass
@@ -31,22 +33,22 @@ _PER_DENSITY = 10_000  # optical density as whole numbers: 2 bytes
 _BAND_PX = 2**17  # pixels that are looked at together: memory
 
 
-def tissue_mask(slide, mpp, min_area_um2=0.0, max_hole_um2=0.0):
+def tissue_mask(slide: Slide, mpp: float, min_area_um2: float = 0.0, max_hole_um2: float = 0.0) -> np.ndarray:
     """Tissue of a slide.
 
     Args:
-        slide (mhkd.slides.slide.Slide): slide.
-        mpp (float): resolution of the mask, micrometres per pixel.
-        min_area_um2 (float): connected pieces smaller than this are dust, not tissue.
-        max_hole_um2 (float): holes smaller than this (lumina, cracks) count as tissue.
+        slide: slide.
+        mpp: resolution of the mask, micrometres per pixel.
+        min_area_um2: connected pieces smaller than this are dust, not tissue.
+        max_hole_um2: holes smaller than this (lumina, cracks) count as tissue.
 
     Returns:
-        ndarray: bool, shape (h, w): the whole slide from its top left corner, part pixels included.
+        bool, shape (h, w): the whole slide from its top left corner, part pixels included.
     """
-    size_px = [
+    width, height = (
         int(np.ceil(n * m / mpp - 1e-6)) for n, m in zip(slide.size_px, slide.mpp_xy, strict=True)
-    ]
-    image = slide.read_region(0, 0, *size_px, mpp, from_base=False)
+    )
+    image = slide.read_region(0, 0, width, height, mpp, from_base=False)
     image = cv2.GaussianBlur(image, (3, 3), 0)
     colour, darkness, ink = _features(image, _glass_colour(image))
     del image
@@ -61,15 +63,15 @@ def tissue_mask(slide, mpp, min_area_um2=0.0, max_hole_um2=0.0):
     return ~_without_small(~mask, max_hole_um2 / mpp**2)
 
 
-def little_tissue(mask, mpp):
+def little_tissue(mask: np.ndarray, mpp: float) -> str | None:
     """What is to be said of a slide with hardly any tissue, lest it pass unnoticed.
 
     Args:
-        mask (ndarray): from :func:`tissue_mask`.
-        mpp (float): its resolution.
+        mask: from :func:`tissue_mask`.
+        mpp: its resolution.
 
     Returns:
-        str or None: None where there is enough.
+        None where there is enough.
     """
     share = mask.mean()
     if share >= LITTLE_TISSUE:
@@ -80,21 +82,21 @@ def little_tissue(mask, mpp):
     return f"{found} was found; if there is more, --glass-too takes the whole slide"
 
 
-def mask_mpp(slide, wanted_mpp):
+def mask_mpp(slide: Slide, wanted_mpp: float) -> float:
     """The resolution of a mask that takes at most MAX_MASK_PX pixels.
 
     Args:
-        slide (mhkd.slides.slide.Slide): slide.
-        wanted_mpp (float): micrometres per pixel.
+        slide: slide.
+        wanted_mpp: micrometres per pixel.
 
     Returns:
-        float: ``wanted_mpp``, or coarser on a large slide.
+        ``wanted_mpp``, or coarser on a large slide.
     """
     area_um2 = math.prod(n * m for n, m in zip(slide.size_px, slide.mpp_xy, strict=True))
     return max(wanted_mpp, math.sqrt(area_um2 / MAX_MASK_PX))
 
 
-def _glass_colour(image):
+def _glass_colour(image: np.ndarray) -> np.ndarray:
     """Median colour of the brightest tenth of what may be glass; white where nothing may be."""
     pixels = image.reshape(-1, 3)
     pixels = pixels[:: max(1, len(pixels) // 2**17)]
@@ -107,7 +109,7 @@ def _glass_colour(image):
     return np.median(glass[sums >= np.percentile(sums, 90)], 0)
 
 
-def _features(image, glass):
+def _features(image: np.ndarray, glass: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of every pixel, in _PER_DENSITY: how its channels differ in optical density, their mean density; and
     whether it may be ink: 1 may, 2 is as dense as ink is."""
     levels = np.maximum(np.arange(256), 1)[:, None]
@@ -127,7 +129,7 @@ def _features(image, glass):
     return colour, darkness, ink
 
 
-def _is_ink(red, green, blue):
+def _is_ink(red: np.ndarray, green: np.ndarray, blue: np.ndarray) -> np.ndarray:
     """From optical densities; 1: as ink absorbs, 2: and as strongly."""
     total = np.sqrt(red**2 + green**2 + blue**2)
     # Stains absorb green most, or nearly so, and haematoxylin some blue: blue and green ink do not.
@@ -141,8 +143,8 @@ def _is_ink(red, green, blue):
     return (coloured | black).astype(np.uint8) + dense
 
 
-def _ink(ink, mpp):
-    """bool: pieces that are long enough, with a rim."""
+def _ink(ink: np.ndarray, mpp: float) -> np.ndarray:
+    """Pieces that are long enough, with a rim."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats((ink > 0).astype(np.uint8), connectivity=8)
     length_um = mpp * np.hypot(stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT])
     dense = np.bincount(labels[ink > 1], minlength=len(stats))
@@ -154,14 +156,14 @@ def _ink(ink, mpp):
     return cv2.dilate(found, kernel).astype(bool)
 
 
-def _without_rim(mask, values):
+def _without_rim(mask: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Less pixels at the edge that are half glass: they have less than two thirds of what is beside them."""
     kernel = np.ones((3, 3), np.uint8)
     at_edge = mask & (cv2.erode(mask.astype(np.uint8), kernel) == 0)
     return mask & ~(at_edge & (values < cv2.dilate(values, kernel) // 3 * 2))
 
 
-def _without_small(mask, min_px):
+def _without_small(mask: np.ndarray, min_px: float) -> np.ndarray:
     """Less its connected pieces (8 neighbours) of fewer than min_px pixels."""
     if min_px <= 1:
         return mask

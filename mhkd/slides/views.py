@@ -4,6 +4,9 @@ An entry is a Detectron2 dataset dict. Its boxes are in HR pixels; both views st
 corner of the tissue, and one LR pixel covers exactly ``lr_factor`` x ``lr_factor`` HR pixels.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import cv2
 import numpy as np
 from PIL import Image
@@ -15,21 +18,23 @@ from .slide import open_slide
 LR_FILTERS = ("area", "lanczos")
 
 
-def read_view(entry, view, lr_factor=1, lr_filter="area"):
+def read_view(
+    entry: Mapping[str, Any], view: str, lr_factor: float = 1, lr_filter: str = "area"
+) -> np.ndarray:
     """Read one view of a dataset entry.
 
     Args:
-        entry (dict): Detectron2 dataset dict with ``file_name``, ``height``, ``width`` (HR pixels)
-            and, optionally, ``lr_file_name`` or ``region`` (see datasets/README.md).
-        view (str): "hr" or "lr".
-        lr_factor (int): HR pixels per LR pixel, along each axis. The HR view is cropped at the
+        entry: Detectron2 dataset dict with ``file_name``, ``height``, ``width`` (HR pixels) and, optionally,
+            ``lr_file_name`` or ``region`` (see datasets/README.md).
+        view: "hr" or "lr".
+        lr_factor: HR pixels per LR pixel, along each axis, a whole number. The HR view is cropped at the
             right and at the bottom to a multiple of it.
-        lr_filter (str): "area" (mean of the covered pixels) or "lanczos": how LR is made where it
-            is not read from ``lr_file_name``.
+        lr_filter: "area" (mean of the covered pixels) or "lanczos": how LR is made where it is not read from
+            ``lr_file_name``.
 
     Returns:
-        ndarray: uint8 RGB, shape (h * lr_factor, w * lr_factor, 3) for "hr" and (h, w, 3) for "lr",
-        where h = height // lr_factor and w = width // lr_factor.
+        uint8 RGB, shape (h * lr_factor, w * lr_factor, 3) for "hr" and (h, w, 3) for "lr", where
+        h = height // lr_factor and w = width // lr_factor.
 
     Raises:
         InputError: the file is missing, damaged, or of another size than the entry says.
@@ -42,8 +47,7 @@ def read_view(entry, view, lr_factor=1, lr_filter="area"):
     h, w = entry["height"] // lr_factor, entry["width"] // lr_factor
     if min(h, w) < 1:
         raise InputError(
-            f"{entry['file_name']}: {entry['width']}x{entry['height']} px is less than one pixel "
-            "at "
+            f"{entry['file_name']}: {entry['width']}x{entry['height']} px is less than one pixel at "
             f"INPUT.LR_FACTOR {lr_factor}: leave the image out or lower the factor"
         )
 
@@ -51,8 +55,7 @@ def read_view(entry, view, lr_factor=1, lr_filter="area"):
         image = read_rgb(entry["lr_file_name"])
         if image.shape[:2] != (h, w):
             raise InputError(
-                f"{entry['lr_file_name']}: is {image.shape[1]}x{image.shape[0]} px, but the LR "
-                "image of "
+                f"{entry['lr_file_name']}: is {image.shape[1]}x{image.shape[0]} px, but the LR image of "
                 f"{entry['file_name']} at INPUT.LR_FACTOR {lr_factor} must be {w}x{h} px"
             )
         return image
@@ -62,25 +65,23 @@ def read_view(entry, view, lr_factor=1, lr_filter="area"):
     image = read_rgb(entry["file_name"])
     if image.shape[:2] != (entry["height"], entry["width"]):
         raise InputError(
-            f"{entry['file_name']}: is {image.shape[1]}x{image.shape[0]} px, but its annotation "
-            "file says "
-            f"{entry['width']}x{entry['height']}: correct width and height there, or restore the "
-            "image"
+            f"{entry['file_name']}: is {image.shape[1]}x{image.shape[0]} px, but its annotation file says "
+            f"{entry['width']}x{entry['height']}: correct width and height there, or restore the image"
         )
     image = np.ascontiguousarray(image[: h * lr_factor, : w * lr_factor])
     return image if view == "hr" else downsample(image, lr_factor, lr_filter)
 
 
-def downsample(image, factor, lr_filter="area"):
+def downsample(image: np.ndarray, factor: int, lr_filter: str = "area") -> np.ndarray:
     """Bring an image to ``1 / factor`` of its size.
 
     Args:
-        image (ndarray): uint8 RGB, shape (h * factor, w * factor, 3).
-        factor (int): input pixels per output pixel, along each axis.
-        lr_filter (str): "area", the mean of each factor x factor block, or "lanczos".
+        image: uint8 RGB, shape (h * factor, w * factor, 3).
+        factor: input pixels per output pixel, along each axis.
+        lr_filter: "area", the mean of each factor x factor block, or "lanczos".
 
     Returns:
-        ndarray: uint8 RGB, shape (h, w, 3).
+        uint8 RGB, shape (h, w, 3).
     """
     if factor == 1:
         return image
@@ -90,7 +91,9 @@ def downsample(image, factor, lr_filter="area"):
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
 
 
-def _read_region(region, w, h, lr_factor, view, lr_filter):
+def _read_region(
+    region: Mapping[str, Any], w: int, h: int, lr_factor: int, view: str, lr_filter: str
+) -> np.ndarray:
     """HR or LR pixels of a slide region, each resampled straight from the slide's base level."""
     slide = open_slide(region["slide_file"], region.get("slide_mpp"))
     scale = 1 if view == "lr" else lr_factor  # (w, h) is the size in LR pixels
@@ -99,8 +102,12 @@ def _read_region(region, w, h, lr_factor, view, lr_filter):
     return slide.read_region(x_px, y_px, w * scale, h * scale, mpp, resample=lr_filter)
 
 
-def checked_factor(lr_factor):
-    """int: INPUT.LR_FACTOR, or an InputError."""
+def checked_factor(lr_factor: float) -> int:
+    """INPUT.LR_FACTOR as a whole number.
+
+    Raises:
+        InputError: it is none, or less than 1.
+    """
     if lr_factor != int(lr_factor) or lr_factor < 1:
         raise InputError(f"INPUT.LR_FACTOR is {lr_factor!r}: it must be a whole number, 1 or more")
     return int(lr_factor)

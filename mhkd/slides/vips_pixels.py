@@ -1,9 +1,13 @@
 """TIFFs that OpenSlide does not take, read with libvips."""
 
+import os
+from collections.abc import Sequence
+
 import numpy as np
 import pyvips
 
 from ..errors import InputError
+from .tiff import TiffPage
 from .windows import on_white, read_window
 
 _BLOCK_PX = 1024
@@ -12,22 +16,22 @@ _BLOCK_PX = 1024
 class VipsPixels:
     """An opened TIFF, of which the base level is read."""
 
-    downsamples = (1,)
+    downsamples: Sequence[int] = (1,)
 
-    def __init__(self, path, page, drop_last=False):
+    def __init__(self, path: str | os.PathLike[str], page: TiffPage, drop_last: bool = False) -> None:
         """
         Args:
-            path (str): TIFF.
-            page (TiffPage): its first, whose samples have been checked.
-            drop_last (bool): its last sample is neither colour nor alpha.
+            path: TIFF.
+            page: its first, whose samples have been checked.
+            drop_last: its last sample is neither colour nor alpha.
 
         Raises:
             InputError: libvips cannot open it.
         """
-        self.path = path
+        self.path = os.fspath(path)
         self.mpp = page.mpp
         try:  # by default libvips makes up pixels for damaged ones, and remembers files by name
-            image = pyvips.Image.tiffload(path, fail_on="warning", revalidate=True)
+            image = pyvips.Image.tiffload(self.path, fail_on="warning", revalidate=True)
         except pyvips.Error as e:
             raise InputError(
                 f"{path}: neither OpenSlide nor libvips can open this TIFF: it is damaged or cut short (copy "
@@ -36,11 +40,11 @@ class VipsPixels:
         self._image = image[: image.bands - 1] if drop_last else image
         self.size_px = (image.width, image.height)
 
-    def read(self, downsample, x, y, width, height):
-        """As :meth:`mhkd.slides.openslide_pixels.OpenSlidePixels.read`."""
+    def read(self, downsample: int, x: int, y: int, width: int, height: int) -> np.ndarray:
+        """As :meth:`mhkd.slides.windows.Pixels.read`."""
         return read_window(x, y, width, height, self.size_px, (_BLOCK_PX, _BLOCK_PX), self._part)
 
-    def _part(self, _column, _row, left, top, right, bottom):
+    def _part(self, _column: int, _row: int, left: int, top: int, right: int, bottom: int) -> np.ndarray:
         width, height = right - left, bottom - top
         try:
             data = pyvips.Region.new(self._image).fetch(left, top, width, height)

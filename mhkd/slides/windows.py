@@ -1,7 +1,12 @@
-"""What the slide readers share: windows put together from tiles, and the cache of decoded ones."""
+"""What the slide readers share: what each has, windows put together from tiles, and the cache of those.
+
+The cache is one for all slides of a process, so that they share one bound on memory.
+"""
 
 import sys
 import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import cachetools
 import cv2
@@ -11,21 +16,70 @@ TILE_CACHE_BYTES = 64 * 2**20  # decoded tiles, per process, all slides together
 # Scanners do not go coarser; what a file claims beyond this is a print resolution (72 dpi is 353 um).
 MAX_SLIDE_MPP = 40.0
 
-tile_cache = cachetools.LRUCache(TILE_CACHE_BYTES, getsizeof=lambda v: getattr(v, "nbytes", sys.getsizeof(v)))
+tile_cache: cachetools.LRUCache[Any, np.ndarray] = cachetools.LRUCache(
+    TILE_CACHE_BYTES, getsizeof=lambda v: getattr(v, "nbytes", sys.getsizeof(v))
+)
 tile_cache_lock = threading.RLock()
 
 
-def read_window(x, y, width, height, size_px, tile_px, read_tile):
+class Pixels(Protocol):
+    """An opened slide.
+
+    Attributes:
+        path: the file.
+        size_px: width and height of the base level.
+        mpp: micrometres per base pixel along x and y; None where the file does not say.
+        downsamples: base pixels per pixel of each level that is a whole number of times smaller, ascending
+            from 1.
+    """
+
+    path: str
+    size_px: tuple[int, int]
+    mpp: tuple[float, float] | None
+    downsamples: Sequence[int]
+
+    def read(self, downsample: int, x: int, y: int, width: int, height: int) -> np.ndarray:
+        """Pixels of one level.
+
+        Args:
+            downsample: one of ``downsamples``; pixel (i, j) of that level covers the base pixels from
+                (i, j) * downsample to (i + 1, j + 1) * downsample.
+            x: left of the window in pixels of the level; it may lie outside the slide.
+            y: its top.
+            width: its pixels along x.
+            height: its pixels along y.
+
+        Returns:
+            uint8 RGB, shape (height, width, 3), white outside the slide and where it has no data.
+
+        Raises:
+            InputError: pixels in the window are damaged.
+        """
+
+
+def read_window(
+    x: int,
+    y: int,
+    width: int,
+    height: int,
+    size_px: tuple[int, int],
+    tile_px: tuple[int, int],
+    read_tile: Callable[[int, int, int, int, int, int], np.ndarray],
+) -> np.ndarray:
     """A window of a picture that is read tile by tile.
 
     Args:
-        x, y, width, height (int): the window; it may lie outside the picture.
-        size_px, tile_px (tuple[int, int]): widths and heights of the picture and of its tiles.
-        read_tile (callable): (column, row, left, top, right, bottom) -> uint8 RGB of that part of the
-            picture, which lies in that tile.
+        x: left of the window, which may lie outside the picture.
+        y: its top.
+        width: its pixels along x.
+        height: its pixels along y.
+        size_px: width and height of the picture.
+        tile_px: width and height of its tiles.
+        read_tile: (column, row, left, top, right, bottom) -> uint8 RGB of that part of the picture, which
+            lies in that tile.
 
     Returns:
-        ndarray: uint8 RGB, shape (height, width, 3), white outside the picture.
+        uint8 RGB, shape (height, width, 3), white outside the picture.
     """
     x0, x1 = max(x, 0), min(x + width, size_px[0])
     y0, y1 = max(y, 0), min(y + height, size_px[1])
@@ -45,7 +99,7 @@ def read_window(x, y, width, height, size_px, tile_px, read_tile):
     return out
 
 
-def on_white(pixels):
+def on_white(pixels: np.ndarray) -> np.ndarray:
     """uint8 (h, w, 1 to 4) to RGB over white; the last of an even number of channels is alpha."""
     channels = pixels.shape[2]
     colour = pixels[..., : 1 if channels < 3 else 3]
@@ -55,6 +109,6 @@ def on_white(pixels):
     return colour if channels >= 3 else cv2.cvtColor(np.ascontiguousarray(colour), cv2.COLOR_GRAY2RGB)
 
 
-def plausible_mpp(mpp):
+def plausible_mpp(mpp: tuple[float, float] | None) -> tuple[float, float] | None:
     """(x, y) micrometres per pixel as a file has them; None if they are no scanner's."""
     return mpp if mpp is not None and all(0 < v <= MAX_SLIDE_MPP for v in mpp) else None

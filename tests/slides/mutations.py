@@ -6,16 +6,12 @@ Prints a line before and one after each, so that the one that ended the process 
 import os
 import sys
 import time
-import types
 from pathlib import Path
 
-sys.modules["mhkd"] = types.ModuleType("mhkd")  # without torch: half the time of the test
-sys.modules["mhkd"].__path__ = [str(Path(__file__).parents[2] / "mhkd")]
+from mhkd.errors import InputError
+from mhkd.slides.slide import Slide
 
-from mhkd.errors import InputError  # noqa: E402
-from mhkd.slides.slide import Slide  # noqa: E402
-
-import numpy as np  # noqa: E402
+import numpy as np
 
 _VALUE_BYTES = {3: 2, 4: 4, 5: 4, 16: 8}
 
