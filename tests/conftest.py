@@ -1,5 +1,6 @@
 import pytest
 import torch
+from one_level_slide import draw_one_level_slide
 from support import DISKS, SHARED_DATA, tiny_config, write_disks
 
 
@@ -15,10 +16,28 @@ def tiny_cfg(tmp_path):
 
 @pytest.fixture
 def shared_data():
-    """Real kidney regions and slides, which do not come with the project."""
+    """Real kidney regions and slides, which do not come with the project.
+
+    A test that asks for it has a drawn one of the kind, which its docstring names.
+    """
     if not SHARED_DATA.is_dir():
         pytest.skip(f"no real data at {SHARED_DATA}")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def drawn_one_level_slide(tmp_path_factory):
+    path = tmp_path_factory.mktemp("one_level") / "drawn.tiff"
+    draw_one_level_slide(path)
+    return path
+
+
+@pytest.fixture(params=["drawn", "real"])
+def one_level_slide(request):
+    """A slide of one level, 2220 x 2967 px of 0.499 um: drawn, and a real one where it is there."""
+    if request.param == "drawn":
+        return request.getfixturevalue("drawn_one_level_slide")
+    return request.getfixturevalue("shared_data") / "slides" / "cmu-1-small-region.svs"
 
 
 @pytest.fixture(scope="session")

@@ -34,8 +34,8 @@ def test_an_offset_moves_the_annotations(tmp_path):
     assert found.geometry.bounds == (1000, 2000, 1010, 2020)
 
 
-def test_a_real_slide_without_bounds(tmp_path, shared_data):
-    slide = Slide(shared_data / "slides" / "cmu-1-small-region.svs")
+def test_a_slide_without_bounds(tmp_path, one_level_slide):
+    slide = Slide(one_level_slide)
     path = tmp_path / "a.geojson"
     ring = [[2200, 2950], [2300, 2950], [2300, 2990]]  # partly off the slide of 2220 x 2967
     features = [

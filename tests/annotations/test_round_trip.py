@@ -189,7 +189,7 @@ def test_aperio_corners_holes_and_names(tmp_path):
 
 
 def test_real_coco_file_keeps_every_box(shared_data):
-    """All boxes of one image of the shared kidney regions."""
+    """All boxes of one image of the kidney regions. Drawn: test_outlines[COCO JSON]."""
     path = shared_data / "kidney_roi" / "annotations_val.json"
     content = json.loads(path.read_text())
     image = content["images"][0]

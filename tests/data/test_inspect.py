@@ -200,6 +200,7 @@ def test_command_writes_sheets_and_is_strict_on_demand(tmp_path, monkeypatch):
 
 
 def test_real_regions_have_no_faults(shared_data):
+    """Drawn: test_counts_and_sizes_of_a_sound_dataset."""
     splits, warnings = inspect_datasets(["kidney_roi"], str(shared_data))
     counts = {s.name: summary(s, "px")["objects"] for s in splits}
     assert counts == {"kidney_roi_train": 633, "kidney_roi_val": 289}

@@ -223,6 +223,7 @@ def test_splits_must_not_share_a_slide():
 
 
 def test_real_kidney_regions(shared_data):
+    """Drawn: test_folders_become_datasets and test_splits_must_not_share_a_slide."""
     register_folders(str(shared_data))
     train, val = (check_dataset(f"kidney_roi_{s}") for s in ("train", "val"))
     assert (len(train), sum(len(d["annotations"]) for d in train)) == (36, 633)

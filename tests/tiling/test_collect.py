@@ -251,13 +251,10 @@ def test_tiles_of_two_splits_are_disjoint(tmp_path):
         check_split_disjoint(train, slides_to_coco(slides, **OPTIONS)["images"])
 
 
-def test_real_slide(shared_data, tmp_path):
-    """The slide is real, the annotation made up."""
-    (tmp_path / "cmu-1-small-region.geojson").write_text(
-        geojson([(box(1000, 1000, 1200, 1100), "normal")])
-    )
-    path = str(shared_data / "slides" / "cmu-1-small-region.svs")
-    content = slides_to_coco([path], str(tmp_path), **{**OPTIONS, "mpp": 0.998})
+def test_a_slide_of_one_level(one_level_slide, tmp_path):
+    annotations = geojson([(box(1000, 1000, 1200, 1100), "normal")])
+    (tmp_path / f"{one_level_slide.stem}.geojson").write_text(annotations)
+    content = slides_to_coco([str(one_level_slide)], str(tmp_path), **{**OPTIONS, "mpp": 0.998})
     assert 16 <= len(content["images"]) <= 5 * 6
     [a] = [a for a in content["annotations"] if not a["iscrowd"]]
     assert a["bbox"] == pytest.approx([0, 0, 88, 38])  # beyond (1024, 1024), two base pixels each

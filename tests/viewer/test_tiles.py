@@ -1,6 +1,7 @@
 import io
 import math
 
+from mhkd.errors import InputError
 from mhkd.slides.slide import Slide
 from mhkd.synthetic.slides import write_tiff
 from mhkd.viewer.tiles import OVERVIEW_PX, TILE_PX, DeepZoom
@@ -8,6 +9,7 @@ from mhkd.viewer.tiles import OVERVIEW_PX, TILE_PX, DeepZoom
 import numpy as np
 import pytest
 import pyvips
+from one_level_slide import draw_one_level_slide
 from PIL import Image
 
 WIDTH, HEIGHT = 3000, 1300  # level sizes are odd, and the last tiles are small
@@ -101,10 +103,25 @@ def test_coarse_levels_come_from_one_picture_and_not_from_the_file_again(slide_f
     assert len(read) == 2
 
 
-@pytest.mark.parametrize("name", ["cmu-1-small-region.svs", "tcga-cr-7395-01a-01-ts1.svs"])
-def test_real_slides_of_one_level_and_without_a_resolution(shared_data, name):
-    slide = Slide(shared_data / "slides" / name, slide_mpp=1.0)
-    deep_zoom = DeepZoom(Slide(slide.path))
+def test_a_slide_of_one_level(one_level_slide):
+    _check_levels(one_level_slide)
+
+
+def test_a_slide_of_one_level_without_a_resolution(tmp_path):
+    draw_one_level_slide(tmp_path / "drawn.tiff", mpp=None)
+    with pytest.raises(InputError, match="does not record its resolution"):
+        _ = Slide(tmp_path / "drawn.tiff").mpp
+    _check_levels(tmp_path / "drawn.tiff")
+
+
+def test_a_real_slide_without_a_resolution(shared_data):
+    """In JPEG 2000; the drawn one is the test before."""
+    _check_levels(shared_data / "slides" / "tcga-cr-7395-01a-01-ts1.svs")
+
+
+def _check_levels(path):
+    slide = Slide(path, slide_mpp=1.0)
+    deep_zoom = DeepZoom(Slide(path))
     base = decoded(deep_zoom.tile(deep_zoom.max_level, 1, 1))
     there = slide.read_region(TILE_PX - 1, TILE_PX - 1, TILE_PX + 2, TILE_PX + 2, 1.0)
     assert np.abs(base - there).mean() < 6  # JPEG
