@@ -77,46 +77,53 @@ class PageServer(ThreadingHTTPServer):
 
     def __init__(self, *args):
         self._lock = threading.Lock()
-        self._idle_since = {}  # connection -> seconds of time.monotonic(); None while it is answered
+        self._asked_at = {}  # connection -> seconds of time.monotonic(), of its last request
+        self.answering = set()  # connections
         super().__init__(*args)
 
-    def set_idle(self, connection, idle):
-        """Says that a connection waits for a request, or that it is answered."""
+    @contextlib.contextmanager
+    def answers(self, connection):
+        """Within it, a connection is not closed for having been idle."""
         with self._lock:
-            if connection in self._idle_since:
-                self._idle_since[connection] = time.monotonic() if idle else None
+            if connection in self._asked_at:
+                self._asked_at[connection] = time.monotonic()
+                self.answering.add(connection)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.answering.discard(connection)
 
     def process_request(self, request, client_address):
         with self._lock:
-            self._idle_since[request] = time.monotonic()
+            self._asked_at[request] = time.monotonic()
         self.service_actions()
-        if len(self._idle_since) > MAX_CONNECTIONS:  # all of them are being answered
+        if len(self._asked_at) > MAX_CONNECTIONS:  # all of them are being answered
             return self.shutdown_request(request)
         super().process_request(request, client_address)
 
     def service_actions(self):
         """Called between requests and twice a second: closes what has been idle for too long."""
         with self._lock:
-            idle = sorted((t, k) for k, t in enumerate(self._idle_since.values()) if t is not None)
-            connections = list(self._idle_since)
-            surplus = max(0, len(connections) - MAX_CONNECTIONS)
-            for number, (since, k) in enumerate(idle):
-                if number < surplus or since < time.monotonic() - IDLE_S:
-                    del self._idle_since[connections[k]]
+            idle = sorted(self._asked_at.keys() - self.answering, key=self._asked_at.get)
+            surplus = max(0, len(self._asked_at) - MAX_CONNECTIONS)
+            for number, connection in enumerate(idle):
+                if number < surplus or self._asked_at[connection] < time.monotonic() - IDLE_S:
+                    del self._asked_at[connection]
                     with contextlib.suppress(OSError):  # gone already
-                        connections[k].shutdown(socket.SHUT_RDWR)  # its thread reads the end, and ends
+                        connection.shutdown(socket.SHUT_RDWR)  # its thread reads the end, and ends
 
     def server_close(self):
         """Ends every conversation too."""
         super().server_close()
         with self._lock:
-            for connection in self._idle_since:
+            for connection in self._asked_at:
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
 
     def shutdown_request(self, request):
         with self._lock:
-            self._idle_since.pop(request, None)
+            self._asked_at.pop(request, None)
         super().shutdown_request(request)
 
     def handle_error(self, request, client_address):
@@ -135,11 +142,8 @@ class _Handler(BaseHTTPRequestHandler):
         super().__init__(*args)
 
     def do_GET(self):
-        self.server.set_idle(self.connection, False)
-        try:
+        with self.server.answers(self.connection):
             self._get()
-        finally:
-            self.server.set_idle(self.connection, True)
 
     def _get(self):
         if not _HOST.fullmatch(self.headers.get("Host", "")):
