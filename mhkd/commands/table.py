@@ -23,7 +23,7 @@ from .numbers import FROM_1, whole_numbers
 @click.option("--num-gpus", type=FROM_1, default=1, show_default=True,
               help="Processes (without a GPU: on the CPU).")
 @click.option("--samples", type=FROM_1, default=1000, show_default=True,
-              help="Of the bootstrap over test images.")
+              help="Of the bootstrap over the test set's patients, else slides, else images.")
 @click.option("--opts", default="", metavar="'KEY VALUE ...'", help="Config overrides, for all rows.")
 @click.option("--with", "extensions", multiple=True, type=click.Path(), metavar="FILE.py",
               help="Python file that registers losses or schedules of your own.")

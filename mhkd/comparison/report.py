@@ -9,13 +9,13 @@ from pathlib import Path
 
 import torch
 
+from ..evaluation.bootstrap import LEVEL, interval, verdict
 from ..files import write_json, write_text
 from ..tables import csv_text
 from ..visualization.comparison import draw_regions, plot_table
 from .measure import time_ratio
 from .rows import Row, Table
 from .scores import METRICS, lr_detections, views_of
-from .statistics import LEVEL, interval, verdict
 
 
 def write_table(table: Table, results: dict, facts: dict, root: Path) -> list[Path]:
@@ -73,6 +73,9 @@ def collect(table: Table, results: dict, facts: dict) -> dict:
         "test_images": results["images"],
         "detections_per_image": results["detections_per_image"],
         "interval_percent": LEVEL,
+        "interval_by": results["groups"].by,
+        "interval_groups": len(results["groups"]),
+        "interval_remark": results["groups"].remark(),
         "date": time.strftime("%Y-%m-%d %H:%M"),
         "commit": _commit(),
         "hardware": _hardware(),
@@ -104,8 +107,7 @@ def to_markdown(content: dict) -> str:
         if with_hr:
             cells.append(_mean(r["hr_scores"]["AP"]) if r["hr_scores"] else "")
         if "difference" in r:
-            low, high = r["difference"]["interval"]
-            cells += [f"{r['difference']['AP']:+.1f} [{low:+.1f}, {high:+.1f}]", r["difference"]["verdict"]]
+            cells += [_difference(r["difference"]), r["difference"]["verdict"]]
         else:
             cells += ["", ""]
         flops = "–" if r["flops"] is None else f"{r['flops'] / 1e9:.0f}"
@@ -123,9 +125,10 @@ def to_csv(content: dict) -> str:
         for prefix, scores in (("", r["scores"]), ("HR_", r["hr_scores"])):
             for metric, found in scores.items():
                 line |= {f"{prefix}{metric}": found["mean"], f"{prefix}{metric}_std": found["std"]}
-        line |= dict(zip(("AP_low", "AP_high"), r["AP_interval"]))
+        line |= dict(zip(("AP_low", "AP_high"), r["AP_interval"] or (None, None)))
         if "difference" in r:
-            line |= dict(zip(("difference_low", "difference_high"), r["difference"]["interval"]))
+            ends = r["difference"]["interval"] or (None, None)
+            line |= dict(zip(("difference_low", "difference_high"), ends))
             line |= {"difference": r["difference"]["AP"], "verdict": r["difference"]["verdict"]}
         costs = ("parameters", "flops", "seconds_per_image", "time_ratio", "training_seconds")
         line |= {k: r[k] for k in costs}
@@ -179,10 +182,20 @@ def _introduction(content: dict, several: bool) -> str:
     return (
         f"`{content['dataset']}`, size `{content['size']}`, seed{'s' * several} {seeds} ({spread}), "
         f"{content['test_images']} test images, scored on LR in percent, {counted}. "
-        f"Differences in AP with their {content['interval_percent']} % interval over resampled images, "
-        "the same images for both rows; undecided where it includes 0. "
+        f"{_intervals(content)} "
         "Time: of one image, relative to Faster R-CNN in the same run."
         + (f" The paper's figures are of its {paper} dataset." if paper else "")
+    )
+
+
+def _intervals(content: dict) -> str:
+    remark = content["interval_remark"]
+    if content["interval_groups"] < 2:
+        return f"Differences in AP {remark}, so all are undecided."
+    return (
+        f"Differences in AP with their {content['interval_percent']} % interval by {content['interval_by']}: "
+        f"the {content['interval_groups']} of the test set drawn with replacement, the same for both rows; "
+        f"undecided where it includes 0.{f' {remark}.' if remark else ''}"
     )
 
 
@@ -217,6 +230,11 @@ def _how(content: dict) -> list[str]:
         f"`{content['command']}`; commit {content['commit']}, {content['hardware']}, torch "
         f"{content['torch']}, {content['date']}, {content['samples']} bootstrap samples."
     ]
+
+
+def _difference(found: dict) -> str:
+    text = f"{found['AP']:+.1f}"
+    return text + " [{:+.1f}, {:+.1f}]".format(*found["interval"]) if found["interval"] else text
 
 
 def _mean(found: dict) -> str:

@@ -12,7 +12,9 @@ from ..engine.checkpoint import load_exported
 from ..engine.evaluation import prepare_datasets
 from ..engine.run import run_training
 from ..errors import InputError
+from ..evaluation.bootstrap import bootstrap_ap, groups_of
 from ..evaluation.evaluator import coco_dict
+from ..evaluation.pooled import pooled_of_coco
 from ..files import locked
 from .configs import row_cfg
 from .measure import count_flops, count_parameters, time_images
@@ -28,7 +30,6 @@ from .plan import (
 from .regimes import get_tables
 from .rows import FASTER_RCNN, Method, Table, methods_of, with_own_rows
 from .scores import lr_detections, lr_view, network_cfg, score
-from .statistics import bootstrap, match
 
 MAX_TIMED_IMAGES = 10
 
@@ -56,7 +57,7 @@ def run_tables(
         out: ``out/<dataset>_<size>/seed<k>/<method>/`` are the trainings, beside them the tables.
         only: keys of the methods to keep; a schedule that no row has, a name or a .yaml file, becomes one.
         dry_run: print the plan and stop.
-        samples: of the bootstrap over the test set's images.
+        samples: of the bootstrap over the test set's patients, slides or images.
         command: to be recorded.
 
     Returns:
@@ -154,23 +155,26 @@ def compare(trainings: list[Training], samples: int, echo: Callable[[str], None]
 
     Returns:
         "trainings": key -> list of Training; "scores": key -> list (a seed each) of view -> scores;
-        "samples": key -> bootstrapped AP; "costs": key -> parameters, flops, seconds of the images;
+        "samples": key -> bootstrapped AP; "groups": what was drawn for it;
+        "costs": key -> parameters, flops, seconds of the images;
         "images", "training_images": how many there are; "detections_per_image": how many count at most.
     """
     results = {"trainings": {}, "scores": {}, "costs": {}}
     matches = {}
     (test_set,) = trainings[0].cfg.DATASETS.TEST
-    truth = coco_dict(DatasetCatalog.get(test_set), MetadataCatalog.get(test_set))
+    entries = DatasetCatalog.get(test_set)
+    truth = coco_dict(entries, MetadataCatalog.get(test_set))
     results["detections_per_image"] = limit = trainings[0].cfg.TEST.DETECTIONS_PER_IMAGE
     for training in trainings:
         key = training.method.key
         echo(f"Scoring {training.name}")
         results["trainings"].setdefault(key, []).append(training)
         results["scores"].setdefault(key, []).append(score(training))
-        matches.setdefault(key, []).append(match(truth, lr_detections(training), limit))
+        matches.setdefault(key, []).append(pooled_of_coco(truth, lr_detections(training), limit))
     results["images"] = len(truth["images"])
     results["training_images"] = sum(len(DatasetCatalog.get(n)) for n in trainings[0].cfg.DATASETS.TRAIN)
-    results["samples"] = bootstrap(matches, results["images"], samples)
+    results["groups"] = groups = groups_of(entries)
+    results["samples"] = bootstrap_ap(matches, groups.of, samples)
     echo("Timing")
     results["costs"] = measure_costs([found[0] for found in results["trainings"].values()])
     return results

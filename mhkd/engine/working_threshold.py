@@ -12,8 +12,9 @@ from detectron2.utils import comm
 from torch import nn
 
 from ..data.loader import build_eval_loader
-from ..evaluation.best_threshold import best_f1, pooled_of_coco
+from ..evaluation.best_threshold import best_f1
 from ..evaluation.evaluator import CocoEvaluator, coco_dict
+from ..evaluation.pooled import pooled_of_coco
 from ..evaluation.threshold_file import DEFAULT, record_threshold
 
 logger = logging.getLogger(__name__)

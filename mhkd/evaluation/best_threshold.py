@@ -1,11 +1,10 @@
 """The score threshold with the highest F1."""
 
-from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from .detections import Detections
 from .pooled import Pooled
 
 DIGITS = range(2, 8)
@@ -13,10 +12,12 @@ DIGITS = range(2, 8)
 
 @dataclass(frozen=True)
 class Choice:
-    """Attributes:
-    score_threshold (float): the choice.
-    f1, precision, sensitivity (float): percent, of the detections with at least that score.
-    annotated (int): objects that they were measured on.
+    """A score threshold and what it gives.
+
+    Attributes:
+        score_threshold: the choice.
+        f1, precision, sensitivity: percent, of the detections with at least that score.
+        annotated: objects that they were measured on.
     """
 
     score_threshold: float
@@ -26,13 +27,16 @@ class Choice:
     annotated: int
 
 
-def best_f1(pooled):
-    """Args:
-        pooled (Iterable[Pooled]): detections of each class, matched.
+def best_f1(pooled: Iterable[Pooled]) -> Choice | None:
+    """Choose the threshold with the highest F1 over all classes together at IoU 0.5.
+
+    Of equal ones it is the highest.
+
+    Args:
+        pooled: detections of each class, matched.
 
     Returns:
-        Choice or None: of all thresholds the one with the highest F1 over all classes together at IoU 0.5; of
-        equal ones the highest. None where no detection is right.
+        None where no detection is right.
     """
     pooled = list(pooled)
     annotated = int(sum(p.annotated.sum() for p in pooled))
@@ -57,53 +61,7 @@ def best_f1(pooled):
     )
 
 
-@dataclass
-class _Image:
-    """What Pooled asks of a slide."""
-
-    found: Detections
-    boxes_px: np.ndarray
-    classes: np.ndarray
-    ignored: np.ndarray
-
-
-def pooled_of_coco(ground_truth, results):
-    """Args:
-        ground_truth (dict): content of a COCO annotation file.
-        results (list[dict]): COCO results.
-
-    Returns:
-        list[Pooled]: of each category, in the order of the file.
-    """
-    names = tuple(c["name"] for c in ground_truth["categories"])
-    position = {c["id"]: k for k, c in enumerate(ground_truth["categories"])}
-    of_image, of_truth = defaultdict(list), defaultdict(list)
-    for records, by_image in ((results, of_image), (ground_truth["annotations"], of_truth)):
-        for record in records:
-            by_image[record["image_id"]].append(record)
-    images = []
-    for image in ground_truth["images"]:
-        found, truth = of_image[image["id"]], of_truth[image["id"]]
-        classes = [[position[r["category_id"]] for r in records] for records in (found, truth)]
-        scores = [r["score"] for r in found]
-        images.append(
-            _Image(
-                Detections(_boxes(found), scores, classes[0], names),
-                _boxes(truth),
-                np.array(classes[1], np.int64),
-                np.array([bool(r.get("iscrowd", 0)) for r in truth], bool),
-            )
-        )
-    return [Pooled(images, k) for k in range(len(names))]
-
-
-def _boxes(records):
-    boxes = np.array([r["bbox"] for r in records], np.float64).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
-    return boxes
-
-
-def _between(low, high):
+def _between(low: np.float32, high: np.float32) -> float:
     """The number with the fewest digits, near the middle, that is above ``low`` and not above ``high``."""
     middle = (float(low) + float(high)) / 2
     for digits in DIGITS:

@@ -15,13 +15,14 @@ from PIL import Image, ImageDraw
 from ..files import replacing
 from ..palette import ERROR_BAR, FOUND, OURS, PAPERS
 from ..slides.views import read_view
-from .overlay import Comparison, draw_panel, strip_font
+from .overlay import Comparison
+from .panel import draw_panel, strip_font
 
 PANEL_PX = 560  # width of a method's panel
 
 
 def plot_table(content: dict, path: Path) -> Path:
-    """A bar a row: our AP with its interval over images, each seed as a dot, the paper's AP beside it.
+    """A bar a row: our AP with its interval, each seed as a dot, the paper's AP beside it.
 
     Args:
         content: of :func:`mhkd.comparison.report.collect`.
@@ -32,9 +33,9 @@ def plot_table(content: dict, path: Path) -> Path:
     axes = figure.add_subplot()
     y = np.arange(len(rows))[::-1]
     means = np.array([r["scores"]["AP"]["mean"] or 0.0 for r in rows])
-    low, high = np.array([r["AP_interval"] for r in rows]).T
+    low, high = np.array([r["AP_interval"] or (m, m) for r, m in zip(rows, means)]).T
     errors = np.clip([means - low, high - means], 0, None)
-    label = f"here ({content['dataset']}), {content['interval_percent']} % over images"
+    label = f"here ({content['dataset']}), {content['interval_percent']} % by {content['interval_by']}"
     axes.barh(y + 0.19, means, 0.36, color=OURS, xerr=errors, ecolor=ERROR_BAR, capsize=3, label=label)
     for k, r in enumerate(rows):
         values = [v for v in r["scores"]["AP"]["values"] if v is not None]

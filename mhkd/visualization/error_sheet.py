@@ -13,12 +13,13 @@ from PIL import Image, ImageDraw
 from tqdm import tqdm
 
 from ..errors import InputError
-from ..evaluation.matching import assign, confused, hits_and_misses
+from ..evaluation.matching import judge
 from ..files import fitting_name, replacing
 from ..palette import FALSE_POSITIVE, FOUND, MISSED, NOT_SCORED, OTHER_CLASS
 from ..slide_detection.scores.scored_slide import ScoredSlide
+from ..slides.slide import Slide
 from .contact_sheet import stack_rows
-from .overlay import draw_panel, strip_font
+from .panel import Mark, draw_panel, strip_font
 
 CROP_PX, GAP_PX, COLUMNS = 240, 6, 6
 SURROUNDINGS_UM = 500  # side of a crop: a glomerulus of 200 and what lies around it
@@ -52,17 +53,19 @@ def write_error_sheets(
             Image.fromarray(sheet).save(temporary, format="PNG", compress_level=1)
 
 
-def draw_error_sheet(one, score_threshold=0.5, limit=24):
-    """Crops around each error, the most confident false positives first, then those of another class, then
-    the largest that were missed.
+def draw_error_sheet(one: ScoredSlide, score_threshold: float = 0.5, limit: int = 24) -> np.ndarray | None:
+    """Draw crops around each error.
+
+    The most confident false positives come first, then those of another class, then the largest that were
+    missed.
 
     Args:
-        one (ScoredSlide): slide, detections and annotations; matched by class at IoU 0.5.
-        score_threshold (float): detections with a lower score are left out.
-        limit (int): at most so many crops of each kind.
+        one: slide, detections and annotations; matched by class at IoU 0.5.
+        score_threshold: detections with a lower score are left out.
+        limit: at most so many crops of each kind.
 
     Returns:
-        ndarray or None: uint8 RGB; None if nothing is wrong.
+        uint8 RGB; None if nothing is wrong.
 
     Raises:
         InputError: the slide is damaged.
@@ -70,22 +73,17 @@ def draw_error_sheet(one, score_threshold=0.5, limit=24):
     at = np.flatnonzero(one.found.scores >= np.float32(score_threshold))
     found = one.found.select(at)
     columns = (found.boxes_px, found.scores, found.classes)
-    assigned = assign(*columns, one.boxes_px, one.classes, 0.5, one.ignored)
-    hit, missed = hits_and_misses(assigned, one.ignored)
-    false = assigned < 0
-    if not false.any() and not missed.any():
+    verdicts = judge(*columns, one.boxes_px, one.classes, one.ignored)
+    hit, false, other, missed = verdicts.hit, verdicts.false, verdicts.confused, verdicts.missed
+    if not (false.any() or other.any() or missed.any()):
         return None
-    annotation = confused(found.boxes_px, found.scores, false, one.boxes_px, missed)
-    other = annotation >= 0
-    false &= ~other
-    missed[annotation[other]] = False
 
-    names = found.class_names if len(found.class_names) > 1 else [""] * len(found.class_names)
+    names: Sequence[str] = found.class_names if len(found.class_names) > 1 else [""] * len(found.class_names)
     colors = np.select([hit, false, other], [FOUND, FALSE_POSITIVE, OTHER_CLASS], NOT_SCORED).tolist()
     labels = [f"{score:.2f} {names[c]}".strip() for score, c in zip(found.scores, found.classes)]
     for k in np.flatnonzero(other):
-        labels[k] += f" for {names[one.classes[annotation[k]]]}"
-    marks = [(box, NOT_SCORED, "not scored") for box in one.boxes_px[one.ignored]]
+        labels[k] += f" for {names[one.classes[verdicts.confused_with[k]]]}"
+    marks: list[Mark] = [(box, NOT_SCORED, "not scored") for box in one.boxes_px[one.ignored]]
     marks += zip(found.boxes_px, colors, labels)
     marks += [(b, MISSED, names[c]) for b, c in zip(one.boxes_px[missed], one.classes[missed])]
 
@@ -110,7 +108,7 @@ def draw_error_sheet(one, score_threshold=0.5, limit=24):
     return stack_rows(rows)
 
 
-def _crop(slide, box, marks, number):
+def _crop(slide: Slide, box: np.ndarray, marks: Sequence[Mark], number: str) -> np.ndarray:
     """Tissue around a box, with every mark in sight, the box's number and a scale bar."""
     x_mpp, y_mpp = slide.mpp_xy
     side_um = max(SURROUNDINGS_UM, 1.5 * max((box[2] - box[0]) * x_mpp, (box[3] - box[1]) * y_mpp))
@@ -137,11 +135,11 @@ def _crop(slide, box, marks, number):
     return np.asarray(crop)
 
 
-def _overlap(box, other):
-    return (box[2:] > other[:2]).all() and (box[:2] < other[2:]).all()
+def _overlap(box: np.ndarray, other: np.ndarray) -> bool:
+    return bool((box[2:] > other[:2]).all() and (box[:2] < other[2:]).all())
 
 
-def _side_by_side(crops):
+def _side_by_side(crops: Sequence[np.ndarray]) -> np.ndarray:
     row = np.full((CROP_PX, COLUMNS * (CROP_PX + GAP_PX), 3), 255, np.uint8)
     for k, crop in enumerate(crops):
         x = k * (CROP_PX + GAP_PX)
@@ -149,7 +147,7 @@ def _side_by_side(crops):
     return row
 
 
-def _strip(text, color):
+def _strip(text: str, color: str) -> np.ndarray:
     font = strip_font(FONT_PX)
     strip = Image.new("RGB", (COLUMNS * (CROP_PX + GAP_PX), int(1.8 * FONT_PX)), "white")
     draw = ImageDraw.Draw(strip)

@@ -73,12 +73,15 @@ def test_what_a_table_says(filled):
     assert three["difference"]["to"] == "mhkd" and "difference" not in mhkd
     assert content["command"] == "make table TABLE=III" and content["test_images"] == 2
     assert content["detections_per_image"] == 100
+    assert (content["interval_by"], content["interval_groups"]) == ("slide", 2)
     (pair,) = content["pairs"]
     assert pair["rows"] == ["three_step", "mhkd"] and pair["paper"] == "lower"
 
     text = (filled.root / "table_III.md").read_text()
     assert "| without BFA (three steps) |" in text and "| 49.0 | 70.5 | 60.6 | 59.3 |" in text
     assert "in percent, at most 100 detections an image." in text
+    assert "95 % interval by slide: the 2 of the test set drawn with replacement" in text
+    assert "undecided where it includes 0. 2 slides are few: an interval from so few means little." in text
     with open(filled.root / "table_III.csv", encoding="utf-8-sig") as f:
         rows = list(csv.DictReader(f))
     assert [r["row"] for r in rows] == ["three_step", "mhkd"] and float(rows[1]["paper_AP"]) == 55.8

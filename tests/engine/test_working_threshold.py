@@ -8,7 +8,8 @@ from mhkd.engine import DistillationTrainer, prepare_datasets
 from mhkd.engine.checkpoint import export_cfg, export_network
 from mhkd.engine.working_threshold import choose_threshold
 from mhkd.errors import InputError
-from mhkd.evaluation.best_threshold import best_f1, pooled_of_coco
+from mhkd.evaluation.best_threshold import best_f1
+from mhkd.evaluation.pooled import pooled_of_coco
 from mhkd.evaluation.threshold_file import FILE, working_threshold
 
 import pytest

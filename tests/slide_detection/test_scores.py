@@ -4,7 +4,7 @@ import json
 
 from mhkd.cli import main
 from mhkd.errors import InputError
-from mhkd.evaluation.bootstrap import interval, patient_samples
+from mhkd.evaluation.bootstrap import group_samples, interval
 from mhkd.evaluation.box_scores import box_scores
 from mhkd.evaluation.pooled import Pooled, sensitivity_at
 from mhkd.evaluation.threshold_file import working_threshold
@@ -149,11 +149,11 @@ def test_a_slide_of_weight_two_is_two_slides():
 
 
 def test_samples_keep_patients_together_and_have_as_many():
-    samples = patient_samples(["a", "b", "a", "c"], 200, seed=1)
+    samples = group_samples(["a", "b", "a", "c"], 200, seed=1)
     assert samples.shape == (200, 4)
     assert (samples[:, 0] == samples[:, 2]).all()
     assert (samples[:, [0, 1, 3]].sum(axis=1) == 3).all()
-    assert (samples == patient_samples(["a", "b", "a", "c"], 200, seed=1)).all()
+    assert (samples == group_samples(["a", "b", "a", "c"], 200, seed=1)).all()
     assert samples.mean(axis=0) == pytest.approx([1] * 4, abs=0.25)
 
 

@@ -11,6 +11,7 @@ from ...annotations import ClassMap
 from ...annotations.folders import Unused, annotations_in, lines, unused
 from ...errors import InputError
 from ...evaluation.best_threshold import Choice
+from ...evaluation.bootstrap import Groups
 from ...evaluation.threshold_file import WEIGHTS, record_threshold
 from ...files import sha256, write_json, write_text
 from ...slides.file_names import slide_name
@@ -22,7 +23,6 @@ from .scored_slide import ScoredSlide, coco_of, load_slides
 from .slide_scores import score_slides
 
 AP_SCORE = 0.05  # AP is the area under a curve that needs low scores too; Detectron2's default
-FEW_PATIENTS = 10  # fewer make intervals too narrow
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,8 +198,9 @@ def _warnings(
             f"AP, AR and FROC count only detections with a score of {lowest:g} or more: detect with "
             f"--keep-from-score {AP_SCORE:g} to score them in full"
         )
-    if bootstrap and 1 < len(set(patients)) < FEW_PATIENTS:
-        lines.append(f"{len(set(patients))} {unit} are few: the true intervals are wider")
+    remark = Groups(patients, unit).remark()
+    if bootstrap and remark and len(set(patients)) > 1:
+        lines.append(remark)
     names = scored[0].found.class_names
     annotated = {c for one in scored for c in one.classes[~one.ignored]}
     missing = [name for k, name in enumerate(names) if k not in annotated]

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 
 from ...evaluation.best_threshold import best_f1
-from ...evaluation.bootstrap import interval, patient_samples
+from ...evaluation.bootstrap import group_samples, interval
 from ...evaluation.box_scores import box_scores
 from ...evaluation.pooled import Pooled, sensitivity_at
 from .scored_slide import coco_of
@@ -49,7 +49,7 @@ def score_slides(slides, patients, *, score_threshold=0.5, num_samples=1000, see
     coco = box_scores(ground_truth, results, max_dets) if results else {}
     values.update({k: v for k, v in coco.items() if k in HEADLINE or k.startswith("AP-")})
 
-    samples = patient_samples(patients, num_samples, seed) if len(set(patients)) > 1 else ()
+    samples = group_samples(patients, num_samples, seed) if len(set(patients)) > 1 else ()
     drawn = [_statistics(pooled, with_any, counts, weights.astype(float)) for weights in samples]
     scores = {}
     for name, value in values.items():
