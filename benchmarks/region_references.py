@@ -3,7 +3,10 @@
 
 The annotation files are written as `mhkd tile` writes them (the slides are empty: pixels are not looked at).
 Each figure is one new process, from its imports to a shuffled stream that has handed out entries: first
-from the COCO file alone, then with the columns that were kept beside it.
+from the COCO file alone, then with the columns that were kept beside it, and last as Detectron2 has it, dicts
+in a DatasetFromList (serialised, which workers share), here without outlines, which columns are without too.
+Then workers are forked that look at entries all over the dataset; the memory is that of all processes,
+each page counted once.
 """
 
 import json
@@ -16,6 +19,7 @@ from pathlib import Path
 
 import mhkd
 from mhkd.commands.numbers import AT_LEAST_0, FROM_1
+from mhkd.data import region_columns
 from mhkd.data.loader import ShuffledStream, training_entries
 from mhkd.data.registrar import ensure_registered
 from mhkd.files import replacing
@@ -24,9 +28,12 @@ from mhkd.tiling.collect import coco_records
 import click
 import numpy as np
 from detectron2.config import get_cfg
+from detectron2.data import DatasetFromList, get_detection_dataset_dicts
 
 TILES_PER_SLIDE = 10_000
 TILE_PX = 1024
+WORKERS = 4
+ENTRIES_PER_WORKER = 100_000
 
 
 def slide_parts(num_tiles, objects_per_tile, folder):
@@ -77,7 +84,51 @@ def memory_mib(what):
         return next(int(line.split()[1]) for line in f if line.startswith(what)) / 1024
 
 
-def get_ready(queue, root):
+def shared_memory_mib(pids):
+    """Memory of several processes; pages that they share are counted once (PSS)."""
+    total = 0
+    for pid in pids:
+        with open(f"/proc/{pid}/smaps_rollup") as f:
+            total += next(int(line.split()[1]) for line in f if line.startswith("Pss:"))
+    return total / 1024
+
+
+def look_around(stream, start, connection):
+    for k in range(start, start + ENTRIES_PER_WORKER):
+        stream[k]
+    connection.send(None)
+    connection.recv()
+
+
+def with_workers_mib(stream):
+    """Memory of this process and of WORKERS that have drawn entries, forked as a DataLoader's are."""
+    context = multiprocessing.get_context("fork")
+    pipes, workers = [], []
+    for k in range(WORKERS):
+        here, there = context.Pipe()
+        pipes.append(here)
+        workers.append(context.Process(target=look_around, args=(stream, k * ENTRIES_PER_WORKER, there)))
+        workers[-1].start()
+    for pipe in pipes:
+        pipe.recv()
+    total = shared_memory_mib([os.getpid(), *(w.pid for w in workers)])
+    for pipe, worker in zip(pipes, workers):
+        pipe.send(None)
+        worker.join()
+    return total
+
+
+def serialised_entries(names):
+    """As Detectron2 would train on the dataset."""
+    region_columns.MIN_BYTES = float("inf")  # no file is that large
+    dicts = get_detection_dataset_dicts(names, filter_empty=False)
+    for entry in dicts:
+        for annotation in entry["annotations"]:
+            annotation.pop("segmentation", None)
+    return DatasetFromList(dicts, copy=False, serialize=True)
+
+
+def get_ready(queue, root, what):
     before = memory_mib("VmRSS")
     start, cpu = time.perf_counter(), time.process_time()
     cfg = get_cfg()
@@ -85,12 +136,15 @@ def get_ready(queue, root):
     cfg.DATASETS.TRAIN = ("many_train",)
     cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS = False
     ensure_registered(cfg.DATASETS.TRAIN, root)
-    entries = training_entries(cfg)
+    serialised = what == "from_coco_serialised"
+    entries = serialised_entries(cfg.DATASETS.TRAIN) if serialised else training_entries(cfg)
     stream = ShuffledStream(entries, lambda entry: entry["image_id"], 0)
     assert len({stream[k] for k in range(1000)}) == 1000
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+    peak = memory_mib("VmHWM")
     queue.put({"entries": len(entries), "seconds": round(seconds, 1), "cpu_seconds": round(cpu, 1),
-               "peak_mib": round(memory_mib("VmHWM")), "imports_mib": round(before)})  # fmt: skip
+               "peak_mib": round(peak), "imports_mib": round(before), "held_mib": round(memory_mib("VmRSS")),
+               f"with_{WORKERS}_workers_mib": round(with_workers_mib(stream))})  # fmt: skip
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -105,10 +159,10 @@ def main(out, num_tiles, objects_per_tile):
         folder.mkdir()
         json_file = write(folder, num_tiles, objects_per_tile)
         found = {"file_mib": round(os.path.getsize(json_file) / 2**20)}
-        for what in ("from_coco", "from_columns"):
+        for what in ("from_coco", "from_columns", "from_coco_serialised"):
             context = multiprocessing.get_context("spawn")
             queue = context.Queue()
-            process = context.Process(target=get_ready, args=(queue, root))
+            process = context.Process(target=get_ready, args=(queue, root, what))
             process.start()
             found[what] = queue.get()
             process.join()
