@@ -7,10 +7,12 @@ import json
 import logging
 import os
 import platform
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from .errors import InputError
 
@@ -19,27 +21,28 @@ logger = logging.getLogger(__name__)
 _inside: set[str] = set()  # folders that this process has locked
 _inside_guard = threading.Lock()
 LOCK = ".lock"
+TEMPORARY = ".tmp"  # ends the name of what is being written
 NAME_BYTES = 255  # of a file, whatever the file system
 # What the user can mend, by making room or choosing another folder.
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR,
          errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG, errno.EIO}  # fmt: skip
 
 
+class WriteError(InputError):
+    """A disk is full, a folder cannot be written to: what comes next would fail for the same reason."""
+
+
 @contextmanager
-def replacing(path):
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A temporary name beside ``path`` to write to, renamed when done; nothing is left if that fails.
 
-    Args:
-        path (Path): the file; its folder is made if need be.
-
-    Yields:
-        Path: the temporary name.
+    The folder of ``path`` is made if need be.
 
     Raises:
-        InputError: the disk is full, the folder cannot be written to, ...
+        WriteError: the disk is full, the folder cannot be written to, ...
     """
     path = Path(path)
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(path.name + TEMPORARY)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -53,11 +56,34 @@ def replacing(path):
 
 
 @contextmanager
-def writing_to(folder):
-    """For others' code that writes below ``folder``: a full or unwritable disk is one clear line.
+def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """The same for a folder, empty at first; one that was there is removed when the new one is whole.
 
     Raises:
-        InputError: instead of an OSError that says so.
+        WriteError: as above.
+    """
+    path = Path(path)
+    temporary = path.with_name(path.name + TEMPORARY)
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed
+        temporary.mkdir(parents=True)
+        try:
+            yield temporary
+            shutil.rmtree(path, ignore_errors=True)
+            os.replace(temporary, path)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+    except OSError as e:
+        raise _cannot_be_written(path, e) from e
+
+
+@contextmanager
+def writing_to(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """For code that writes below ``folder`` in its own way: a full or unwritable disk is one clear line.
+
+    Raises:
+        WriteError: instead of an OSError that says so.
     """
     try:
         yield
@@ -116,18 +142,18 @@ def locked(folder: str | os.PathLike[str], taken: str | None = None) -> Iterator
         _inside.discard(place)
 
 
-def _cannot_be_written(path, error):
+def _cannot_be_written(path: str | os.PathLike[str], error: OSError) -> WriteError:
     reason = error.strerror or error
-    return InputError(f"{path}: cannot be written ({reason}): make room or choose another folder")
+    return WriteError(f"{path}: cannot be written ({reason}): make room or choose another folder")
 
 
-def write_text(text: str, path: Path) -> None:
+def write_text(text: str, path: str | os.PathLike[str]) -> None:
     """UTF-8, to a temporary name beside ``path``, then renamed."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
 
 
-def write_json(content, path: Path, indent: int | None = 2) -> None:
+def write_json(content: Any, path: str | os.PathLike[str], indent: int | None = 2) -> None:
     """JSON; raises ValueError for NaN, which is not JSON."""
     write_text(json.dumps(content, indent=indent, allow_nan=False) + "\n", path)
 
@@ -137,7 +163,7 @@ def fitting_name(name: str, suffix: str) -> str:
 
     A temporary name (see :func:`replacing`) fits too.
     """
-    room = NAME_BYTES - len(os.fsencode(suffix + ".tmp"))
+    room = NAME_BYTES - len(os.fsencode(suffix + TEMPORARY))
     encoded = os.fsencode(name)
     if len(encoded) <= room:
         return name + suffix
@@ -146,7 +172,7 @@ def fitting_name(name: str, suffix: str) -> str:
     return begin.decode(errors="ignore") + mark + suffix  # no half of a character
 
 
-def sha256(path):
+def sha256(path: str | os.PathLike[str]) -> str:
     """Hexadecimal checksum of a file; of a MIRAX slide with the files of its folder."""
     digest = hashlib.sha256()
     stem, suffix = os.path.splitext(path)

@@ -10,11 +10,11 @@ _MARK = "\ufeff"  # without it Excel takes UTF-8 for the system's old encoding
 
 def csv_text(header, lines):
     """Args:
-        header (Iterable[str]): names of the columns.
-        lines (Iterable[Iterable]): rows; None is an empty field.
+        header: names of the columns.
+        lines: rows; None is an empty field.
 
     Returns:
-        str: CSV that begins with the mark of UTF-8 (read it with the encoding "utf-8-sig"). Texts, but not
+        CSV that begins with the mark of UTF-8 (read it with the encoding "utf-8-sig"). Texts, but not
         numbers, that a spreadsheet would run as a formula have an apostrophe before them.
     """
     out = io.StringIO()

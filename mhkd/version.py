@@ -1,3 +1,3 @@
 """The version of the package; setup.cfg and the root read it here."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

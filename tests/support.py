@@ -1,6 +1,8 @@
 """What several test files share: a tiny pair of networks and a tiny dataset, real all the same."""
 
+import contextlib
 import json
+import resource
 from pathlib import Path
 
 import mhkd  # noqa: F401  (before Detectron2, which it prepares)
@@ -52,6 +54,17 @@ DISKS = [
     "MHKD.TEACHER_ITERS", 2,
     "MHKD.STUDENT_ITERS", 8,
 ]  # fmt: skip
+
+
+@contextlib.contextmanager
+def room_for(num_bytes):
+    """No file may become larger, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def tiny_config(output_dir, options=()):

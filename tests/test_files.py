@@ -2,15 +2,15 @@
 
 import contextlib
 import os
-import resource
 import signal
 
 from mhkd.engine.checkpoint import save_atomically
 from mhkd.errors import InputError
-from mhkd.files import locked, write_json, write_text, writing_to
+from mhkd.files import locked, replacing_folder, write_json, write_text, writing_to
 
 import pytest
 import torch
+from support import room_for
 
 
 @contextlib.contextmanager
@@ -32,17 +32,6 @@ def held(folder):
         os.close(writes)
 
 
-@contextlib.contextmanager
-def room_for(num_bytes):
-    """No file may become larger, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 @pytest.mark.parametrize(
     "write",
     [
@@ -58,6 +47,25 @@ def test_a_full_disk_leaves_what_was_there(tmp_path, write):
         write(path)
     assert path.read_text() == "good"
     assert [p.name for p in tmp_path.iterdir()] == ["kept"]
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    def write(text):
+        with replacing_folder(tmp_path / "pictures") as folder:
+            assert not any(folder.iterdir())
+            (folder / "a.txt").write_text(text)
+            (folder / f"{len(text)}.txt").touch()
+
+    (tmp_path / "pictures.tmp").mkdir()
+    (tmp_path / "pictures.tmp" / "left").touch()  # by a run that was killed
+    write("good")
+    with room_for(10), pytest.raises(InputError, match="pictures: cannot be written .File too large."):
+        write("x" * 100)
+    assert sorted(str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")) == [
+        "pictures", "pictures/4.txt", "pictures/a.txt",
+    ]  # fmt: skip
+    write("a good one")
+    assert sorted(p.name for p in (tmp_path / "pictures").iterdir()) == ["10.txt", "a.txt"]
 
 
 def test_others_errors_of_a_full_disk_become_one_line(tmp_path):

@@ -12,6 +12,7 @@ from detectron2.config import CfgNode
 
 from ..engine.record import other_settings, settings_differences, step_differences
 from ..engine.resume import checkpoint_file, done_file, find_start, left_over
+from ..files import replacing_folder
 from ..schedules import Step, get_schedule, plan_steps
 from .rows import Method
 
@@ -124,11 +125,8 @@ def take_over(training: Training) -> None:
     """Put the shared steps into the training's own folder, as hard links where the disk can."""
     for source in training.shared:
         target = training.folder / source.name
-        temporary = target.with_name(target.name + ".tmp")
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(target, ignore_errors=True)  # cut short before it was finished
-        shutil.copytree(source, temporary, copy_function=_link)
-        temporary.rename(target)
+        with replacing_folder(target) as temporary:  # one that was cut short may be there
+            shutil.copytree(source, temporary, copy_function=_link, dirs_exist_ok=True)
 
 
 def seconds_per_iteration(root: Path) -> dict[tuple, float]:

@@ -41,12 +41,12 @@ class Split:
     """One split of a dataset, as far as it can be read.
 
     Attributes:
-        name (str): as in ``cfg.DATASETS``.
-        json_file (str): its annotation file.
-        classes (dict[int, str]): category id -> class.
-        entries (list[dict]): Detectron2 dataset dicts of the images without faults; their
+        name: as in ``cfg.DATASETS``.
+        json_file: its annotation file.
+        classes: category id -> class.
+        entries: Detectron2 dataset dicts of the images without faults; their
             ``category_id`` is the file's.
-        num_images (int): with those at fault.
+        num_images: with those at fault.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Split:
 
     @property
     def split(self):
-        """str: "train" of ``annotations_train.json``."""
+        """"train" of ``annotations_train.json``."""
         return os.path.basename(self.json_file)[len("annotations_") : -len(".json")]
 
 
@@ -74,7 +74,7 @@ class Warnings:
             self.examples[kind].append(str(example))
 
     def lines(self):
-        """list[str]: one for each kind."""
+        """One for each kind."""
         return [f"{n} {kind}: {'; '.join(self.examples[kind])}" for kind, n in self.counts.items()]
 
 
@@ -82,9 +82,9 @@ def read_split(name, json_file, warnings):
     """Read one split.
 
     Args:
-        name (str): as in ``cfg.DATASETS``; ``...@glomerulus`` merges the classes.
-        json_file (str): its annotation file.
-        warnings (Warnings): to fill.
+        name: as in ``cfg.DATASETS``; ``...@glomerulus`` merges the classes.
+        json_file: its annotation file.
+        warnings: to fill.
 
     Returns:
         Split

@@ -19,10 +19,10 @@ def check_fitness(name, dicts, lr_factor, mask_format=None):
     """Every image has LR pixels, every LR file their number, every region lies on its slide.
 
     Args:
-        name (str): of the dataset, registered.
-        dicts (Sequence[dict]): its dataset dicts, from :func:`mhkd.data.register_folders` or others.
-        lr_factor (int): HR pixels per LR pixel, along each axis.
-        mask_format (str, optional): "polygon" or "bitmask": every object that counts needs an outline.
+        name: of the dataset, registered.
+        dicts: its dataset dicts, from :func:`mhkd.data.register_folders` or others.
+        lr_factor: HR pixels per LR pixel, along each axis.
+        mask_format: "polygon" or "bitmask": every object that counts needs an outline.
 
     Raises:
         InputError: the first that does not.
@@ -49,14 +49,14 @@ def check_fitness(name, dicts, lr_factor, mask_format=None):
 
 
 def count_objects(dicts):
-    """int: objects that are learned and counted."""
+    """Objects that are learned and counted."""
     if isinstance(dicts, RegionEntries):
         return dicts.count_objects()
     return sum(not a.get("iscrowd", 0) for d in dicts for a in d.get("annotations", ()))
 
 
 def file_of(name):
-    """str: the annotation file of a registered dataset; its name where it has none."""
+    """The annotation file of a registered dataset; its name where it has none."""
     return MetadataCatalog.get(name).get("annotation_file") or name
 
 
@@ -76,7 +76,7 @@ def check_region(entry, source):
 
 
 def slide_facts(path, slide_mpp=None):
-    """tuple: size in base pixels and micrometres per base pixel along x and y, remembered."""
+    """Size in base pixels and micrometres per base pixel along x and y, remembered."""
     try:
         stat = os.stat(path)
     except OSError:

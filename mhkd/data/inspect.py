@@ -24,9 +24,9 @@ def inspect_datasets(names, root=None):
     """Read datasets and look for everything that is wrong with them.
 
     Args:
-        names (Iterable[str]): of datasets (``kidney_roi``: all splits) or splits
+        names: of datasets (``kidney_roi``: all splits) or splits
             (``kidney_roi_train``); ``...@glomerulus`` merges the classes.
-        root (str, optional): see :func:`mhkd.data.register_folders`.
+        root: see :func:`mhkd.data.register_folders`.
 
     Returns:
         tuple[list[Split], Warnings]
@@ -58,11 +58,11 @@ def summary(split, unit):
     """Figures of one split.
 
     Args:
-        split (Split): from :func:`inspect_datasets`.
-        unit (str): "um" or "px", of the sizes.
+        split: from :func:`inspect_datasets`.
+        unit: "um" or "px", of the sizes.
 
     Returns:
-        dict: ready for JSON; patients and mpp are None where none is recorded.
+        Ready for JSON; patients and mpp are None where none is recorded.
     """
     objects = [(e, a) for e in split.entries for a in e["annotations"]]
     counted = Counter(split.classes[a["category_id"]] for _, a in objects if not a["iscrowd"])
@@ -89,11 +89,11 @@ def sizes(split, unit):
     """Sizes of the objects by class, ignored ones left out.
 
     Args:
-        split (Split): from :func:`inspect_datasets`.
-        unit (str): "um" or "px".
+        split: from :func:`inspect_datasets`.
+        unit: "um" or "px".
 
     Returns:
-        dict[str, ndarray]: square roots of the boxes' areas; classes without objects are left out.
+        Square roots of the boxes' areas; classes without objects are left out.
     """
     found = defaultdict(list)
     for entry in split.entries:
@@ -106,12 +106,12 @@ def sizes(split, unit):
 
 
 def common_unit(splits):
-    """str: "um" if every image records its resolution, else "px"."""
+    """"um" if every image records its resolution, else "px"."""
     return "um" if all(mpp_of(e) for s in splits for e in s.entries) else "px"
 
 
 def mpp_of(entry):
-    """float or None: micrometres per HR pixel, where a dataset dict records it."""
+    """Micrometres per HR pixel, where a dataset dict records it."""
     mpp = entry.get("mpp") or entry.get("region", {}).get("mpp")
     known = isinstance(mpp, (int, float)) and math.isfinite(mpp) and mpp > 0
     return float(mpp) if known else None

@@ -1,8 +1,11 @@
 """Datasets of a great many tiles that are read from slides: columns of numbers instead of dicts.
 
-A million dataset dicts take gigabytes, once more in every worker. Here the COCO file is packed while it
-is parsed, and kept as ``.<file>.npz`` beside it, which is read as long as it is of that COCO file. An
-entry becomes a dict when it is asked for.
+By hand, since a million tiles in Detectron2's serialised DatasetFromList are ready after 86 s and 4.8 GB, in
+every process and at every step; these after 30 s and 1.8 GB once, then 1.4 s and 0.9 GB. With four workers
+they hold 0.65 GB instead of 1.2 (benchmarks/region_references.py, 0.8 GB of each process its imports).
+
+The COCO file is packed while it is parsed, and kept as ``.<file>.npz`` beside it, which is read as long as it
+is of that COCO file. An entry becomes a dict when it is asked for.
 """
 
 import json
@@ -43,12 +46,12 @@ class RegionEntries(Dataset, Sequence):
     def __init__(self, columns, texts, categories, image_root="", id_map=None):
         """
         Args:
-            columns (dict[str, ndarray]): "images" (n, 12) and "annotations" (m, 8), both float64, sorted
+            columns: "images" (n, 12) and "annotations" (m, 8), both float64, sorted
                 by image id, and "first" (n + 1,), each image's annotations.
-            texts (list[str]): slides, patients and files, which columns have the numbers of.
-            categories (tuple[tuple[int, str]]): id and name, in the order of the ids.
-            image_root (str): folder that files are relative to.
-            id_map (dict[int, int], optional): category id -> contiguous class id.
+            texts: slides, patients and files, which columns have the numbers of.
+            categories: id and name, in the order of the ids.
+            image_root: folder that files are relative to.
+            id_map: category id -> contiguous class id.
         """
         self.columns, self.texts, self.categories = columns, texts, categories
         self.image_root = image_root
@@ -88,7 +91,7 @@ class RegionEntries(Dataset, Sequence):
         return entry
 
     def annotated(self):
-        """RegionEntries: those with an object that is not to be ignored."""
+        """Those with an object that is not to be ignored."""
         annotations = self.columns["annotations"]
         ids = annotations[annotations[:, 3] == 0, 1]
         kept = np.isin(self.columns["images"][self._index, 0], ids)
@@ -97,13 +100,13 @@ class RegionEntries(Dataset, Sequence):
         return chosen
 
     def has_ignored(self):
-        """bool: whether an annotation is to be ignored."""
+        """Whether an annotation is to be ignored."""
         annotations = self.columns["annotations"]
         ids = annotations[annotations[:, _ANNOTATION.index("iscrowd")] != 0, 1]
         return bool(np.isin(self.columns["images"][self._index, 0], ids).any())
 
     def values(self, key):
-        """set: of ``slide`` (file names where it is not known), ``mpp`` or ``file`` (the slides' own),
+        """Of ``slide`` (file names where it is not known), ``mpp`` or ``file`` (the slides' own),
         without making entries."""
         images = self.columns["images"][self._index]
         if key == "file":
@@ -118,11 +121,11 @@ class RegionEntries(Dataset, Sequence):
         }
 
     def smallest(self):
-        """dict: the entry whose shorter side is shortest."""
+        """The entry whose shorter side is shortest."""
         return self[int(self.columns["images"][self._index, 1:3].min(axis=1).argmin())]
 
     def count_objects(self):
-        """int: objects that are not to be ignored."""
+        """Objects that are not to be ignored."""
         annotations = self.columns["annotations"]
         ids = annotations[annotations[:, 3] == 0, 1]
         return int(np.isin(ids, self.columns["images"][self._index, 0]).sum())
@@ -131,7 +134,7 @@ class RegionEntries(Dataset, Sequence):
         """The first entry that shows nothing of its slide.
 
         Args:
-            facts (callable): slide file and its slide_mpp or None -> size_px and mpp_xy.
+            facts: slide file and its slide_mpp or None -> size_px and mpp_xy.
 
         Returns:
             dict or None
@@ -165,10 +168,10 @@ def read_regions(json_file):
     """The entries of a large COCO file whose images are all parts of slides.
 
     Args:
-        json_file (str): COCO file.
+        json_file: COCO file.
 
     Returns:
-        RegionEntries or None: with paths relative to the file's folder; None if the file is small, or has
+        With paths relative to the file's folder; None if the file is small, or has
         anything else in it, or a fault: then :func:`mhkd.coco.read.read_coco` is to read it, or to say so.
     """
     try:

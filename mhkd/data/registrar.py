@@ -34,11 +34,11 @@ def register_folders(root=None):
     """Register every ``<root>/<name>/annotations_<split>.json``; may be called again at any time.
 
     Args:
-        root (str, optional): folder of the datasets; by default the environment variable
+        root: folder of the datasets; by default the environment variable
             DETECTRON2_DATASETS, or ``datasets/``.
 
     Returns:
-        list[str]: the names, sorted: ``<name>_<split>`` and ``<name>_<split>@glomerulus``.
+        The names, sorted: ``<name>_<split>`` and ``<name>_<split>@glomerulus``.
     """
     names = []
     pattern = os.path.join(glob.escape(datasets_root(root)), "*", f"{_PREFIX}*{_SUFFIX}")
@@ -56,8 +56,8 @@ def ensure_registered(names, root=None):
     """Register the named datasets, whatever class they merge into, or say what is missing.
 
     Args:
-        names (Iterable[str]): as in ``cfg.DATASETS``. Names registered by others are left alone.
-        root (str, optional): as for :func:`register_folders`.
+        names: as in ``cfg.DATASETS``. Names registered by others are left alone.
+        root: as for :func:`register_folders`.
 
     Raises:
         InputError: there is no annotation file for a name.
@@ -87,11 +87,11 @@ def dataset_files(name, root=None):
     """Annotation files of a dataset or of one of its splits.
 
     Args:
-        name (str): ``my_kidneys`` for all splits or ``my_kidneys_train`` for one, ``@class`` or not.
-        root (str, optional): as for :func:`register_folders`.
+        name: ``my_kidneys`` for all splits or ``my_kidneys_train`` for one, ``@class`` or not.
+        root: as for :func:`register_folders`.
 
     Returns:
-        dict[str, str]: name of each split, as in ``cfg.DATASETS``, and its file.
+        Name of each split, as in ``cfg.DATASETS``, and its file.
 
     Raises:
         InputError: there is no such dataset.
@@ -115,7 +115,7 @@ def dataset_files(name, root=None):
 
 
 def stray_files(folder):
-    """list[str]: COCO files of a dataset's folder that no name makes a split."""
+    """COCO files of a dataset's folder that no name makes a split."""
     names = sorted(n for n in os.listdir(folder or ".") if n.lower().endswith(_SUFFIX))
     others = [os.path.join(folder, n) for n in names if not n.startswith((_PREFIX, "."))]
     return [path for path in others if looks_like_coco(path)]
@@ -125,10 +125,10 @@ def check_dataset(name):
     """Load a registered dataset with every check.
 
     Args:
-        name (str): a registered name.
+        name: a registered name.
 
     Returns:
-        list[dict]: its dataset dicts.
+        Its dataset dicts.
 
     Raises:
         InputError: the first fault found, with its file and remedy; or there is no annotated
@@ -153,9 +153,9 @@ def check_split_disjoint(
     """Make sure that no slide is on both sides of a split.
 
     Args:
-        train_dicts, val_dicts (Sequence[dict]): dataset dicts; an image without the key ``slide``
+        train_dicts, val_dicts: dataset dicts; an image without the key ``slide``
             counts as a slide of its own.
-        names (tuple[str, str]): what to call the two in the message.
+        names: what to call the two in the message.
 
     Raises:
         InputError: a slide is in both.
@@ -170,21 +170,21 @@ def check_split_disjoint(
 
 
 def values_of(dicts, key):
-    """set: of a dataset's entries; key is "slide" (see :func:`slide_of`) or "mpp" (None: unknown)."""
+    """Of a dataset's entries; key is "slide" (see :func:`slide_of`) or "mpp" (None: unknown)."""
     if isinstance(dicts, RegionEntries):
         return dicts.values(key)
     return {slide_of(d) if key == "slide" else d.get(key) for d in dicts}
 
 
 def has_ignored(dicts):
-    """bool: whether a dataset's entries have annotations to be ignored (``iscrowd``)."""
+    """Whether a dataset's entries have annotations to be ignored (``iscrowd``)."""
     if isinstance(dicts, RegionEntries):
         return dicts.has_ignored()
     return any(a.get("iscrowd", 0) for d in dicts for a in d.get("annotations", ()))
 
 
 def image_files(dicts, view="HR"):
-    """set[str]: the files that a dataset's "HR" images, or the "LR" images that it brings, are read from."""
+    """The files that a dataset's "HR" images, or the "LR" images that it brings, are read from."""
     if isinstance(dicts, RegionEntries):
         return dicts.values("file") if view == "HR" else set()
     if view == "LR":

@@ -1,13 +1,13 @@
 """Synthetic slides as files: a tiled pyramidal TIFF and QuPath annotations beside it."""
 
-from __future__ import annotations
-
 import json
 import os
 import uuid
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,6 +16,7 @@ from shapely.geometry import Polygon
 from tqdm import tqdm
 
 from ..errors import InputError
+from ..files import replacing, writing_to
 from ..palette import DRAWN_CLASSES
 from .render import render_slide
 
@@ -23,7 +24,7 @@ GENERATOR = "mhkd.synthetic"
 VERSION = 4  # raise it when the drawings change, so that old slides are drawn anew
 
 
-def to_geojson(glomeruli: list[tuple[Polygon, str]], seed) -> dict:
+def to_geojson(glomeruli: list[tuple[Polygon, str]], seed: int | Sequence[int]) -> dict[str, Any]:
     """QuPath's FeatureCollection of (outline in base pixels, class); ids come from ``seed``."""
     rng = np.random.default_rng(seed)
     features = []
@@ -47,23 +48,24 @@ def write_tiff(path: str | os.PathLike, rgb: np.ndarray, mpp: float, description
     """Write (H, W, 3) uint8 as a tiled pyramidal JPEG TIFF that records ``mpp``.
 
     ``path`` is replaced only once the whole file is there.
+
+    Raises:
+        InputError: the disk is full, or cannot be written to.
     """
-    path = Path(path)
     image = pyvips.Image.new_from_memory(rgb, rgb.shape[1], rgb.shape[0], 3, "uchar")
     image = image.copy(xres=1000 / mpp, yres=1000 / mpp, interpretation="srgb")
     image.set_type(pyvips.GValue.gstr_type, "image-description", description)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp.tiff")
-    try:
-        image.tiffsave(
-            str(temporary), tile=True, tile_width=256, tile_height=256, pyramid=True,
-            compression="jpeg", Q=90, bigtiff=True, resunit="cm",
-        )  # fmt: skip
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary:
+        try:
+            image.tiffsave(
+                str(temporary), tile=True, tile_width=256, tile_height=256, pyramid=True,
+                compression="jpeg", Q=90, bigtiff=True, resunit="cm",
+            )  # fmt: skip
+        except pyvips.Error as e:  # the pixels are in memory: it is the disk's
+            raise OSError(" ".join(str(e).split())) from e
 
 
-def _is_done(tiff: Path, geojson: Path, description: dict) -> bool:
+def _is_done(tiff: Path, geojson: Path, description: dict[str, Any]) -> bool:
     """Whether both files exist and were drawn with these parameters."""
     if not tiff.exists():
         return False
@@ -78,7 +80,7 @@ def _is_done(tiff: Path, geojson: Path, description: dict) -> bool:
     return found == description and geojson.exists()
 
 
-def _make_slide(tiff: Path, description: dict) -> None:
+def _make_slide(tiff: Path, description: dict[str, Any]) -> None:
     p = description
     seed = (p["seed"], p["slide"])
     count = p["num_glomeruli"]
@@ -89,12 +91,10 @@ def _make_slide(tiff: Path, description: dict) -> None:
         num_glomeruli=count if isinstance(count, int) else tuple(count),
         stain=p["stain"],
     )
-    geojson = tiff.with_suffix(".geojson")
-    temporary = geojson.with_name(f".{geojson.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(to_geojson(glomeruli, seed)), encoding="utf-8")
-    os.replace(temporary, geojson)
-    # Last, because its presence says that the pair is complete.
-    write_tiff(tiff, rgb, p["mpp"], json.dumps(description))
+    # The slide is the last to appear, because its presence says that the pair is complete.
+    with replacing(tiff) as slide, replacing(tiff.with_suffix(".geojson")) as annotations:
+        annotations.write_text(json.dumps(to_geojson(glomeruli, seed)), encoding="utf-8")
+        write_tiff(slide, rgb, p["mpp"], json.dumps(description))
 
 
 def _one_thread() -> None:
@@ -140,9 +140,11 @@ def make_slides(
     if num_slides < 0 or workers < 1:
         raise InputError(f"num_slides is {num_slides} and workers {workers}: at least 0 and 1")
     out_dir = Path(out_dir)
-    out_dir.mkdir(parents=True, exist_ok=True)
+    with writing_to(out_dir):
+        out_dir.mkdir(parents=True, exist_ok=True)
     count = num_glomeruli if isinstance(num_glomeruli, int) else list(num_glomeruli)
-    tiffs, todo = [], []
+    tiffs: list[Path] = []
+    todo: list[tuple[Path, dict[str, Any]]] = []
     for k in range(num_slides):
         description = {
             "generator": GENERATOR,
@@ -168,10 +170,10 @@ def make_slides(
         with ProcessPoolExecutor(
             min(workers, len(todo)), mp_context=get_context("spawn"), initializer=_one_thread
         ) as pool:
-            jobs = [pool.submit(_make_slide, *job) for job in todo]
+            futures = [pool.submit(_make_slide, *job) for job in todo]
             try:
-                for job in as_completed(jobs):
-                    job.result()
+                for future in as_completed(futures):
+                    future.result()
                     bar.update()
             except BaseException:
                 pool.shutdown(cancel_futures=True)

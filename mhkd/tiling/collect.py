@@ -11,11 +11,13 @@ import json
 import logging
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from ..annotations import ClassMap
 from ..coco.read import coco_to_dicts
 from ..errors import InputError
+from ..files import write_text
 from ..slides.file_names import slide_name
 from ..slides.slide import slide_with_mpp
 from .layout import Layout, lay_tiles
@@ -26,7 +28,16 @@ __all__ = ["register_slides", "slides_to_coco", "split_by_slide", "write_coco"]
 logger = logging.getLogger(__name__)
 
 
-def register_slides(name, slides, annotations_dir=None, *, mpp, lr_factor, classes, **options):
+def register_slides(
+    name: str,
+    slides: Sequence[str],
+    annotations_dir: str | None = None,
+    *,
+    mpp: float,
+    lr_factor: int,
+    classes: Sequence[str] | Mapping[str, str],
+    **options: Any,
+) -> None:
     """Register annotated slides as a Detectron2 dataset of tiles.
 
     Nothing is read before the dataset is used; then the tiles are laid out once, and their pixels
@@ -34,7 +45,7 @@ def register_slides(name, slides, annotations_dir=None, *, mpp, lr_factor, class
     replaced.
 
     Args:
-        name (str): for ``cfg.DATASETS``.
+        name: for ``cfg.DATASETS``.
         slides, annotations_dir, mpp, lr_factor, classes, **options: see :func:`slides_to_coco`.
     """
     from detectron2.data import DatasetCatalog, MetadataCatalog  # laying tiles does without
@@ -45,7 +56,7 @@ def register_slides(name, slides, annotations_dir=None, *, mpp, lr_factor, class
     inspect.signature(slides_to_coco).bind(slides, annotations_dir, **options)  # a misspelt option
     content = functools.cache(lambda: slides_to_coco(slides, annotations_dir, **options))
 
-    def load():
+    def load() -> list[dict[str, Any]]:
         return coco_to_dicts(content(), name, "", id_map)
 
     id_map = {k + 1: k for k in range(len(thing_classes))}
@@ -61,36 +72,36 @@ def register_slides(name, slides, annotations_dir=None, *, mpp, lr_factor, class
 
 
 def slides_to_coco(
-    slides,
-    annotations_dir=None,
+    slides: Sequence[str],
+    annotations_dir: str | None = None,
     *,
-    mpp,
-    lr_factor,
-    tile_size_px,
-    classes,
-    overlap_um=0.0,
-    slide_mpp=None,
-    override_slide_mpp=None,
-    min_visible=0.5,
-    keep_empty=1.0,
-    tissue_only=True,
-):
+    mpp: float,
+    lr_factor: int,
+    tile_size_px: int,
+    classes: Sequence[str] | Mapping[str, str],
+    overlap_um: float = 0.0,
+    slide_mpp: float | None = None,
+    override_slide_mpp: float | None = None,
+    min_visible: float = 0.5,
+    keep_empty: float = 1.0,
+    tissue_only: bool = True,
+) -> dict[str, Any]:
     """Lay tiles over slides on a grid and put the annotations into them.
 
     Args:
-        slides (list[str]): slide files, no two of the same name.
-        annotations_dir (str, optional): folder with the annotations of every slide, see
+        slides: slide files, no two of the same name.
+        annotations_dir: folder with the annotations of every slide, see
             :func:`mhkd.annotations.find_annotations`; by default each slide's own folder.
-        classes (list[str] or dict[str, str]): classes of the dataset, as the annotations call them,
+        classes: classes of the dataset, as the annotations call them,
             or a map from the annotations' names (None: objects without a class) to the dataset's.
             Objects of other classes are left out, with a warning.
-        slide_mpp (float, optional): base resolution of slides that do not record it.
-        override_slide_mpp (float, optional): base resolution of the slides, instead of what they record.
+        slide_mpp: base resolution of slides that do not record it.
+        override_slide_mpp: base resolution of the slides, instead of what they record.
         mpp, lr_factor, tile_size_px, overlap_um, min_visible, keep_empty, tissue_only: see
             :class:`mhkd.tiling.layout.Layout`.
 
     Returns:
-        dict: COCO content; the slides' paths are as they were given.
+        COCO content; the slides' paths are as they were given.
 
     Raises:
         InputError: a slide or annotation file is missing or damaged, a slide has no resolution, a
@@ -107,7 +118,8 @@ def slides_to_coco(
     )
     class_map, names = _classes(classes)
     check_names(slides)
-    parts, others = [], Counter()
+    parts: list[dict[str, Any]] = []
+    others: Counter[str] = Counter()
     for path in slides:
         slide, remark = slide_with_mpp(path, slide_mpp, override_slide_mpp)
         if remark:
@@ -122,8 +134,7 @@ def slides_to_coco(
         left_out = ", ".join(f"{n} {what}" for what, n in sorted(others.items()))
         if not annotations:
             raise InputError(
-                f"no annotated object is of the classes {names} ({left_out}): correct the class "
-                "names"
+                f"no annotated object is of the classes {names} ({left_out}): correct the class names"
             )
         logger.warning("%s", left_out)
     return {
@@ -133,17 +144,19 @@ def slides_to_coco(
     }
 
 
-def coco_records(parts, category_ids):
+def coco_records(
+    parts: Iterable[Mapping[str, Any]], category_ids: Mapping[str, int]
+) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
     """Number the tiles of slides and their objects.
 
     Args:
-        parts (Iterable[dict]): one a slide: ``slide_file``, ``tiles`` (from
+        parts: one a slide: ``slide_file``, ``tiles`` (from
             :func:`mhkd.tiling.layout.lay_tiles`; of tiles that are files also ``file_name`` and
             ``lr_file_name``), optionally ``slide_mpp`` and ``patient``.
-        category_ids (dict[str, int]): id of each class.
+        category_ids: id of each class.
 
     Yields:
-        tuple[dict, list[dict]]: a COCO image entry and its annotations.
+        A COCO image entry and its annotations.
     """
     image_id = annotation_id = 0
     for part in parts:
@@ -181,39 +194,35 @@ def coco_records(parts, category_ids):
             yield image, annotations
 
 
-def write_coco(content, json_file):
+def write_coco(content: Mapping[str, Any], json_file: str | os.PathLike[str]) -> None:
     """Write COCO content, with paths relative to the file's folder.
 
     Args:
-        content (dict): from :func:`slides_to_coco`.
-        json_file (str): ``<root>/<name>/annotations_<split>.json`` for the registrar to find it.
+        content: from :func:`slides_to_coco`.
+        json_file: ``<root>/<name>/annotations_<split>.json`` for the registrar to find it.
     """
     folder = os.path.dirname(os.path.abspath(json_file))
-    os.makedirs(folder, exist_ok=True)
     images = []
     for image in content["images"]:
         path = os.path.relpath(image["region"]["slide_file"], folder)
         region = {**image["region"], "slide_file": path}
         images.append({**image, "file_name": path, "region": region})
-    temporary = f"{json_file}.{os.getpid()}.tmp"
-    with open(temporary, "w", encoding="utf-8") as f:
-        json.dump({**content, "images": images}, f)
-    os.replace(temporary, json_file)
+    write_text(json.dumps({**content, "images": images}), json_file)
 
 
-def check_names(slides):
-    """Raises:
-    InputError: there are no slides, or two of the same name.
+def check_names(slides: Sequence[str]) -> None:
+    """Annotations and splits find slides by their names.
+
+    Raises:
+        InputError: there are no slides, or two of the same name.
     """
     twice = [n for n, k in Counter(map(slide_name, slides)).items() if k > 1]
     if twice or not slides:
-        fault = (
-            f"two slides are called {twice[0]!r}: rename one" if twice else "there are no slides"
-        )
+        fault = f"two slides are called {twice[0]!r}: rename one" if twice else "there are no slides"
         raise InputError(f"{fault}: annotations and splits go by the slides' names")
 
 
-def _classes(classes):
+def _classes(classes: Sequence[str] | Mapping[str, str]) -> tuple[ClassMap, list[str]]:
     """The class map that drops whatever is not mentioned, and the dataset's classes in order."""
     mapping = dict(classes) if isinstance(classes, Mapping) else {c: c for c in classes}
     if isinstance(classes, str) or not mapping or not all(mapping.values()):

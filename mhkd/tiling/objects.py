@@ -6,26 +6,29 @@ from collections import Counter
 
 import numpy as np
 import shapely
+from shapely.geometry.base import BaseGeometry
 
-from ..annotations import find_annotations, read_annotations
+from ..annotations import AnnotationSet, ClassMap, find_annotations, read_annotations
 from ..errors import InputError
 from ..slides.file_names import slide_name
+from ..slides.slide import Slide
 
 OF_MANY_SLIDES = ("COCO JSON", "HuBMAP RLE CSV")  # formats that say which slide an object is on
 # Glomeruli are 50 to 400 um wide, tufts and sections of them a little less. Beyond this the
 # resolution is wrong by a power of ten, or the objects are of another kind.
 PLAUSIBLE_WIDTH_UM = (20, 1000)
+SlideObject = tuple[BaseGeometry, str, bool]  # outline in base pixels, class, to be ignored
 
 
-def annotation_file(slide_path, annotations=None):
+def annotation_file(slide_path: str, annotations: str | None = None) -> str:
     """The file with the annotations of a slide.
 
     Args:
-        slide_path (str): slide.
-        annotations (str, optional): folder, or the file itself; by default the slide's folder.
+        slide_path: slide.
+        annotations: folder, or the file itself; by default the slide's folder.
 
     Returns:
-        str: path.
+        Path.
 
     Raises:
         InputError: none, or several that could be meant.
@@ -33,18 +36,24 @@ def annotation_file(slide_path, annotations=None):
     return find_annotations(slide_path, annotations or os.path.dirname(os.path.abspath(slide_path)))
 
 
-def read_objects(slide, path, class_map, point_diameter_um=None, only_slide=False):
+def read_objects(
+    slide: Slide,
+    path: str,
+    class_map: ClassMap,
+    point_diameter_um: float | None = None,
+    only_slide: bool = False,
+) -> tuple[list[SlideObject], AnnotationSet, Counter[str]]:
     """Read the annotations of a slide.
 
     Args:
-        slide (mhkd.slides.slide.Slide): slide.
-        path (str): of the annotations.
-        class_map (mhkd.annotations.ClassMap): names, merges and drops classes.
-        point_diameter_um (float, optional): points become circles of this size.
-        only_slide (bool): the user said that the file belongs to this slide, whatever its name.
+        slide: slide.
+        path: of the annotations.
+        class_map: names, merges and drops classes.
+        point_diameter_um: points become circles of this size.
+        only_slide: the user said that the file belongs to this slide, whatever its name.
 
     Returns:
-        tuple[list[tuple], AnnotationSet, Counter]: the objects, each its geometry in base pixels,
+        The objects, each its geometry in base pixels,
         class and whether it is to be ignored; the file's content, with counts of its own; and what
         was left out for its class, or is odd, in words.
 
@@ -67,8 +76,9 @@ def read_objects(slide, path, class_map, point_diameter_um=None, only_slide=Fals
     if len(areas):
         width_um = 2 * math.sqrt(np.median(areas) / math.pi) * mpp
         if not PLAUSIBLE_WIDTH_UM[0] <= width_um <= PLAUSIBLE_WIDTH_UM[1]:
-            counts[
+            what = (
                 f"objects whose median width is {width_um:.0f} um at {mpp:.4g} um per pixel, "
                 "which no glomeruli have (is the slide's resolution right? if not: --override-slide-mpp)"
-            ] += len(areas)
+            )
+            counts[what] += len(areas)
     return objects, found, Counter({what: n for what, n in counts.items() if n})

@@ -13,13 +13,17 @@ import shutil
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import cv2
 import openslide
 import pyvips
 
+from ..annotations.folders import Unused
 from ..errors import InputError
+from ..files import writing_to
 from ..version import __version__
 from .collect import coco_records
 
@@ -27,29 +31,43 @@ MANIFEST = "manifest.json"
 _PACKAGES = ("numpy", "shapely", "Pillow", "scikit-image", "large-image")
 
 
-def publish(out, parts, skipped, left, splits, patients, parameters, classes, run):
+Part = dict[str, Any]  # see :func:`mhkd.tiling.slide_task.tile_slide`
+
+
+def publish(
+    out: str,
+    parts: Sequence[Part],
+    skipped: Sequence[dict[str, Any]],
+    left: Sequence[Unused],
+    splits: Mapping[str, Sequence[str]],
+    patients: Mapping[str, str],
+    parameters: dict[str, Any],
+    classes: Sequence[str] | None,
+    run: Mapping[str, Any],
+) -> dict[str, Any]:
     """Write the dataset.
 
     Args:
-        out (str): its folder.
-        parts, skipped (list[dict]): of the slides that could and could not be used, from
+        out: its folder.
+        parts, skipped: of the slides that could and could not be used, from
             :func:`mhkd.tiling.slide_task.tile_slide`, in the order of the dataset.
-        left (list[mhkd.annotations.folders.Unused]): what else is in the folders, for the manifest.
-        splits (dict[str, list[str]]): slide files of each split.
-        patients (dict[str, str]): slide file -> patient.
-        parameters (dict): for the manifest.
-        classes (list[str] or None): of the dataset; None: those that were found, sorted.
-        run (dict): for the manifest: what differs from run to run.
+        left: what else is in the folders, for the manifest.
+        splits: slide files of each split.
+        patients: slide file -> patient.
+        parameters: for the manifest.
+        classes: of the dataset; None: those that were found, sorted.
+        run: for the manifest: what differs from run to run.
 
     Returns:
-        dict: the manifest.
+        The manifest.
 
     Raises:
-        InputError: a split would be without tiles, or a dataset of annotated slides without an object.
+        InputError: a split would be without tiles, or a dataset of annotated slides without an object; or
+            the disk is full.
     """
     reasons = "".join(f"\n  {s['error']}" for s in skipped)
     if not any(part["annotated"] or part["annotation_file"] is None for part in parts):
-        counts = sum((Counter(p["counts"]) for p in parts), Counter())
+        counts: Counter[str] = sum((Counter(p["counts"]) for p in parts), Counter())
         reasons += "".join(f"\n  {n} {what}" for what, n in sorted(counts.items()))
         what = "slide with annotated objects" if parts else "slide"
         raise InputError(f"{out}: no {what} could be used{reasons}")
@@ -57,13 +75,15 @@ def publish(out, parts, skipped, left, splits, patients, parameters, classes, ru
         classes = sorted({name for part in parts for name in part["annotated"]})
     category_ids = {c: k + 1 for k, c in enumerate(classes)}
     work = os.path.dirname(parts[0]["part_file"])
-    json_files, reports = {}, {}
+    json_files: dict[str, str] = {}
+    reports: dict[str, dict[str, Any]] = {}
     for split, slides in splits.items():
         chosen = [part for part in parts if part["slide_file"] in slides]
         name = f"annotations_{split}.json"
         json_files[name] = os.path.join(work, name)
         read = _reader(chosen, out, patients)
-        reports[split] = _write_split(json_files[name], read, category_ids)
+        with writing_to(json_files[name]):
+            reports[split] = _write_split(json_files[name], read, category_ids)
         if reports[split]["tiles"] == 0:
             reasons += "".join(f"\n  {warning}" for warning in _warnings(chosen, {}))
             raise InputError(f"{out}: the split {split} has no tiles{reasons}")
@@ -86,16 +106,19 @@ def publish(out, parts, skipped, left, splits, patients, parameters, classes, ru
         },
     }
     manifest_file = os.path.join(work, MANIFEST)
-    with open(manifest_file, "w", encoding="utf-8") as f:
-        f.write(json.dumps(manifest, indent=1) + "\n")
-    _rename_into_place(out, work, folders, json_files, manifest_file)
+    with writing_to(out):
+        with open(manifest_file, "w", encoding="utf-8") as f:
+            f.write(json.dumps(manifest, indent=1) + "\n")
+        _rename_into_place(out, work, folders, json_files, manifest_file)
     return manifest
 
 
-def _reader(parts, out, patients):
+def _reader(
+    parts: Sequence[Part], out: str, patients: Mapping[str, str]
+) -> Callable[[], Iterator[dict[str, Any]]]:
     """A function that goes over the parts with their tiles, one in memory at a time."""
 
-    def read():
+    def read() -> Iterator[dict[str, Any]]:
         for part in parts:
             with open(part["part_file"], encoding="utf-8") as f:
                 tiles = json.load(f)["tiles"]
@@ -109,7 +132,9 @@ def _reader(parts, out, patients):
     return read
 
 
-def _write_split(json_file, read, category_ids):
+def _write_split(
+    json_file: str, read: Callable[[], Iterator[dict[str, Any]]], category_ids: Mapping[str, int]
+) -> dict[str, Any]:
     """Stream a COCO file; returns its counts."""
     names = {i: c for c, i in category_ids.items()}
     objects = Counter({c: 0 for c in category_ids})
@@ -143,7 +168,9 @@ def _write_split(json_file, read, category_ids):
     }
 
 
-def _slide_report(part, out, patients, splits):
+def _slide_report(
+    part: Part, out: str, patients: Mapping[str, str], splits: Mapping[str, Sequence[str]]
+) -> dict[str, Any]:
     return {
         "slide_file": _relative(part["slide_file"], out),
         "sha256": part["sha256"],
@@ -159,14 +186,14 @@ def _slide_report(part, out, patients, splits):
     }
 
 
-def _warnings(parts, reports):
+def _warnings(parts: Sequence[Part], reports: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What a user should know, one line each."""
-    lines = []
+    lines: list[str] = []
     for part in parts:
         slide = os.path.basename(part["slide_file"])
         # what is said of the slide itself has no number
         lines += [f"{slide}: {n} {what}" if n else f"{slide}: {what}" for what, n in part["counts"].items()]
-    same = {}
+    same: dict[str, Part] = {}
     for part in parts:
         other = same.setdefault(part["sha256"], part)
         if other is not part:
@@ -178,7 +205,9 @@ def _warnings(parts, reports):
     return lines
 
 
-def _rename_into_place(out, work, folders, json_files, manifest_file):
+def _rename_into_place(
+    out: str, work: str, folders: Sequence[str], json_files: Mapping[str, str], manifest_file: str
+) -> None:
     before = _manifest_of(out)
     place = os.path.join(out, "images")
     if folders:
@@ -199,7 +228,7 @@ def _rename_into_place(out, work, folders, json_files, manifest_file):
         shutil.rmtree(os.path.join(place, os.path.basename(old)), ignore_errors=True)
 
 
-def _manifest_of(out):
+def _manifest_of(out: str) -> dict[str, Any]:
     """Of an earlier dataset in the same folder; empty if there is none that is ours."""
     try:
         with open(os.path.join(out, MANIFEST), encoding="utf-8") as f:
@@ -209,16 +238,16 @@ def _manifest_of(out):
     return found if isinstance(found, dict) and "versions" in found else {}
 
 
-def _remove(path):
+def _remove(path: str) -> None:
     if os.path.exists(path):
         os.remove(path)
 
 
-def _relative(path, out):
+def _relative(path: str, out: str) -> str:
     return os.path.relpath(os.path.abspath(path), os.path.realpath(out))
 
 
-def _versions():
+def _versions() -> dict[str, str]:
     found = {"mhkd": __version__, "python": platform.python_version()}
     found.update({package: importlib.metadata.version(package) for package in _PACKAGES})
     found["opencv"] = cv2.__version__  # which has packages of several names

@@ -9,23 +9,24 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from PIL import Image
 
 from ..annotations import ClassMap
 from ..errors import InputError
-from ..files import sha256
+from ..files import WriteError, replacing_folder, sha256, write_json
 from ..slides.file_names import slide_name
-from ..slides.slide import slide_with_mpp
+from ..slides.slide import Slide, slide_with_mpp
 from ..slides.slide_table import mpp_of
 from ..slides.views import read_view
 from ..version import __version__
 from .layout import Layout, lay_tiles
-from .objects import annotation_file, read_objects
+from .objects import SlideObject, annotation_file, read_objects
 
 
 @dataclass(frozen=True)
@@ -33,59 +34,62 @@ class TileOptions:
     """What happens to every slide.
 
     Attributes:
-        layout (Layout): where tiles lie.
-        class_map (ClassMap): names of classes.
-        annotations (str, optional): folder, or one file; default: beside each slide.
-        slide_mpp (float or dict[str, float], optional): base resolution of slides that do not record it, of
+        layout: where tiles lie.
+        class_map: names of classes.
+        annotations: folder, or one file; default: beside each slide.
+        slide_mpp: base resolution of slides that do not record it, of
             all or by file name.
-        override_slide_mpp (float or dict[str, float], optional): the same, instead of what slides record.
-        point_diameter_um (float, optional): points become circles of this size.
-        tiles (str): "regions", read from the slides when they are used, or "png", HR and LR files,
+        override_slide_mpp: the same, instead of what slides record.
+        point_diameter_um: points become circles of this size.
+        tiles: "regions", read from the slides when they are used, or "png", HR and LR files,
             each resampled from the slide's base level.
-        lr_filter (str): of the LR files, "area" or "lanczos".
-        verify (bool): read every tile once, so that damage shows now.
-        annotated (bool): False: no annotations are looked for, and tiles are without objects.
+        lr_filter: of the LR files, "area" or "lanczos".
+        verify: read every tile once, so that damage shows now.
+        annotated: False: no annotations are looked for, and tiles are without objects.
     """
 
     layout: Layout
     class_map: ClassMap
     annotations: str | None = None
-    slide_mpp: float | dict | None = None
+    slide_mpp: float | dict[str, float] | None = None
     point_diameter_um: float | None = None
     tiles: str = "regions"
     lr_filter: str = "area"
     verify: bool = False
     annotated: bool = True
-    override_slide_mpp: float | dict | None = None
+    override_slide_mpp: float | dict[str, float] | None = None
 
-    def of_slide(self, path):
-        """TileOptions: with the resolutions that are given for one slide."""
+    def of_slide(self, path: str) -> "TileOptions":
+        """With the resolutions that are given for one slide."""
         given = {k: mpp_of(getattr(self, k), path) for k in ("slide_mpp", "override_slide_mpp")}
         return replace(self, **given)
 
-    def parameters(self):
-        """dict: all that decides about the result, apart from the files' contents."""
+    def parameters(self) -> dict[str, Any]:
+        """All that decides about the result, apart from the files' contents."""
         own = ("slide_mpp", "override_slide_mpp", "point_diameter_um", "tiles", "lr_filter", "verify")
         classes = {"class_map": self.class_map.mapping, "classes": self.class_map.classes}
         return {**asdict(self.layout), **classes, **{k: getattr(self, k) for k in own}}
 
 
-def tile_slide(path, work, options, only_slide=False):
+def tile_slide(path: str, work: str, options: TileOptions, only_slide: bool = False) -> dict[str, Any]:
     """Make the part of one slide, or find it made.
 
     Args:
-        path (str): slide.
-        work (str): work folder.
-        options (TileOptions): how.
-        only_slide (bool): there is no other.
+        path: slide.
+        work: work folder.
+        options: how.
+        only_slide: there is no other.
 
     Returns:
-        dict: the part without its tiles: ``slide_file``, ``annotation_file``, ``part_file`` (the
+        The part without its tiles: ``slide_file``, ``annotation_file``, ``part_file`` (the
         whole), ``sha256``, ``annotation_sha256``, ``format`` (None without annotations, as is
         ``annotation_file``), ``size_px``, ``mpp``, ``slide_mpp`` (None where the slide records it),
         ``annotated`` (objects of each class), ``counts`` (what was left out or is odd, in words; 0 of what is
         said of the slide), ``folder`` (of its pictures, or None). If the slide or its annotations cannot be
         used, ``slide_file`` and ``error``.
+
+    Raises:
+        WriteError: the work folder cannot be written to, which is no fault of the slide.
     """
     try:
         with _quiet_readers():
@@ -96,9 +100,11 @@ def tile_slide(path, work, options, only_slide=False):
             if not _is_made(part_file, work):
                 explicit = only_slide and not os.path.isdir(options.annotations or ".")
                 made = _make_part(path, annotations, explicit, key, work, options)
-                _write_json({**sums, **made}, part_file)
+                write_json({**sums, **made}, part_file, indent=None)
         with open(part_file, encoding="utf-8") as f:
             part = json.load(f)
+    except WriteError:
+        raise
     except Exception as e:  # whatever is wrong with one slide, the others are not lost
         fault = str(e) if isinstance(e, InputError) else f"{path}: {type(e).__name__}: {e}"
         return {"slide_file": path, "error": fault}
@@ -106,7 +112,7 @@ def tile_slide(path, work, options, only_slide=False):
     return {**part, "slide_file": path, "annotation_file": annotations, "part_file": part_file}
 
 
-def _is_made(part_file, work):
+def _is_made(part_file: str, work: str) -> bool:
     """Whether the part is there, and its pictures: in the work folder, or published already."""
     try:
         with open(part_file, encoding="utf-8") as f:
@@ -117,9 +123,13 @@ def _is_made(part_file, work):
     return folder is None or any(os.path.isdir(os.path.join(p, folder)) for p in places)
 
 
-def _make_part(path, annotations, explicit, key, work, options):
+def _make_part(
+    path: str, annotations: str | None, explicit: bool, key: str, work: str, options: TileOptions
+) -> dict[str, Any]:
     slide, remark = slide_with_mpp(path, options.slide_mpp, options.override_slide_mpp)
-    objects, counts, annotation_format = [], Counter(), None
+    objects: list[SlideObject] = []
+    counts: Counter[str] = Counter()
+    annotation_format = None
     if annotations:
         objects, read, counts = read_objects(
             slide, annotations, options.class_map, options.point_diameter_um, explicit
@@ -151,45 +161,34 @@ def _make_part(path, annotations, explicit, key, work, options):
     }
 
 
-def _write_pictures(tiles, slide, folder, options):
+def _write_pictures(tiles: list[dict[str, Any]], slide: Slide, folder: str, options: TileOptions) -> None:
     """Adds ``file_name`` and ``lr_file_name``; the folder is there once all files are."""
-    temporary = f"{folder}.{os.getpid()}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    os.makedirs(temporary)
-    for number, tile in enumerate(tiles, 1):
-        entry = _entry(tile, slide)
-        for key, view, name in (
-            ("file_name", "hr", f"{number:06d}.png"),
-            ("lr_file_name", "lr", f"{number:06d}_lr.png"),
-        ):
-            pixels = read_view(entry, view, options.layout.lr_factor, options.lr_filter)
-            Image.fromarray(pixels).save(os.path.join(temporary, name))
-            tile[key] = f"images/{os.path.basename(folder)}/{name}"
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(temporary, folder)
+    with replacing_folder(folder) as temporary:
+        for number, tile in enumerate(tiles, 1):
+            entry = _entry(tile, slide)
+            for key, view, name in (
+                ("file_name", "hr", f"{number:06d}.png"),
+                ("lr_file_name", "lr", f"{number:06d}_lr.png"),
+            ):
+                pixels = read_view(entry, view, options.layout.lr_factor, options.lr_filter)
+                Image.fromarray(pixels).save(temporary / name)
+                tile[key] = f"images/{os.path.basename(folder)}/{name}"
 
 
-def _entry(tile, slide):
-    region = {"slide_file": slide.path, "slide_mpp": slide.slide_mpp}
+def _entry(tile: dict[str, Any], slide: Slide) -> dict[str, Any]:
+    region: dict[str, Any] = {"slide_file": slide.path, "slide_mpp": slide.slide_mpp}
     region.update({k: tile[k] for k in ("x_px", "y_px", "mpp")})
     return {"file_name": slide.path, "width": tile["width"], "height": tile["height"], "region": region}
 
 
-def _key(path, sums, options):
+def _key(path: str, sums: dict[str, str | None], options: TileOptions) -> str:
     name = {"version": __version__, "slide": os.path.basename(path)}
     text = json.dumps({**name, **sums, **options.parameters()}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _write_json(content, path):
-    temporary = f"{path}.{os.getpid()}.tmp"
-    with open(temporary, "w", encoding="utf-8") as f:
-        f.write(json.dumps(content))
-    os.replace(temporary, path)
-
-
 @contextmanager
-def _quiet_readers():
+def _quiet_readers() -> Iterator[None]:
     """Their warnings are counts too, and are reported together at the end."""
     readers = logging.getLogger("mhkd.annotations")
     level = readers.level

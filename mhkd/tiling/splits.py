@@ -1,10 +1,15 @@
-"""Which slide goes into which split: at random, by patient, as a table says, or in folds."""
+"""Which slide goes into which split: at random, by patient, as a table says, or in folds.
+
+By hand, since scikit-learn's GroupShuffleSplit makes two parts and its GroupKFold knows no shares, while here
+a split has any name and share and at least one patient, and must be the same with every version of a library.
+"""
 
 import math
 import os
 import random
 import re
 from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..errors import InputError
 from ..slides.slide_table import by_slide, read_rows, row_of
@@ -13,17 +18,17 @@ DEFAULT_SHARES = "train=0.8,val=0.2"
 _SPLIT_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")  # part of a file's and of a dataset's name
 
 
-def split_by_slide(slides, sizes, seed=0):
+def split_by_slide(slides: Iterable[str], sizes: Mapping[str, float], seed: int = 0) -> dict[str, list[str]]:
     """Divide slides into splits at random; the order in which they are given does not matter.
 
     Args:
-        slides (list[str]): slide files.
-        sizes (dict[str, float] or dict[str, int]): share of each split (summing to 1; each split
+        slides: slide files.
+        sizes: share of each split (summing to 1; each split
             gets at least one slide) or its number of slides (the rest is left out).
-        seed (int): the same seed gives the same split.
+        seed: the same seed gives the same split.
 
     Returns:
-        dict[str, list[str]]: slides of each split, disjoint, sorted.
+        Slides of each split, disjoint, sorted.
 
     Raises:
         InputError: fewer slides than the splits need, or shares that do not sum to 1.
@@ -31,25 +36,31 @@ def split_by_slide(slides, sizes, seed=0):
     return _divide(slides, sizes, seed, "slides")
 
 
-def split_slides(slides, patients, shares=None, folds=None, seed=0):
+def split_slides(
+    slides: Sequence[str],
+    patients: Mapping[str, str],
+    shares: Mapping[str, float] | None = None,
+    folds: int | None = None,
+    seed: int = 0,
+) -> dict[str, list[str]]:
     """Divide slides at random so that all slides of a patient stay together.
 
     Args:
-        slides (list[str]): slide files.
-        patients (dict[str, str]): slide -> patient; a slide that is not in it is a patient of its
+        slides: slide files.
+        patients: slide -> patient; a slide that is not in it is a patient of its
             own.
-        shares (dict[str, float], optional): share of the patients of each split.
-        folds (int, optional): instead, as many pairs of splits, ``fold0_train``, ``fold0_val`` ...;
+        shares: share of the patients of each split.
+        folds: instead, as many pairs of splits, ``fold0_train``, ``fold0_val`` ...;
             every slide is in just one ``val``.
-        seed (int): the same seed gives the same splits.
+        seed: the same seed gives the same splits.
 
     Returns:
-        dict[str, list[str]]: slides of each split, sorted.
+        Slides of each split, sorted.
 
     Raises:
         InputError: fewer patients than splits, or shares that do not sum to 1.
     """
-    members = defaultdict(list)
+    members: dict[str, list[str]] = defaultdict(list)
     for slide in slides:
         members[patients.get(slide) or slide].append(slide)
     if len(members) == 1 < len(slides):
@@ -58,7 +69,7 @@ def split_slides(slides, patients, shares=None, folds=None, seed=0):
             "correct --patient-pattern or the table, or leave it out where each slide is a patient of its own"
         )
     if folds is None:
-        groups = _divide(members, shares, seed, "slides" if not patients else "patients")
+        groups = _divide(members, shares or {}, seed, "slides" if not patients else "patients")
     else:
         if not 2 <= folds <= len(members):
             raise InputError(
@@ -74,10 +85,10 @@ def split_slides(slides, patients, shares=None, folds=None, seed=0):
     return {s: sorted(slide for p in found for slide in members[p]) for s, found in groups.items()}
 
 
-def _divide(items, sizes, seed, what):
+def _divide(items: Iterable[str], sizes: Mapping[str, float], seed: int, what: str) -> dict[str, list[str]]:
     items = sorted(set(items))
     if all(isinstance(v, int) for v in sizes.values()):
-        counts = dict(sizes)
+        counts = {k: int(v) for k, v in sizes.items()}
     else:
         if not abs(sum(sizes.values()) - 1) <= 1e-6 or min(sizes.values()) < 0:  # also for NaN
             raise InputError(f"the shares of the splits, {dict(sizes)}, must sum to 1")
@@ -85,12 +96,11 @@ def _divide(items, sizes, seed, what):
         by_remainder = sorted(sizes, key=lambda k: sizes[k] * len(items) - counts[k], reverse=True)
         for k in by_remainder[: max(0, len(items) - sum(counts.values()))]:
             counts[k] += 1
-        largest = max(counts, key=counts.get)
+        largest = max(counts, key=lambda k: counts[k])
         counts[largest] -= max(0, sum(counts.values()) - len(items))
     if min(counts.values()) < 0 or sum(counts.values()) > len(items) or 0 in counts.values():
         raise InputError(
-            f"{len(items)} {what} cannot be divided into {dict(sizes)}: add some, or have fewer "
-            "splits"
+            f"{len(items)} {what} cannot be divided into {dict(sizes)}: add some, or have fewer splits"
         )
     random.Random(seed).shuffle(items)
     splits, first = {}, 0
@@ -101,22 +111,28 @@ def _divide(items, sizes, seed, what):
 
 
 def assign_splits(
-    slides, *, shares=None, folds=None, table=None, pattern=None, seed=0, default=DEFAULT_SHARES
-):
+    slides: Sequence[str],
+    *,
+    shares: str | None = None,
+    folds: int | None = None,
+    table: str | None = None,
+    pattern: str | None = None,
+    seed: int = 0,
+    default: str = DEFAULT_SHARES,
+) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Patients and splits by whatever the user has to go by.
 
     Args:
-        slides (list[str]): slide files.
-        shares (str, optional): see :func:`parse_shares`.
-        folds (int, optional): see :func:`split_slides`.
-        table (str, optional): see :func:`read_split_table`; with splits in it, it decides alone.
-        pattern (str, optional): see :func:`patients_by_pattern`.
-        seed (int): of what is drawn at random.
-        default (str): shares where nothing else says what the splits are.
+        slides: slide files.
+        shares: see :func:`parse_shares`.
+        folds: see :func:`split_slides`.
+        table: see :func:`read_split_table`; with splits in it, it decides alone.
+        pattern: see :func:`patients_by_pattern`.
+        seed: of what is drawn at random.
+        default: shares where nothing else says what the splits are.
 
     Returns:
-        tuple[dict[str, str], dict[str, list[str]]]: slide -> patient, as far as known; slides of
-        each split.
+        Slide -> patient, as far as known; slides of each split.
 
     Raises:
         InputError: two of them contradict each other, or one is at fault.
@@ -133,7 +149,7 @@ def assign_splits(
         return patients, split_slides(slides, patients, parsed, folds, seed)
     if shares or folds:
         raise InputError(f"{table}: has the splits; leave out --split and --folds")
-    split_of = {}
+    split_of: dict[str, str] = {}
     for split, found in splits.items():
         for slide in found:
             patient = patients.get(slide, slide)
@@ -145,8 +161,8 @@ def assign_splits(
     return patients, splits
 
 
-def parse_shares(text):
-    """"train=0.8,val=0.2" as a dict.
+def parse_shares(text: str) -> dict[str, float]:
+    """Shares such as "train=0.8,val=0.2" as a dict.
 
     Raises:
         InputError: not of this form.
@@ -163,16 +179,16 @@ def parse_shares(text):
     return shares
 
 
-def patients_by_pattern(slides, pattern):
+def patients_by_pattern(slides: Iterable[str], pattern: str) -> dict[str, str]:
     """The patient of every slide, from its file name.
 
     Args:
-        slides (list[str]): slide files.
-        pattern (str): regular expression with a group ``(?P<patient>...)``, found anywhere in the
+        slides: slide files.
+        pattern: regular expression with a group ``(?P<patient>...)``, found anywhere in the
             name.
 
     Returns:
-        dict[str, str]: slide -> patient.
+        Slide -> patient.
 
     Raises:
         InputError: no such expression, or a name in which it is not found.
@@ -193,15 +209,15 @@ def patients_by_pattern(slides, pattern):
     return patients
 
 
-def read_split_table(path, slides):
+def read_split_table(path: str, slides: Iterable[str]) -> tuple[dict[str, str], dict[str, list[str]] | None]:
     """Patients and splits from a CSV file with the columns slide, and patient or split or both.
 
     Args:
-        path (str): comma- or semicolon-separated; slides by file name, with or without its ending.
-        slides (list[str]): slide files; each needs a row.
+        path: comma- or semicolon-separated; slides by file name, with or without its ending.
+        slides: slide files; each needs a row.
 
     Returns:
-        tuple[dict[str, str], dict[str, list[str]] or None]: slide -> patient, empty without such a
+        Slide -> patient, empty without such a
         column; and the slides of each split, None without such a column.
 
     Raises:
@@ -212,7 +228,8 @@ def read_split_table(path, slides):
         raise InputError(f"{path}: needs the columns slide and patient or split, in its first line")
     wanted = ("slide", "patient", "split")
     rows = by_slide(path, [{c: v for c, v in row.items() if c in wanted} for row in rows])
-    patients, splits = {}, defaultdict(list)
+    patients: dict[str, str] = {}
+    splits: dict[str, list[str]] = defaultdict(list)
     for slide in sorted(slides):
         base = os.path.basename(slide)
         row = row_of(rows, slide)
@@ -227,7 +244,7 @@ def read_split_table(path, slides):
     return patients, dict(splits) or None
 
 
-def check_split_name(split):
+def check_split_name(split: str) -> str:
     """The name; it becomes part of a file's.
 
     Raises:

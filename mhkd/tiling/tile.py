@@ -9,11 +9,13 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from functools import partial
 from multiprocessing import get_context
+from typing import Any
 
 import cv2
 from tqdm import tqdm
@@ -22,6 +24,7 @@ from ..annotations import ClassMap
 from ..annotations.folders import Unused, find_slides, look_into, unused
 from ..annotations.folders import lines as lines_of
 from ..errors import InputError
+from ..files import writing_to
 from ..slides.file_names import slide_name
 from .collect import check_names
 from .layout import Layout
@@ -30,25 +33,36 @@ from .slide_task import TileOptions, tile_slide
 from .splits import DEFAULT_SHARES, assign_splits
 
 WORK = ".tile"
+Job = tuple[str, str, TileOptions, bool]  # of :func:`mhkd.tiling.slide_task.tile_slide`
 
 
-def tile_slides(slides, out, options, splits_of, *, workers=1, strict=False, command=(), also_used=()):
+def tile_slides(
+    slides: Sequence[str],
+    out: str,
+    options: TileOptions,
+    splits_of: Callable[[list[str]], tuple[dict[str, str], dict[str, list[str]]]],
+    *,
+    workers: int = 1,
+    strict: bool = False,
+    command: Sequence[str] = (),
+    also_used: Sequence[str | None] = (),
+) -> dict[str, Any]:
     """Make a dataset of slides.
 
     Args:
-        slides (list[str]): slide files, and folders of them.
-        out (str): ``<datasets>/<name>``; its splits are then the datasets ``<name>_<split>``.
-        options (TileOptions): how.
-        splits_of (callable): slides -> (their patients, the slides of each split), see
+        slides: slide files, and folders of them.
+        out: ``<datasets>/<name>``; its splits are then the datasets ``<name>_<split>``.
+        options: how.
+        splits_of: slides -> (their patients, the slides of each split), see
             :func:`mhkd.tiling.splits.assign_splits`.
-        workers (int): processes. With more than one a script needs the usual
+        workers: processes. With more than one a script needs the usual
             ``if __name__ == "__main__"`` guard.
-        strict (bool): stop at a slide that cannot be used, instead of leaving it out.
-        command (sequence[str]): for the manifest.
-        also_used (sequence[str]): files that may lie in the folders and are used for something else.
+        strict: stop at a slide that cannot be used, instead of leaving it out.
+        command: for the manifest.
+        also_used: files that may lie in the folders and are used for something else.
 
     Returns:
-        dict: the content of ``<out>/manifest.json``; "skipped" are the slides left out and why, "not_used"
+        The content of ``<out>/manifest.json``; "skipped" are the slides left out and why, "not_used"
         whatever else is in the folders of slides and annotations, and why.
 
     Raises:
@@ -68,19 +82,12 @@ def tile_slides(slides, out, options, splits_of, *, workers=1, strict=False, com
     patients, splits = splits_of(slides)
     used = sorted({s for found in splits.values() for s in found}, key=slide_name)
     work = os.path.join(out, WORK)
-    os.makedirs(work, exist_ok=True)
-    parts, skipped = {}, {}
     jobs = [(path, work, options.of_slide(path), len(used) == 1) for path in used]
-    with closing(_run(jobs, workers)) as run:
-        for part in run:
-            if "error" not in part:
-                parts[part["slide_file"]] = part
-            elif strict:
-                raise InputError(f"{part['error']} (without --strict the slide is left out)")
-            else:
-                skipped[part["slide_file"]] = part
-    annotations = {s: part["annotation_file"] for s, part in parts.items()} if options.annotated else None
-    left = unused(others, slides, annotations, (options.annotations, out, *also_used))
+    with writing_to(work):
+        os.makedirs(work, exist_ok=True)
+    parts, skipped = _parts_of(jobs, workers, strict)
+    of_slides = {s: part["annotation_file"] for s, part in parts.items()} if options.annotated else None
+    left = unused(others, slides, of_slides, (options.annotations, out, *also_used))
     more = [{"slide_file": u.path, "error": str(u)} for u in left if u.is_slide and u.is_fault]
     manifest = publish(
         out,
@@ -97,8 +104,24 @@ def tile_slides(slides, out, options, splits_of, *, workers=1, strict=False, com
     return manifest
 
 
-def _keep_only(folder, names):
-    for name in set(os.listdir(folder)) - names:
+def _parts_of(
+    jobs: Sequence[Job], workers: int, strict: bool
+) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+    """The parts by slide, and what could not be used."""
+    parts, skipped = {}, {}
+    with closing(_run(jobs, workers)) as run:
+        for part in run:
+            if "error" not in part:
+                parts[part["slide_file"]] = part
+            elif strict:
+                raise InputError(f"{part['error']} (without --strict the slide is left out)")
+            else:
+                skipped[part["slide_file"]] = part
+    return parts, skipped
+
+
+def _keep_only(folder: str, names: Collection[str]) -> None:
+    for name in set(os.listdir(folder)).difference(names):
         path = os.path.join(folder, name)
         if os.path.isdir(path):
             shutil.rmtree(path)
@@ -107,16 +130,15 @@ def _keep_only(folder, names):
 
 
 def run_tile(
-    slides, out, pairs, class_map, classes, workers, strict,
-    *, split, folds, split_csv, patient_pattern, seed,
-    annotations, no_annotations, slide_mpp, override_slide_mpp, point_diameter_um, tiles, lr_filter, verify,
-    keep_empty, **layout
-):  # fmt: skip
-    """The command: see its options.
-
-    Returns:
-        dict: see :func:`tile_slides`.
-    """
+    slides: Sequence[str], out: str, pairs: Sequence[str], class_map: str | None, classes: str | None,
+    workers: int, strict: bool,
+    *, split: str | None, folds: int | None, split_csv: str | None, patient_pattern: str | None, seed: int,
+    annotations: str | None, no_annotations: bool,
+    slide_mpp: float | dict[str, float] | None, override_slide_mpp: float | dict[str, float] | None,
+    point_diameter_um: float | None, tiles: str, lr_filter: str, verify: bool, keep_empty: float | None,
+    **layout: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """The command: see its options; what it returns: see :func:`tile_slides`."""
     if no_annotations:
         of_annotations = {
             "--annotations": annotations, "--mode centred": layout["mode"] == "centred", "--class": pairs,
@@ -129,10 +151,10 @@ def run_tile(
             )
     if keep_empty is None:
         keep_empty = 0.0 if layout["mode"] == "centred" else 1.0
-    classes = None if classes is None else [c.strip() for c in classes.split(",")]
+    names = None if classes is None else [c.strip() for c in classes.split(",")]
     options = TileOptions(
         Layout(keep_empty=keep_empty, **layout),
-        ClassMap.parse(pairs, class_map, classes),
+        ClassMap.parse(pairs, class_map, names),
         annotations,
         slide_mpp,
         point_diameter_um,
@@ -142,9 +164,10 @@ def run_tile(
         annotated=not no_annotations,
         override_slide_mpp=override_slide_mpp,
     )
-    by = {"shares": split, "folds": folds, "table": split_csv, "pattern": patient_pattern}
-    default = "train=1" if no_annotations else DEFAULT_SHARES
-    splits_of = partial(assign_splits, **by, seed=seed, default=default)
+    splits_of = partial(
+        assign_splits, shares=split, folds=folds, table=split_csv, pattern=patient_pattern, seed=seed,
+        default="train=1" if no_annotations else DEFAULT_SHARES,
+    )  # fmt: skip
     manifest = tile_slides(
         slides, out, options, splits_of, workers=workers, strict=strict, command=sys.argv,
         also_used=(split_csv, class_map),
@@ -153,8 +176,8 @@ def run_tile(
     return manifest
 
 
-def summary(manifest, out):
-    """str: what has become of the slides, for the terminal."""
+def summary(manifest: Mapping[str, Any], out: str) -> str:
+    """What has become of the slides, for the terminal."""
     name, lines = os.path.basename(os.path.abspath(out)), []
     for split, report in manifest["splits"].items():
         line = f"{name}_{split}: {report['slides']} slides, {report['tiles']} tiles"
@@ -169,12 +192,12 @@ def summary(manifest, out):
     return "\n".join(lines + lines_of(u for u in left if not (u.is_slide and u.is_fault)))
 
 
-def is_complete(manifest):
-    """bool: whether every slide and annotation file could be used."""
+def is_complete(manifest: Mapping[str, Any]) -> bool:
+    """Whether every slide and annotation file could be used."""
     return not manifest["skipped"] and not any(u["is_fault"] for u in manifest["not_used"])
 
 
-def _run(jobs, workers):
+def _run(jobs: Sequence[Job], workers: int) -> Generator[dict[str, Any], None, None]:
     """Yields each task's result as it comes."""
     with tqdm(total=len(jobs), desc="slides", unit="slide") as bar:
         if workers == 1 or len(jobs) < 2:
@@ -199,5 +222,5 @@ def _run(jobs, workers):
             pool.shutdown(cancel_futures=True)
 
 
-def _one_thread():
+def _one_thread() -> None:
     cv2.setNumThreads(1)

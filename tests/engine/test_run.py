@@ -11,7 +11,8 @@ from mhkd.files import LOCK
 import pytest
 import torch
 from detectron2.engine import HookBase
-from test_files import held, room_for
+from support import room_for
+from test_files import held
 
 
 @pytest.fixture

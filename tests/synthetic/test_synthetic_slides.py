@@ -12,6 +12,7 @@ import large_image_source_vips
 import numpy as np
 import pytest
 from shapely.geometry import shape
+from support import room_for
 
 SIZE_PX = 1100
 PARAMS = {"seed": 7, "size_px": SIZE_PX, "mpp": 1.0, "num_glomeruli": (3, 5), "progress": False}
@@ -104,3 +105,15 @@ def test_a_foreign_file_is_left_alone(tmp_path):
     with pytest.raises(InputError, match=r"slide_000\.tiff.*another output folder"):
         make_slides(tmp_path, 1, **PARAMS)
     assert mine.read_bytes() == b"my own slide"
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path):
+    make_slides(tmp_path, 1, **PARAMS)
+    before = _state(tmp_path)
+    # There is room for the annotations, not for the slide, without which they are nothing.
+    with room_for(20_000), pytest.raises(InputError, match="slide_000.tiff.* cannot be written .*too large"):
+        make_slides(tmp_path, 1, **{**PARAMS, "seed": 8})
+    assert _state(tmp_path) == before
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file.* cannot be written"):
+        make_slides(tmp_path / "file" / "slides", 1, **PARAMS)

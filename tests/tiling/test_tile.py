@@ -1,5 +1,6 @@
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from mhkd.slides.images import read_rgb
 
 import numpy as np
 import pytest
+from support import room_for
 from tiled_slides import BY_PATIENT, manifest_of, run, write_annotations, write_slide
 
 
@@ -149,6 +151,24 @@ def test_a_stopped_run_goes_on(slides, out):
     part_file.write_text(json.dumps(part))
     (slides / "ann_2.geojson").write_bytes(good)
     assert "warning: ann_1.tiff: 1 marks" in run(slides, out)
+
+
+@pytest.mark.parametrize(
+    ("tiles", "room", "file"),
+    [("regions", 1000, "json"), ("regions", 7000, "annotations_train.json"), ("png", 100, "ann_1_")],
+)
+def test_a_full_disk_is_one_line_and_leaves_out_no_slide(slides, out, tiles, room, file):
+    """As it is reached in a slide's part, in the annotations of a split and in a picture."""
+    more = ["--tiles", tiles, "--split", "train=1"]
+    with room_for(room):
+        printed = run(slides, out, *more, exit_code=2)
+    assert re.search(f"^mhkd: error: .*{file}.*: cannot be written .File too large.", printed, re.M)
+    assert [p.name for p in out.iterdir()] == [".tile"] and not list(out.rglob("*.tmp"))
+    run(slides, out, *more)
+    whole = files_in(out)
+    shutil.rmtree(out)
+    run(slides, out, *more)
+    assert files_in(out) == whole
 
 
 @pytest.mark.parametrize("tiles", ["regions", "png"])
@@ -341,3 +361,12 @@ def test_usage(slides, out, tmp_path):
     ):
         assert message in run(path, out, *more, exit_code=2)
         assert not out.exists()
+
+
+def test_parts_of_another_version_are_not_taken_over(slides, out, monkeypatch):
+    """Its readers may have read the same files otherwise."""
+    run(slides, out)
+    before = {p.name for p in (out / ".tile").iterdir()}
+    monkeypatch.setattr("mhkd.tiling.slide_task.__version__", "0.1.0")
+    run(slides, out)
+    assert before.isdisjoint(p.name for p in (out / ".tile").iterdir())
