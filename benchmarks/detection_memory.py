@@ -13,7 +13,8 @@ from pathlib import Path
 
 import mhkd  # noqa: F401  (first)
 from mhkd.commands.numbers import whole_numbers
-from mhkd.slide_detection.run import DetectOptions, detect_slide
+from mhkd.slide_detection.options import DetectOptions
+from mhkd.slide_detection.run import detect_slide
 from mhkd.slide_detection.student import load_student
 from mhkd.slides.slide import Slide
 

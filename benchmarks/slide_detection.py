@@ -24,7 +24,8 @@ from pathlib import Path
 import mhkd  # noqa: F401  (first)
 from mhkd.annotations import ClassMap
 from mhkd.commands.numbers import ABOVE_0, AT_LEAST_0, FROM_1
-from mhkd.slide_detection.run import DetectOptions, detect_slide
+from mhkd.slide_detection.options import DetectOptions
+from mhkd.slide_detection.run import detect_slide
 from mhkd.slide_detection.student import load_student
 from mhkd.slides.slide import Slide
 from mhkd.tiling.objects import read_objects

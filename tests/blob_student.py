@@ -5,7 +5,8 @@ import resource
 from pathlib import Path
 
 import mhkd  # noqa: F401  (first)
-from mhkd.slide_detection.run import DetectOptions, detect_slide
+from mhkd.slide_detection.options import DetectOptions
+from mhkd.slide_detection.run import detect_slide
 from mhkd.slide_detection.student import Student
 
 import cv2

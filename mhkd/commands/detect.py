@@ -56,7 +56,7 @@ def detect(
     """
     from ..evaluation.threshold_file import working_threshold
     from ..slide_detection.many import detect_slides
-    from ..slide_detection.run import DetectOptions
+    from ..slide_detection.options import DetectOptions
 
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     threshold = working_threshold(student, score_threshold)

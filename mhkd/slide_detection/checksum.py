@@ -2,17 +2,17 @@
 
 import hashlib
 import os
+from typing import Any
 
 WHOLE_BYTES, BLOCKS = 2**24, 16  # of larger files so many blocks make up the checksum
 
 
-def checksum(path):
-    """Args:
-        path (str): slide.
+def checksum(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Size and checksum of a slide's file.
 
     Returns:
-        dict: "bytes", and "sha256" of the file or, where it has more than 16 MiB, of 16 parts of 1 MiB from
-        its begin to its end.
+        "bytes", and "sha256" of the file or, where it has more than 16 MiB, of 16 parts of 1 MiB from its
+        begin to its end.
     """
     digest, size = hashlib.sha256(), os.path.getsize(path)
     block = WHOLE_BYTES // BLOCKS

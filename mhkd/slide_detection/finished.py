@@ -2,10 +2,11 @@
 
 import json
 import os
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from ..evaluation.detections import Detections
 from ..evaluation.threshold_file import COUNTING, DEFAULT
 from ..slides.slide import Slide
 from .checksum import checksum
+from .options import DetectOptions
 
 RUN, RESULTS, SUMMARY = "run.json", "coco_instances_results.json", "summary.json"
 
@@ -23,57 +25,57 @@ class FinishedSlide:
     """The results of one slide.
 
     Attributes:
-        folder (Path): which has them; it is named like the slide's file.
-        run (dict): content of run.json.
+        folder: which has them; it is named like the slide's file.
+        run: content of run.json.
     """
 
     folder: Path
-    run: dict
+    run: dict[str, Any]
 
     @property
-    def name(self):
-        """str: the slide's file name."""
+    def name(self) -> str:
+        """The slide's file name."""
         return self.folder.name
 
     @property
-    def class_names(self):
-        """tuple[str, ...]: the student's, in the order of the category ids from 1."""
+    def class_names(self) -> tuple[str, ...]:
+        """The student's, in the order of the category ids from 1."""
         return tuple(self.run["classes"])
 
     @property
-    def keep_from_score(self):
-        """float: the lowest score that a detection in the results may have."""
+    def keep_from_score(self) -> float:
+        """The lowest score that a detection in the results may have."""
         parameters = self.run.get("parameters", {})
         # Results of before kept what they counted.
         return float(parameters.get("keep_from_score", parameters.get("score_threshold")) or 0.0)
 
     @property
-    def score_threshold(self):
-        """float: the score from which on detections count."""
+    def score_threshold(self) -> float:
+        """The score from which on detections count."""
         parameters = self.run.get("parameters", {})
         counted = float(parameters.get("score_threshold") or 0.0)
         # Those were made with a low one to score average precision; nobody meant to count from it.
         return counted if "keep_from_score" in parameters else max(DEFAULT, counted)
 
-    def counts_like(self, options):
-        """bool: whether the outputs count as the options (DetectOptions) say."""
+    def counts_like(self, options: DetectOptions) -> bool:
+        """Whether the outputs count as the options say."""
         parameters = self.run.get("parameters", {})
         return all(parameters.get(name) == getattr(options, name) for name in COUNTING)
 
     @property
-    def student(self):
-        """str or None: begin of the checksum of the student's weights."""
+    def student(self) -> str | None:
+        """Begin of the checksum of the student's weights, where it is recorded."""
         student = self.run.get("student")
         found = student.get("sha256") if isinstance(student, dict) else None
         return str(found)[:12] if found else None
 
     @cached_property
-    def summary(self):
-        """dict: content of summary.json: "glomeruli", "counts", "tissue_mm2", ..."""
+    def summary(self) -> dict[str, Any]:
+        """Content of summary.json: "glomeruli", "counts", "tissue_mm2", ..."""
         return _read_json(self.folder / SUMMARY, dict)
 
-    def detections(self):
-        """Detections: all that are kept, in base pixels, in the order of the file.
+    def detections(self) -> Detections:
+        """All that are kept, in base pixels, in the order of the file.
 
         Raises:
             InputError: the file is missing or damaged.
@@ -83,38 +85,36 @@ class FinishedSlide:
         try:
             boxes = np.array([d["bbox"] for d in found], np.float64).reshape(-1, 4)
             boxes[:, 2:] += boxes[:, :2]
-            scores = [d["score"] for d in found]
-            detections = Detections(boxes, scores, [d["category_id"] - 1 for d in found], self.class_names)
+            scores = np.array([d["score"] for d in found], np.float32)
+            classes = np.array([d["category_id"] - 1 for d in found], np.int64)
+            detections = Detections(boxes, scores, classes, self.class_names)
             return detections.select(detections.is_sound())  # without the one that stands for none
         except (KeyError, TypeError, ValueError) as e:
             raise InputError(f"{path}: holds no detections of {self.class_names} ({e}): {_AGAIN}") from e
 
-    def slide_path(self, slides_dir=None):
+    def slide_path(self, slides_dir: str | None = None) -> str:
         """Where the slide is.
 
         Args:
-            slides_dir (str, optional): where it is now; default: where it was.
-
-        Returns:
-            str: path.
+            slides_dir: where it is now; default: where it was.
 
         Raises:
             InputError: it is not there.
         """
-        path = os.path.join(slides_dir, self.name) if slides_dir else self.run["slide_file"]
+        path: str = os.path.join(slides_dir, self.name) if slides_dir else self.run["slide_file"]
         if not os.path.exists(path):
             remedy = "correct" if slides_dir else "say where it is now with"
             raise InputError(f"{path}: the slide is no longer there: {remedy} --slides DIR")
         return path
 
-    def open_slide(self, slides_dir=None):
+    def open_slide(self, slides_dir: str | None = None) -> Slide:
         """The slide that was looked at.
 
         Args:
-            slides_dir (str, optional): see :meth:`slide_path`.
+            slides_dir: see :meth:`slide_path`.
 
         Returns:
-            Slide: a new one, with the resolution that was used then.
+            A new one, with the resolution that was used then.
 
         Raises:
             InputError: it is not there, cannot be opened, or is another one by its size.
@@ -129,38 +129,36 @@ class FinishedSlide:
             )
         return slide
 
-    def doubt(self, path):
-        """str or None: that the slide is another file than the one that was looked at, though of its size."""
+    def doubt(self, path: str) -> str | None:
+        """That the slide is another file than the one that was looked at, though of its size."""
         then = self.run.get("slide_checksum")
         if then and then != checksum(path):
             return (
                 f"{path}: is not the file that was looked at, so the boxes may not fit: put the right slide "
                 "there, or detect again"
             )
+        return None
 
 
 class Results(NamedTuple):
     """What a folder of results has.
 
     Attributes:
-        finished (list[FinishedSlide]): sorted by name.
-        unfinished (list[str]): names of slides that were begun and are not finished.
-        damaged (dict[str, str]): why others cannot be used, by name.
+        finished: sorted by name.
+        unfinished: names of slides that were begun and are not finished.
+        damaged: why others cannot be used, by name.
     """
 
-    finished: list
-    unfinished: list
-    damaged: dict
+    finished: list[FinishedSlide]
+    unfinished: list[str]
+    damaged: dict[str, str]
 
 
-def find_finished(out):
+def find_finished(out: str | os.PathLike[str]) -> Results:
     """What is finished in a folder.
 
     Args:
-        out (str): ``--out`` of ``mhkd detect``, or the folder of one slide in it.
-
-    Returns:
-        Results: see there.
+        out: ``--out`` of ``mhkd detect``, or the folder of one slide in it.
 
     Raises:
         InputError: no such folder, or nothing in it that can be used.
@@ -186,15 +184,15 @@ def find_finished(out):
     return Results(finished, unfinished, damaged)
 
 
-def read_finished(folder, run_file):
+def read_finished(folder: Path, run_file: Path) -> FinishedSlide:
     """The results of one slide, as far as its small files tell whether they can be used.
 
     Args:
-        folder (Path): of the slide.
-        run_file (Path): its run.json.
+        folder: of the slide.
+        run_file: its run.json.
 
     Returns:
-        FinishedSlide: its detections are not read yet.
+        One whose detections are not read yet.
 
     Raises:
         InputError: a file is missing or damaged.
@@ -216,18 +214,15 @@ def read_finished(folder, run_file):
     return slide
 
 
-def differences(finished):
+def differences(finished: Iterable[FinishedSlide]) -> list[str]:
     """How slides of one folder were made differently, so that they are not to be mixed.
 
-    Args:
-        finished (list[FinishedSlide]): slides.
-
     Returns:
-        list[str]: one line a setting that differs, with its values and the slides that have them.
+        One line a setting that differs, with its values and the slides that have them.
     """
     lines = []
     for what, value in _SETTINGS.items():
-        slides = {}
+        slides: dict[Any, list[str]] = {}
         for one in finished:
             slides.setdefault(value(one), []).append(one.name)
         if len(slides) > 1:
@@ -236,11 +231,11 @@ def differences(finished):
     return lines
 
 
-def _of(*keys):
+def _of(*keys: str) -> Callable[[FinishedSlide], Any]:
     """A function: what run.json has under these keys, one within the other; None where it has not."""
 
-    def value(one):
-        found = one.run
+    def value(one: FinishedSlide) -> Any:
+        found: Any = one.run
         for key in keys:
             found = found.get(key) if isinstance(found, dict) else None
         return found if isinstance(found, (str, int, float, type(None))) else repr(found)
@@ -248,7 +243,7 @@ def _of(*keys):
     return value
 
 
-_SETTINGS = {
+_SETTINGS: dict[str, Callable[[FinishedSlide], Any]] = {
     "student": lambda one: one.student,
     "score threshold": lambda one: one.score_threshold,
     "lowest score kept": lambda one: one.keep_from_score,
@@ -259,18 +254,18 @@ _SETTINGS = {
 }
 
 
-def _text(value):
+def _text(value: Any) -> str:
     return "not recorded" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _some(names):
+def _some(names: Sequence[str]) -> str:
     return ", ".join(names) if len(names) < 4 else f"{len(names)} slides, {names[0]} among them"
 
 
 _AGAIN = "run mhkd detect again for this slide"
 
 
-def _read_json(path, kind):
+def _read_json(path: Path, kind: type) -> Any:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as e:

@@ -5,7 +5,9 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -15,6 +17,7 @@ from ..annotations.folders import find_slides, lines, unused
 from ..errors import InputError
 from .exports import write_summary_csv
 from .finished import Results, differences, find_finished
+from .options import DetectOptions
 from .run import detect_slide
 from .student import load_student
 
@@ -23,24 +26,32 @@ SUMMARY_CSV = "summary.csv"
 _one_slide_at_a_time = threading.Lock()  # in a process, whatever number of threads a Dask worker has
 
 
-def detect_slides(slides, out, student, options, *, scheduler=None, workers=2):
+def detect_slides(
+    slides: list[str],
+    out: str | os.PathLike[str],
+    student: dict[str, Any],
+    options: DetectOptions,
+    *,
+    scheduler: str | None = None,
+    workers: int = 2,
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """Find the glomeruli of many slides. One that fails does not keep the others from being finished.
 
     Args:
-        slides (list[str]): slide files, and folders of them.
-        out (str): folder of the results, see :func:`mhkd.slide_detection.run.detect_slide`. ``summary.csv``
+        slides: slide files, and folders of them.
+        out: folder of the results, see :func:`mhkd.slide_detection.run.detect_slide`. ``summary.csv``
             there gets a row for each slide that is finished in it, and for each that failed now; one that
             failed and has results of an earlier run keeps them.
-        student (dict): arguments of :func:`mhkd.slide_detection.student.load_student`.
-        options (DetectOptions): how.
-        scheduler (str, optional): address of a Dask scheduler, whose workers see the same files; or "local"
+        student: arguments of :func:`mhkd.slide_detection.student.load_student`.
+        options: how.
+        scheduler: address of a Dask scheduler, whose workers see the same files; or "local"
             for ``workers`` processes on this machine. Each worker loads the student once.
-        workers (int): see scheduler; without one, threads that read tiles.
+        workers: see scheduler; without one, threads that read tiles.
 
     Returns:
-        tuple[dict[str, dict], list[str]]: of each slide, also those in the folders that cannot be read, its
-        summary, or ``{"error": what is wrong}``; and what should not be mixed
-        in ``out``, see :func:`mhkd.slide_detection.finished.differences`.
+        Of each slide, also those in the folders that cannot be read, its summary, or
+        ``{"error": what is wrong}``; and what should not be mixed in ``out``, see
+        :func:`mhkd.slide_detection.finished.differences`.
 
     Raises:
         InputError: no slides, two of one name, a student that cannot be used, or ``out`` cannot be written or
@@ -49,7 +60,7 @@ def detect_slides(slides, out, student, options, *, scheduler=None, workers=2):
     if workers < 1:
         raise InputError(f"--workers {workers}: must be at least 1")
     slides, others = find_slides(slides)
-    left = unused(others, slides, None, [out])
+    left = unused(others, slides, None, [os.fspath(out)])
     slides = [os.path.abspath(s) for s in slides]
     out = Path(out).absolute()
     _check_names(slides, out)
@@ -60,14 +71,16 @@ def detect_slides(slides, out, student, options, *, scheduler=None, workers=2):
     except OSError as e:
         raise InputError(f"{out}: cannot be made ({e.strerror}): choose another --out") from e
     if scheduler is None:
-        results = _one_by_one(slides, out, student, options, workers)
+        outcomes = _one_by_one(slides, out, student, options, workers)
     else:
-        results = _on_cluster(slides, out, student, options, scheduler, workers)
-    found = {os.path.abspath(u.path): {"error": str(u)} for u in left if u.is_slide and u.is_fault}
+        outcomes = _on_cluster(slides, out, student, options, scheduler, workers)
+    found: dict[str, dict[str, Any]] = {
+        os.path.abspath(u.path): {"error": str(u)} for u in left if u.is_slide and u.is_fault
+    }
     for line in lines(u for u in left if os.path.abspath(u.path) not in found):
         tqdm.write(line)
     faults = list(found)
-    for path, result in results:
+    for path, result in outcomes:
         found[path] = result
         if "error" in result:
             tqdm.write(f"failed: {result['error']}")
@@ -79,13 +92,24 @@ def detect_slides(slides, out, student, options, *, scheduler=None, workers=2):
     return {path: found[path] for path in (*slides, *faults)}, differences(results.finished)
 
 
-def _one_by_one(slides, out, student, options, readers):
+def _one_by_one(
+    slides: list[str], out: Path, student: dict[str, Any], options: DetectOptions, readers: int
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Slides and their results, in this process."""
     with logging_redirect_tqdm():
         for path in slides:
             yield path, _attempt(path, out, student, options, readers, progress=True)
 
 
-def _on_cluster(slides, out, student, options, scheduler, workers):
+def _on_cluster(
+    slides: list[str],
+    out: Path,
+    student: dict[str, Any],
+    options: DetectOptions,
+    scheduler: str,
+    workers: int,
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Slides and their results, as they come from the workers of a Dask cluster."""
     import dask
     import distributed
 
@@ -129,7 +153,16 @@ def _on_cluster(slides, out, student, options, scheduler, workers):
                 bar.update()
 
 
-def _attempt(path, out, student, options, readers, progress, threads=None, command=None):
+def _attempt(
+    path: str,
+    out: Path,
+    student: dict[str, Any],
+    options: DetectOptions,
+    readers: int,
+    progress: bool,
+    threads: int | None = None,
+    command: list[str] | None = None,
+) -> dict[str, Any]:
     """The summary of a slide, or what is wrong with it."""
     with _one_slide_at_a_time:
         if threads:
@@ -148,8 +181,9 @@ def _attempt(path, out, student, options, readers, progress, threads=None, comma
             return {"error": f"{path}: {type(e).__name__}: {' '.join(str(e).split())}"}
 
 
-def _check_names(slides, out):
-    by_name = {}
+def _check_names(slides: list[str], out: Path) -> None:
+    """Raises InputError where the results of a slide would take another file's place."""
+    by_name: dict[str, str] = {}
     for path in slides:
         name = os.path.basename(path)
         other = by_name.setdefault(name, path)
@@ -164,9 +198,11 @@ def _check_names(slides, out):
             )
 
 
-def _rows(results, found):
+def _rows(results: Results, found: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any] | None, str]]:
     """Of summary.csv: all slides that are finished, those that cannot be used, and those that failed now."""
-    rows = {one.name: ({**one.summary, "student": one.student}, "") for one in results.finished}
+    rows: dict[str, tuple[dict[str, Any] | None, str]] = {
+        one.name: ({**one.summary, "student": one.student}, "") for one in results.finished
+    }
     rows.update({name: (None, reason) for name, reason in results.damaged.items()})
     for path, result in found.items():
         if "error" in result:

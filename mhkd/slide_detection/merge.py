@@ -1,5 +1,7 @@
 """One box for each glomerulus, whatever the tile grid.
 
+Written by hand: NMS and box fusion know nothing of tiles, so that pieces of a cut object stay beside it.
+
 Two boxes are compared where both tiles could see: a side that a tile's edge cut says nothing of where the
 object ends, so either box is clipped at the cut sides of the other, and the IoU is taken of what is left
 (the *shared view*). Between two whole boxes that is the ordinary IoU. Then
@@ -17,6 +19,7 @@ so they stay two.
 """
 
 import logging
+from collections.abc import Iterator
 
 import numpy as np
 import shapely
@@ -35,7 +38,14 @@ OUTWARDS = np.array([-1.0, -1, 1, 1])  # of the sides of a box
 CHUNK = 100_000  # boxes looked up at a time, which bounds the memory of the pairs
 
 
-def merge_tiles(detections, cut, iou_threshold=0.5, margin_px=1.0, overlap_px=0.0, near=None):
+def merge_tiles(
+    detections: Detections,
+    cut: np.ndarray,
+    iou_threshold: float = 0.5,
+    margin_px: float = 1.0,
+    overlap_px: float = 0.0,
+    near: np.ndarray | None = None,
+) -> Detections:
     """Merge the detections of overlapping tiles. Class-agnostic, but for boxes within others: the winner's
     class and score.
 
@@ -43,21 +53,24 @@ def merge_tiles(detections, cut, iou_threshold=0.5, margin_px=1.0, overlap_px=0.
     with a high one.
 
     Args:
-        detections (Detections): of all tiles, in any order. Boxes that are not finite or have no size are
+        detections: of all tiles, in any order. Boxes that are not finite or have no size are
             left out, with a warning.
-        cut (ndarray): bool, shape (N, 4): whether the left, top, right, bottom side of a box lies on a
+        cut: bool, shape (N, 4): whether the left, top, right, bottom side of a box lies on a
             side of its tile that is inside the slide, so that the object may go on beyond it.
-        iou_threshold (float): the least IoU, in the shared view, of two boxes of one object.
-        margin_px (float): how far, in base pixels, a cut side may be from the tile's side.
-        overlap_px (float): the least overlap of neighbouring tiles, in base pixels, where every tile with
+        iou_threshold: the least IoU, in the shared view, of two boxes of one object.
+        margin_px: how far, in base pixels, a cut side may be from the tile's side.
+        overlap_px: the least overlap of neighbouring tiles, in base pixels, where every tile with
             tissue was looked at; 0: not known. A piece narrower than that was seen better from the
             neighbouring tile; if nothing there fits it, it is left out. And pieces from tiles that overlap
             less, which are not next to each other, are not joined for having sides that meet.
-        near (ndarray): bool, shape (N, 4): which sides of a box end so near to a side of its tile inside the
+        near: bool, shape (N, 4): which sides of a box end so near to a side of its tile inside the
             slide that the tile may have cut the object all the same; None: not known.
 
     Returns:
-        Detections: one for each object, by descending score; the same for every order of the rows.
+        One for each object, by descending score; the same for every order of the rows.
+
+    Raises:
+        ValueError: not as many rows of sides as detections.
     """
     cut = np.asarray(cut, bool).reshape(-1, 4)
     near = np.zeros_like(cut) if near is None else np.asarray(near, bool).reshape(-1, 4)
@@ -89,15 +102,15 @@ def merge_tiles(detections, cut, iou_threshold=0.5, margin_px=1.0, overlap_px=0.
     return merged.select(_rank(merged, np.zeros((len(merged), 4), bool)))
 
 
-def _rank(detections, cut):
+def _rank(detections: Detections, cut: np.ndarray) -> np.ndarray:
     """A total order: descending score, area, then position, class and cut sides."""
     x0, y0, x1, y1 = detections.boxes_px.T
     area = (x1 - x0) * (y1 - y0)
     return np.lexsort((*cut.T, detections.classes, y1, x1, y0, x0, -area, -detections.scores))
 
 
-def _greedy(n, pairs):
-    """bool (n,): what stays when, from the first on, each box that stays removes its later partners."""
+def _greedy(n: int, pairs: np.ndarray) -> np.ndarray:
+    """Bool (n,): what stays when, from the first on, each box that stays removes its later partners."""
     stays = bytearray(b"\1") * n
     first, second = pairs
     order = np.lexsort((second, first))
@@ -107,8 +120,8 @@ def _greedy(n, pairs):
     return np.frombuffer(stays, bool)
 
 
-def _seen_in_part(boxes, near, iou_threshold, margin_px):
-    """bool (n,): boxes that end near a side of their tile, and that a larger one fits which goes on there."""
+def _seen_in_part(boxes: np.ndarray, near: np.ndarray, iou_threshold: float, margin_px: float) -> np.ndarray:
+    """Bool (n,): boxes that end near a side of their tile, and that a larger one fits which goes on there."""
     found = np.zeros(len(boxes), bool)
     suspects = np.flatnonzero(near.any(axis=1))
     uncut = np.zeros((len(boxes), 4), bool)
@@ -122,8 +135,8 @@ def _seen_in_part(boxes, near, iou_threshold, margin_px):
     return found
 
 
-def _pairs(detections, iou_threshold):
-    """Pairs i < j of the same object."""
+def _pairs(detections: Detections, iou_threshold: float) -> np.ndarray:
+    """Pairs i < j of the same object, shape (2, P)."""
     boxes = detections.boxes_px
     found = [np.empty((2, 0), np.int64)]
     for i, j in _touching(boxes, boxes, 0):
@@ -135,14 +148,21 @@ def _pairs(detections, iou_threshold):
     return np.concatenate(found, axis=1)
 
 
-def _nested(detections, i, j, shared, area_i, area_j):
-    """bool: whether of each pair, of one class, one box lies mostly within the other."""
+def _nested(
+    detections: Detections,
+    i: np.ndarray,
+    j: np.ndarray,
+    shared: np.ndarray,
+    area_i: np.ndarray,
+    area_j: np.ndarray,
+) -> np.ndarray:
+    """Bool, shape (P,): whether of each pair, of one class, one box lies mostly within the other."""
     small, large = np.minimum(area_i, area_j), np.maximum(area_i, area_j)
     of_one_class = detections.classes[i] == detections.classes[j]
     return of_one_class & (shared >= NESTED * small) & (small >= NESTED_AREA * large)
 
 
-def _leftovers(detections, first, iou_threshold):
+def _leftovers(detections: Detections, first: int, iou_threshold: float) -> np.ndarray:
     """Pairs i < j, j from ``first`` on, of the same object or with most of j within i."""
     boxes = detections.boxes_px
     found = [np.empty((2, 0), np.int64)]
@@ -156,7 +176,9 @@ def _leftovers(detections, first, iou_threshold):
     return np.concatenate(found, axis=1)
 
 
-def _pieces_of(pieces, cut, whole, iou_threshold, margin_px):
+def _pieces_of(
+    pieces: np.ndarray, cut: np.ndarray, whole: np.ndarray, iou_threshold: float, margin_px: float
+) -> np.ndarray:
     """Indices of pieces that show the same object as a whole box."""
     uncut = np.zeros((len(whole), 4), bool)
     found = [np.empty(0, np.int64)]
@@ -166,11 +188,13 @@ def _pieces_of(pieces, cut, whole, iou_threshold, margin_px):
     return np.concatenate(found)
 
 
-def _join(pieces, cut, iou_threshold, margin_px, overlap_px):
+def _join(
+    pieces: Detections, cut: np.ndarray, iou_threshold: float, margin_px: float, overlap_px: float
+) -> tuple[Detections, np.ndarray]:
     """Connected pieces as one box each, with the score and class of the best of them.
 
     Returns:
-        tuple[Detections, ndarray]: and the least extent of each (px, shape (n,)) from a side that is cut in
+        The boxes, and the least extent of each (px, shape (n,)) from a side that is cut in
         all its pieces, along that axis; infinite where the pieces make up a whole.
     """
     boxes = pieces.boxes_px
@@ -198,8 +222,10 @@ def _join(pieces, cut, iou_threshold, margin_px, overlap_px):
     return joined, extent_px[order]
 
 
-def _shared_view_iou(a, cut_a, b, cut_b, margin_px):
-    """IoU of pairs of boxes, each clipped to what the tile of the other could see; (n,)."""
+def _shared_view_iou(
+    a: np.ndarray, cut_a: np.ndarray, b: np.ndarray, cut_b: np.ndarray, margin_px: float
+) -> np.ndarray:
+    """IoU of pairs of boxes, each clipped to what the tile of the other could see; shape (n,)."""
     view_a, a = _view(a, cut_a, margin_px)
     view_b, b = _view(b, cut_b, margin_px)
     a, b = _clipped(a, view_b), _clipped(b, view_a)
@@ -208,8 +234,8 @@ def _shared_view_iou(a, cut_a, b, cut_b, margin_px):
     return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
 
 
-def _tile_overlap(a, cut_a, b, cut_b):
-    """How far the tiles of pairs of boxes overlap, as their opposite cut sides tell; else infinite; (n,)."""
+def _tile_overlap(a: np.ndarray, cut_a: np.ndarray, b: np.ndarray, cut_b: np.ndarray) -> np.ndarray:
+    """How far the tiles of pairs of boxes overlap (n,), as their opposite cut sides tell; else infinite."""
     opposite = [
         np.where(cut_p[:, 2:] & cut_q[:, :2], p[:, 2:] - q[:, :2], np.inf)
         for p, cut_p, q, cut_q in ((a, cut_a, b, cut_b), (b, cut_b, a, cut_a))
@@ -217,24 +243,26 @@ def _tile_overlap(a, cut_a, b, cut_b):
     return np.hstack(opposite).min(axis=1, initial=np.inf)
 
 
-def _view(boxes, cut, margin_px):
+def _view(boxes: np.ndarray, cut: np.ndarray, margin_px: float) -> tuple[np.ndarray, np.ndarray]:
     """What a tile could see, as far as its box tells, and the box up to there."""
     boxes = boxes + np.where(cut, OUTWARDS * margin_px, 0)
     return np.where(cut, boxes, OUTWARDS * np.inf), boxes
 
 
-def _clipped(boxes, views):
+def _clipped(boxes: np.ndarray, views: np.ndarray) -> np.ndarray:
     return np.hstack([np.maximum(boxes[:, :2], views[:, :2]), np.minimum(boxes[:, 2:], views[:, 2:])])
 
 
-def _areas(a, b):
-    """Of what pairs of boxes share, and of either; each (n,)."""
+def _areas(a: np.ndarray, b: np.ndarray) -> list[np.ndarray]:
+    """Areas of what pairs of boxes share, and of either; each of shape (n,)."""
     common = np.maximum(a[:, :2], b[:, :2]), np.minimum(a[:, 2:], b[:, 2:])
     pairs = (common, (a[:, :2], a[:, 2:]), (b[:, :2], b[:, 2:]))
     return [np.prod(np.maximum(high - low, 0), axis=1) for low, high in pairs]
 
 
-def _touching(boxes, others, margin_px):
+def _touching(
+    boxes: np.ndarray, others: np.ndarray, margin_px: float
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield index arrays (i, j) of boxes within a margin of others, in chunks of boxes."""
     if not len(boxes) or not len(others):
         return
@@ -245,6 +273,6 @@ def _touching(boxes, others, margin_px):
         yield i + start, j
 
 
-def _diagonals(boxes, margin_px):
-    """They have the bounds of the boxes, which is all that the tree looks at, and are quicker to make."""
-    return shapely.linestrings((boxes + OUTWARDS * margin_px).reshape(-1, 2, 2))
+def _diagonals(boxes: np.ndarray, margin_px: float) -> np.ndarray:
+    """Lines with the bounds of the boxes, which is all that the tree looks at, and quicker to make."""
+    return np.asarray(shapely.linestrings((boxes + OUTWARDS * margin_px).reshape(-1, 2, 2)))

@@ -6,18 +6,25 @@ import importlib.metadata
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import InputError
+from ..evaluation.detections import Detections
 from ..evaluation.threshold_file import COUNTING
 from ..version import __version__
 from .exports import FILES
-from .finished import read_finished
+from .finished import FinishedSlide, read_finished
+from .options import DetectOptions
+from .student import Student
 
 RUN, WORK, JOURNAL, RESULTS = "run.json", ".work", "tiles.jsonl", "results"
+FileState = tuple[int, int]
 
 
-def file_state(path):
+def file_state(path: str) -> FileState | None:
     """Size and time of change of a file, which tell whether it is still the same; None if it is gone."""
     try:
         stat = os.stat(path)
@@ -26,26 +33,35 @@ def file_state(path):
     return stat.st_size, stat.st_mtime_ns
 
 
-def result_key(path, state, student, options):
+def result_key(path: str, state: FileState | None, student: Student, options: DetectOptions) -> str:
     """Stands for all that the detections depend on."""
     decides = {k: v for k, v in asdict(options).items() if k not in COUNTING}
     content = {
         "mhkd": __version__,
         "torch": importlib.metadata.version("torch"),
-        "slide": [os.path.abspath(path), *state],
+        "slide": [os.path.abspath(path), *(state or ())],
         "student": [student.checksum, student.lr_mpp, student.tile_px, student.device],
         "options": decides,
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def find_stored(folder, key):
-    """The results that belong to the key, if the folder has them, whatever they were counted from.
+class Stored(NamedTuple):
+    """What a folder has already.
 
-    Returns:
-        tuple[FinishedSlide, Detections, bool] or None: what was stored, and whether the slide is finished: it
-        is not where a file is missing that can be made anew of what is stored.
+    Attributes:
+        slide: its small files.
+        detections: all that are kept.
+        whole: no file is missing, of those that can be made anew of what is stored.
     """
+
+    slide: FinishedSlide
+    detections: Detections
+    whole: bool
+
+
+def find_stored(folder: Path, key: str) -> Stored | None:
+    """The results that belong to the key, if the folder has them, whatever they were counted from."""
     for path in (folder / RUN, folder / WORK / RUN):  # the latter: killed while it was counted anew
         try:
             stored = read_finished(folder, path)
@@ -55,19 +71,19 @@ def find_stored(folder, key):
             whole = path.parent == folder and bool(stored.summary)
         except InputError:
             continue
-        return stored, detections, whole and all((folder / name).exists() for name in FILES)
+        return Stored(stored, detections, whole and all((folder / name).exists() for name in FILES))
     return None
 
 
-def publish(folder, counted_anew):
+def publish(folder: Path, counted_anew: bool) -> None:
     """Move the files of ``.work/results`` to the folder, run.json last.
 
     Until then a finished result of other options stays as it is, whatever fails. From the first move to the
     last the slide counts as unfinished; killed in between, the same command goes on from what is stored.
 
     Args:
-        folder (Path): of the slide.
-        counted_anew (bool): the folder's COCO results stay as they are.
+        folder: of the slide.
+        counted_anew: the folder's COCO results stay as they are.
     """
     if counted_anew and (folder / RUN).exists():
         os.replace(folder / RUN, folder / WORK / RUN)
@@ -78,12 +94,13 @@ def publish(folder, counted_anew):
         os.replace(folder / WORK / RESULTS / name, folder / name)
 
 
-def remove_work(folder):
+def remove_work(folder: Path) -> None:
+    """What only a slide that is not finished needs."""
     shutil.rmtree(folder / WORK, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def writing(folder):
+def writing(folder: Path) -> Iterator[None]:
     """What the system says of a disk, in words that help."""
     try:
         yield
@@ -95,7 +112,7 @@ def writing(folder):
 
 
 @contextlib.contextmanager
-def reading(path, state):
+def reading(path: str, state: FileState | None) -> Iterator[None]:
     """A slide that is taken away or replaced while it is read is told from one that is damaged."""
     gone = InputError(
         f"{path}: was taken away or changed while it was read: restore it and give the same command again"

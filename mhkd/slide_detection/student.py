@@ -5,8 +5,10 @@ import hashlib
 import logging
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -28,17 +30,17 @@ class Student:
     """A student and what it must know of slides.
 
     Attributes:
-        network (nn.Module): a :class:`mhkd.modeling.LowResolutionRCNN` in evaluation mode, or whatever takes
-            its inputs and gives its outputs.
-        class_names (tuple[str, ...]): classes.
-        lr_mpp (float): micrometres per LR pixel, the resolution it was trained at.
-        lr_factor (int): the network's input is the LR tile brought to this many times its size.
-        tile_px (int): side of a tile in LR pixels.
-        image_format (str): "RGB" or "BGR", the network's channel order.
-        folder (str): absolute path of where it came from.
-        sha256 (str): of its weights.
-        checksum (str): of its weights and of all that was set for it.
-        device (str): where it runs.
+        network: a :class:`mhkd.modeling.LowResolutionRCNN` in evaluation mode, or whatever takes its inputs
+            and gives its outputs.
+        class_names: classes.
+        lr_mpp: micrometres per LR pixel, the resolution it was trained at.
+        lr_factor: the network's input is the LR tile brought to this many times its size.
+        tile_px: side of a tile in LR pixels.
+        image_format: "RGB" or "BGR", the network's channel order.
+        folder: absolute path of where it came from.
+        sha256: of its weights.
+        checksum: of its weights and of all that was set for it.
+        device: where it runs.
     """
 
     network: nn.Module
@@ -52,21 +54,21 @@ class Student:
     checksum: str = ""
     device: str = "cpu"
 
-    def prepare(self, tile):
-        """dict: the network's input of a uint8 RGB tile (h, w, 3), enlarged in the thread that reads it."""
+    def prepare(self, tile: np.ndarray) -> dict[str, torch.Tensor]:
+        """The network's input of a uint8 RGB tile (h, w, 3), enlarged in the thread that reads it."""
         image = to_tensor(tile if self.image_format == "RGB" else tile[:, :, ::-1])
         return {"image": image, "enlarged": enlarge(image, self.lr_factor)}
 
     @torch.inference_mode()
-    def detect(self, inputs):
+    def detect(self, inputs: list[dict[str, torch.Tensor]]) -> Sequence[tuple[np.ndarray, ...]]:
         """One forward.
 
         Args:
-            inputs (list[dict]): of :meth:`prepare`, of one size.
+            inputs: of :meth:`prepare`, of one size.
 
         Returns:
-            list[tuple]: for each input float32 boxes (n, 4) XYXY in LR pixels of the tile, float32 scores
-            (n,) and int64 classes (n,).
+            For each input float32 boxes (n, 4) XYXY in LR pixels of the tile, float32 scores (n,) and int64
+            classes (n,).
         """
         found = []
         for output in self.network(inputs):
@@ -78,21 +80,23 @@ class Student:
 
 @functools.lru_cache(maxsize=1)
 def load_student(
-    folder, device="", student_mpp=None, overlap_um=DEFAULT_OVERLAP_UM, tile_size_px=None, min_score=None
-):
+    folder: str,
+    device: str = "",
+    student_mpp: float | None = None,
+    overlap_um: float = DEFAULT_OVERLAP_UM,
+    tile_size_px: int | None = None,
+    min_score: float | None = None,
+) -> Student:
     """Load an exported student, once in a process.
 
     Args:
-        folder (str): of ``model_final.pth`` and ``config.yaml``.
-        device (str): "cpu", "cuda", ...; empty: CUDA if there is one.
-        student_mpp (float, optional): micrometres per LR pixel, for a student that does not record it.
-        overlap_um (float): overlap that tiles will have.
-        tile_size_px (int, optional): side of a tile in HR pixels; by default that of the images which the
-            student was scored on, or more where the overlap would take too much of it.
-        min_score (float, optional): detections below it are not of interest.
-
-    Returns:
-        Student: ready to use.
+        folder: of ``model_final.pth`` and ``config.yaml``.
+        device: "cpu", "cuda", ...; empty: CUDA if there is one.
+        student_mpp: micrometres per LR pixel, for a student that does not record it.
+        overlap_um: overlap that tiles will have.
+        tile_size_px: side of a tile in HR pixels; by default that of the images which the student was scored
+            on, or more where the overlap would take too much of it.
+        min_score: detections below it are not of interest.
 
     Raises:
         InputError: it is missing, damaged, has no resolution, or a parameter makes no sense.
@@ -159,7 +163,8 @@ def load_student(
     )
 
 
-def _lr_mpp(folder, recorded, given):
+def _lr_mpp(folder: str, recorded: float, given: float | None) -> float:
+    """Micrometres per LR pixel, recorded or given."""
     if given is None:
         if recorded:
             return recorded

@@ -5,6 +5,7 @@ import logging
 import os
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, ClassVar
 
 import numpy as np
 import shapely
@@ -14,6 +15,7 @@ from ..errors import InputError
 from ..palette import class_colors, hex_color
 from ..slide_detection.finished import FinishedSlide
 from ..slides.file_names import slide_name
+from ..slides.slide import Slide
 from ..tiling.objects import OF_MANY_SLIDES, annotation_file
 from .tiles import DeepZoom
 
@@ -27,10 +29,10 @@ class ShownSlide:
     """One slide of the page.
 
     Attributes:
-        finished (FinishedSlide): its results.
-        slides_dir (str or None): where slides are now.
-        annotations (str or None): folder or file; None: beside the slide, where there are any.
-        notes (tuple[str, ...]): what else is to be said beside it.
+        finished: its results.
+        slides_dir: where slides are now; None: where they were.
+        annotations: folder or file; None: beside the slide, where there are any.
+        notes: what else is to be said beside it.
     """
 
     finished: FinishedSlide
@@ -39,7 +41,7 @@ class ShownSlide:
     notes: tuple[str, ...] = ()
 
     @cached_property
-    def _opened(self):
+    def _opened(self) -> tuple[Slide, DeepZoom, None] | tuple[None, None, str]:
         try:
             slide = self.finished.open_slide(self.slides_dir)
             return slide, DeepZoom(slide), None
@@ -47,48 +49,52 @@ class ShownSlide:
             return None, None, str(e)
 
     @cached_property
-    def _doubt(self):
+    def _doubt(self) -> str | None:
         slide = self._opened[0]
-        return slide and self.finished.doubt(slide.path)
+        return self.finished.doubt(slide.path) if slide else None
 
     @property
-    def deep_zoom(self):
-        """DeepZoom or None: the slide's pixels; None where :attr:`problem` says why."""
+    def deep_zoom(self) -> DeepZoom | None:
+        """The slide's pixels; None where :attr:`problem` says why."""
         return self._opened[1]
 
     @property
-    def problem(self):
-        """str or None: why the slide cannot be shown."""
+    def problem(self) -> str | None:
+        """Why the slide cannot be shown."""
         return self._opened[2]
 
     @cached_property
-    def key(self):
-        """str: of the slide's pixels, for addresses that a browser may keep."""
+    def key(self) -> str:
+        """Stands for the slide's pixels, for addresses that a browser may keep."""
         slide = self._opened[0]
-        stat = os.stat(slide.path) if slide else None
-        known = (self.finished.run["slide_file"], stat and (slide.path, stat.st_mtime_ns, stat.st_size))
+        file = None
+        if slide:
+            stat = os.stat(slide.path)
+            file = slide.path, stat.st_mtime_ns, stat.st_size
+        known = (self.finished.run["slide_file"], file)
         return hashlib.sha256(repr(known).encode()).hexdigest()[:16]
 
     @property
-    def missing(self):
-        """str or None: that the file is not where it should be, found without opening it."""
+    def missing(self) -> str | None:
+        """That the file is not where it should be, found without opening it."""
         try:
             self.finished.slide_path(self.slides_dir)
         except InputError as e:
             return str(e)
+        return None
 
-    def heading(self):
-        """dict: for the list of slides."""
+    def heading(self) -> dict[str, Any]:
+        """Name and number, for the list of slides."""
         return {"name": self.finished.name, "glomeruli": self.finished.summary.get("glomeruli")}
 
-    def content(self):
-        """dict: all about the slide but its pixels; read anew, as annotations change while one looks."""
+    def content(self) -> dict[str, Any]:
+        """All about the slide but its pixels; read anew, as annotations change while one looks."""
         found = self.finished.detections()
         slide, deep_zoom, _ = self._opened
         mpp_xy = self.finished.run.get("mpp_xy") or (slide and slide.mpp_xy)
         # The page has square pixels, the slide's need not be.
         stretch = np.divide(mpp_xy, min(mpp_xy)) if mpp_xy else np.ones(2)
-        outlines, remark = self._outlines(stretch) if slide else ([], None)
+        outlines, remark = self._outlines(slide, stretch) if slide else ([], None)
         others = sorted({name for name, _ in outlines if name and name not in found.class_names})
         colors = {**class_colors(others), **class_colors(found.class_names)}
         classes = [*found.class_names, *others]
@@ -112,9 +118,10 @@ class ShownSlide:
             "remark": "; ".join(filter(None, [self._doubt, remark, *self.notes])) or None,
         }
 
-    def _outlines(self, stretch):
+    def _outlines(
+        self, slide: Slide, stretch: np.ndarray
+    ) -> tuple[list[tuple[str | None, list[list[float]]]], str | None]:
         """(class, rings in the page's pixels) of the annotations, and why there are none."""
-        slide = self._opened[0]
         try:
             path = annotation_file(slide.path, self.annotations)
         except InputError as e:
@@ -137,24 +144,26 @@ class DamagedSlide:
     """One whose results cannot be used: it is in the list, and asking for it says why.
 
     Attributes:
-        name (str): the slide's file name.
-        reason (str): why.
+        name: the slide's file name.
+        reason: why.
     """
 
     name: str
     reason: str
-    missing = deep_zoom = None
+    missing: ClassVar[None] = None
+    deep_zoom: ClassVar[None] = None
+    key: ClassVar[str] = ""
 
-    def heading(self):
-        """dict: for the list of slides."""
+    def heading(self) -> dict[str, Any]:
+        """Name and number, for the list of slides."""
         return {"name": self.name, "glomeruli": None}
 
-    def content(self):
-        """Raises InputError."""
+    def content(self) -> dict[str, Any]:
+        """Raises InputError, which says why."""
         raise InputError(self.reason)
 
 
-def _rings(geometry, stretch):
+def _rings(geometry: shapely.Geometry, stretch: np.ndarray) -> list[list[float]]:
     """Rings of a polygon or several, each [x, y, x, y, ...] in the page's pixels."""
     simple = shapely.simplify(geometry, OUTLINE_TOLERANCE_PX)
     rings = []

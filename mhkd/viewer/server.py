@@ -1,4 +1,7 @@
-"""The page's web server: this machine only, read only, a fixed list of addresses."""
+"""The page's web server: this machine only, read only, a fixed list of addresses.
+
+Written by hand over the standard library's: a framework would be a dependency for six kinds of address.
+"""
 
 import contextlib
 import errno
@@ -9,12 +12,16 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
+from typing import Any
 
 from ..errors import InputError
+from .content import DamagedSlide, ShownSlide
+from .tiles import DeepZoom
 
 logger = logging.getLogger(__name__)
 
@@ -48,16 +55,16 @@ _HEADERS = {
 }
 
 
-def make_server(slides, title, port):
+def make_server(slides: Sequence[ShownSlide | DamagedSlide], title: str, port: int) -> "PageServer":
     """A server that is bound and not yet serving.
 
     Args:
-        slides (list[ShownSlide]): to show.
-        title (str): of the page.
-        port (int): 0 takes any that is free.
+        slides: to show.
+        title: of the page.
+        port: 0 takes any that is free.
 
     Returns:
-        PageServer: see ``serve_forever``; its ``server_port`` is the port.
+        See ``serve_forever``; its ``server_port`` is the port.
 
     Raises:
         InputError: the port is in use or not allowed.
@@ -75,14 +82,15 @@ class PageServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, *args):
+    def __init__(self, *args: Any) -> None:
         self._lock = threading.Lock()
-        self._asked_at = {}  # connection -> seconds of time.monotonic(), of its last request
-        self.answering = set()  # connections
+        # Connection -> seconds of time.monotonic(), of its last request.
+        self._asked_at: dict[Any, float] = {}
+        self.answering: set[Any] = set()  # connections
         super().__init__(*args)
 
     @contextlib.contextmanager
-    def answers(self, connection):
+    def answers(self, connection: Any) -> Iterator[None]:
         """Within it, a connection is not closed for having been idle."""
         with self._lock:
             if connection in self._asked_at:
@@ -94,18 +102,19 @@ class PageServer(ThreadingHTTPServer):
             with self._lock:
                 self.answering.discard(connection)
 
-    def process_request(self, request, client_address):
+    def process_request(self, request: Any, client_address: Any) -> None:
         with self._lock:
             self._asked_at[request] = time.monotonic()
         self.service_actions()
         if len(self._asked_at) > MAX_CONNECTIONS:  # all of them are being answered
-            return self.shutdown_request(request)
-        super().process_request(request, client_address)
+            self.shutdown_request(request)
+        else:
+            super().process_request(request, client_address)
 
-    def service_actions(self):
+    def service_actions(self) -> None:
         """Called between requests and twice a second: closes what has been idle for too long."""
         with self._lock:
-            idle = sorted(self._asked_at.keys() - self.answering, key=self._asked_at.get)
+            idle = sorted(self._asked_at.keys() - self.answering, key=self._asked_at.__getitem__)
             surplus = max(0, len(self._asked_at) - MAX_CONNECTIONS)
             for number, connection in enumerate(idle):
                 if number < surplus or self._asked_at[connection] < time.monotonic() - IDLE_S:
@@ -113,7 +122,7 @@ class PageServer(ThreadingHTTPServer):
                     with contextlib.suppress(OSError):  # gone already
                         connection.shutdown(socket.SHUT_RDWR)  # its thread reads the end, and ends
 
-    def server_close(self):
+    def server_close(self) -> None:
         """Ends every conversation too."""
         super().server_close()
         with self._lock:
@@ -121,31 +130,34 @@ class PageServer(ThreadingHTTPServer):
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
 
-    def shutdown_request(self, request):
+    def shutdown_request(self, request: Any) -> None:
         with self._lock:
             self._asked_at.pop(request, None)
         super().shutdown_request(request)
 
-    def handle_error(self, request, client_address):
+    def handle_error(self, request: Any, client_address: Any) -> None:
         error = sys.exc_info()[1]
         if not isinstance(error, (ConnectionError, TimeoutError)):  # the page has moved on
             logger.error("the page's server: %s: %s", type(error).__name__, error)
 
 
 class _Handler(BaseHTTPRequestHandler):
+    server: PageServer
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "mhkd", ""
     timeout = IDLE_S  # of one read, and of all that is sent of one answer
+    # Headers and body are sent one after the other: else the second waits 40 ms for the browser to confirm.
+    disable_nagle_algorithm = True
 
-    def __init__(self, slides, title, *args):
+    def __init__(self, slides: Sequence[ShownSlide | DamagedSlide], title: str, *args: Any) -> None:
         self._slides, self._title = slides, title
         super().__init__(*args)
 
-    def do_GET(self):
+    def do_GET(self) -> None:
         with self.server.answers(self.connection):
             self._get()
 
-    def _get(self):
+    def _get(self) -> None:
         if not _HOST.fullmatch(self.headers.get("Host", "")):
             address = f"http://{ADDRESS}:{self.server.server_port}/"
             return self._fail(HTTPStatus.FORBIDDEN, f"this page is at {address} only")
@@ -159,7 +171,7 @@ class _Handler(BaseHTTPRequestHandler):
         except (ConnectionError, TimeoutError):
             self.close_connection = True  # the page has moved on
 
-    def _answer(self, path):
+    def _answer(self, path: str) -> None:
         if path in STATIC:
             name, kind = STATIC[path]
             self._send((files("mhkd.viewer") / "static" / name).read_bytes(), kind, "no-cache")
@@ -176,20 +188,20 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             raise LookupError
 
-    def _deep_zoom(self, found):
+    def _deep_zoom(self, found: re.Match[str]) -> DeepZoom:
         slide = self._slides[int(found[1])]
         if slide.deep_zoom is None or slide.key != found[2]:
             raise LookupError
         return slide.deep_zoom
 
-    def _send_json(self, content):
+    def _send_json(self, content: Any) -> None:
         body = json.dumps(content, allow_nan=False).encode()
         self._send(body, "application/json", "no-cache")
 
-    def _fail(self, status, message):
+    def _fail(self, status: HTTPStatus, message: str) -> None:
         self._send(f"{message}\n".encode(), "text/plain; charset=utf-8", "no-store", status)
 
-    def _send(self, body, kind, cache, status=HTTPStatus.OK):
+    def _send(self, body: bytes, kind: str, cache: str, status: HTTPStatus = HTTPStatus.OK) -> None:
         self.send_response(status)
         headers = {"Content-Type": kind, "Content-Length": len(body), "Cache-Control": cache}
         for name, value in headers.items():
@@ -197,15 +209,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def send_error(self, code, message=None, explain=None):
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """What the base class answers to requests that it does not understand."""
         self.close_connection = True
         self._fail(HTTPStatus(code), message or HTTPStatus(code).phrase)
 
-    def end_headers(self):
+    def end_headers(self) -> None:
         for name, value in _HEADERS.items():
             self.send_header(name, value)
         super().end_headers()
 
-    def log_message(self, *args):
+    def log_message(self, *args: Any) -> None:
         """Requests are not worth a line."""

@@ -1,5 +1,7 @@
 """A slide as a Deep Zoom image (DZI): a pyramid of small JPEGs.
 
+Written by hand: openslide-python's generator reads the formats of OpenSlide only, and no stretched pixels.
+
 Deep Zoom's levels halve the size down to one pixel, whatever levels the file has. Its highest level is the
 base level of the slide, so that the page's image pixels are base pixels; where those are not square, their
 longer side is stretched, since a page has square pixels.
@@ -11,6 +13,7 @@ import threading
 from functools import cached_property
 
 import cv2
+import numpy as np
 from PIL import Image
 
 from ..errors import InputError
@@ -22,12 +25,19 @@ JPEG_QUALITY = 85
 
 
 class DeepZoom:
-    """Tiles of one slide; may be called from many threads."""
+    """Tiles of one slide; may be called from many threads.
 
-    def __init__(self, slide):
+    Attributes:
+        mpp: micrometres per pixel of the page, if the slide's resolution is known.
+        stretch: the page's pixels per base pixel along x and y, 1 where they are square.
+        size_px: width and height in the page's pixels.
+        max_level: of the base level; 0 is one pixel.
+    """
+
+    def __init__(self, slide: Slide) -> None:
         """
         Args:
-            slide (Slide): it need not have a resolution.
+            slide: it need not have a resolution.
         """
         try:
             x_mpp, y_mpp = slide.mpp_xy
@@ -35,16 +45,15 @@ class DeepZoom:
         except InputError:  # pixels are all that counts
             x_mpp = y_mpp = 1.0
             self._slide = Slide(slide.path, slide_mpp=1.0)
-        self.mpp = min(x_mpp, y_mpp)  # of the page's pixels
+        self.mpp = min(x_mpp, y_mpp)
         self.stretch = (x_mpp / self.mpp, y_mpp / self.mpp)
-        """tuple[float, float]: the page's pixels per base pixel along x and y, 1 where they are square."""
         self.size_px = tuple(math.ceil(n * s - 1e-6) for n, s in zip(slide.size_px, self.stretch))
         self.max_level = math.ceil(math.log2(max(self.size_px)))
         self._lock = threading.Lock()  # libvips and Pillow sources are not made for threads
 
     @property
-    def dzi(self):
-        """str: the XML that describes the pyramid."""
+    def dzi(self) -> str:
+        """The XML that describes the pyramid."""
         return (
             '<?xml version="1.0" encoding="UTF-8"?>\n'
             '<Image xmlns="http://schemas.microsoft.com/deepzoom/2008" Format="jpeg" '
@@ -52,15 +61,12 @@ class DeepZoom:
             f'<Size Width="{self.size_px[0]}" Height="{self.size_px[1]}"/></Image>\n'
         )
 
-    def tile(self, level, column, row):
-        """One tile.
+    def tile(self, level: int, column: int, row: int) -> bytes:
+        """One tile, as JPEG.
 
         Args:
-            level (int): 0 is one pixel, ``max_level`` the base level.
-            column, row (int): from the top left.
-
-        Returns:
-            bytes: JPEG.
+            level: 0 is one pixel, ``max_level`` the base level.
+            column, row: from the top left.
 
         Raises:
             LookupError: there is no such tile.
@@ -83,13 +89,13 @@ class DeepZoom:
         return encoded.getvalue()
 
     @cached_property
-    def _overview(self):
-        """Read once: of a slide without coarse levels all of it is decoded for this."""
+    def _overview(self) -> np.ndarray:
+        """All of it, small. Read once: of a slide without coarse levels every pixel is decoded for this."""
         downsample = 2 ** max(0, math.ceil(math.log2(max(self.size_px) / OVERVIEW_PX)))
         width, height = (math.ceil(n / downsample) for n in self.size_px)
         return self._read(0, 0, width, height, downsample)
 
-    def _read(self, x, y, width, height, downsample):
+    def _read(self, x: float, y: float, width: int, height: int, downsample: int) -> np.ndarray:
         try:
             x, y = (v * downsample / s for v, s in zip((x, y), self.stretch))
             return self._slide.read_region(x, y, width, height, self.mpp * downsample, from_base=False)
@@ -97,7 +103,8 @@ class DeepZoom:
             raise InputError(f"{self._slide.path}: can no longer be read ({e})") from e
 
 
-def _span(index, length):
+def _span(index: int, length: int) -> tuple[int, int]:
+    """Begin and end of a tile along an axis of ``length`` pixels."""
     begin, end = index * TILE_PX - OVERLAP_PX, (index + 1) * TILE_PX + OVERLAP_PX
     if index < 0 or index * TILE_PX >= length:
         raise LookupError

@@ -9,7 +9,8 @@ from mhkd.errors import InputError
 from mhkd.evaluation.best_threshold import Choice
 from mhkd.evaluation.threshold_file import FILE, record_threshold, working_threshold
 from mhkd.slide_detection.finished import find_finished
-from mhkd.slide_detection.run import DetectOptions, detect_slide
+from mhkd.slide_detection.options import DetectOptions
+from mhkd.slide_detection.run import detect_slide
 from mhkd.slide_detection.slide_folder import publish
 
 import pytest

@@ -3,7 +3,8 @@ import os
 import mhkd  # noqa: F401  (first)
 from mhkd.errors import InputError
 from mhkd.slide_detection.finished import find_finished
-from mhkd.slide_detection.run import DetectOptions, detect_slide
+from mhkd.slide_detection.options import DetectOptions
+from mhkd.slide_detection.run import detect_slide
 
 import numpy as np
 import pytest

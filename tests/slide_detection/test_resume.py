@@ -9,7 +9,8 @@ from concurrent.futures import ProcessPoolExecutor
 
 import mhkd  # noqa: F401  (first)
 from mhkd.errors import InputError
-from mhkd.slide_detection.run import DetectOptions, detect_slide
+from mhkd.slide_detection.options import DetectOptions
+from mhkd.slide_detection.run import detect_slide
 
 import pytest
 from blob_student import blob_student, detect_disks, write_disks

@@ -1,19 +1,24 @@
 """Annotation JSON of the Digital Slide Archive (large_image_annotation, HistomicsTK)."""
 
+from typing import Any
+
+from ...evaluation.detections import Detections
 from ...palette import class_colors
 from .coco_results import rows
 
 LINE_WIDTH = 3  # of the screen
 
 
-def dsa_annotation(detections, name, description):
-    """Args:
-        detections (Detections): in base pixels.
-        name (str): of the annotation in the viewer's list.
-        description (str): a line about it.
+def dsa_annotation(detections: Detections, name: str, description: str) -> dict[str, Any]:
+    """Detections as one annotation.
+
+    Args:
+        detections: in base pixels.
+        name: of the annotation in the viewer's list.
+        description: a line about it.
 
     Returns:
-        dict: one annotation; its elements are rectangles in a group for each class. The server gives the ids.
+        Its elements are rectangles in a group for each class. The server gives the ids.
     """
     colors = {c: f"rgb({r}, {g}, {b})" for c, (r, g, b) in class_colors(detections.class_names).items()}
     elements = []

@@ -5,7 +5,9 @@ has corrected should be good for training.
 """
 
 import uuid
+from typing import Any
 
+from ...evaluation.detections import Detections
 from ...palette import class_colors
 from .coco_results import rows
 from .measures import sizes_um
@@ -13,14 +15,13 @@ from .measures import sizes_um
 _NAMESPACE = uuid.UUID("0c9f6a52-6f3c-5d0e-8a57-3f7f2c1d9b64")  # any fixed one
 
 
-def qupath_geojson(detections, mpp_xy, slide_name):
-    """Args:
-        detections (Detections): in base pixels.
-        mpp_xy (tuple[float, float]): micrometres per base pixel along x and y.
-        slide_name (str): which the ids depend on, so that those of different slides differ.
+def qupath_geojson(detections: Detections, mpp_xy: tuple[float, float], slide_name: str) -> dict[str, Any]:
+    """Detections as a FeatureCollection of annotation objects.
 
-    Returns:
-        dict: a FeatureCollection.
+    Args:
+        detections: in base pixels.
+        mpp_xy: micrometres per base pixel along x and y.
+        slide_name: which the ids depend on, so that those of different slides differ.
     """
     colors = class_colors(detections.class_names)
     widths, heights, diameters = sizes_um(detections, mpp_xy).tolist()

@@ -3,11 +3,13 @@
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from ...evaluation.detections import Detections
+from ...evaluation.detections import Detections, SlideInfo
 from ...files import replacing, write_json, write_text
+from ...slides.slide import Slide
 from .coco_results import coco_results
 from .dsa import dsa_annotation
 from .geojson import qupath_geojson
@@ -22,22 +24,29 @@ TABLE, OVERVIEW, SUMMARY = "glomeruli.csv", "overview.png", "summary.json"
 FILES = (COCO, GEOJSON, DSA, TABLE, OVERVIEW, SUMMARY)
 
 
-def write_outputs(folder, detections, info, image_id, slide, score_threshold=0.0):
+def write_outputs(
+    folder: str | os.PathLike[str],
+    detections: Detections,
+    info: SlideInfo,
+    image_id: int,
+    slide: Slide,
+    score_threshold: float = 0.0,
+) -> dict[str, Any]:
     """Write every format, each file whole or not at all; the same input gives the same bytes.
 
     The COCO results hold all detections, every other file those that count.
 
     Args:
-        folder (Path): of this slide; made if need be.
-        detections (Detections): in base pixels. They are rounded to 0.01 px and clipped to the slide, so
+        folder: of this slide; made if need be.
+        detections: in base pixels. They are rounded to 0.01 px and clipped to the slide, so
             that all files agree; boxes that are not finite or have no size are left out, with a warning.
-        info (SlideInfo): the slide's file, size, resolution and tissue.
-        image_id (int): of the slide in the COCO results.
-        slide (Slide): the slide, for its overview.
-        score_threshold (float): detections count from this score on.
+        info: the slide's file, size, resolution and tissue.
+        image_id: of the slide in the COCO results.
+        slide: the slide, for its overview.
+        score_threshold: detections count from this score on.
 
     Returns:
-        dict: see :func:`mhkd.slide_detection.exports.summary.summarize`.
+        The content of summary.json, see :func:`mhkd.slide_detection.exports.summary.summarize`.
 
     Raises:
         InputError: the slide cannot be read, or a file cannot be written. Files written so far stay.
@@ -60,7 +69,8 @@ def write_outputs(folder, detections, info, image_id, slide, score_threshold=0.0
     return summary
 
 
-def _rounded(detections, info):
+def _rounded(detections: Detections, info: SlideInfo) -> Detections:
+    """As they are written, without those that cannot be."""
     boxes = np.round(np.clip(detections.boxes_px, 0, np.array(info.size_px * 2)), 2)
     scores = np.round(detections.scores.astype(np.float64), 6)  # as written, so that what is read is equal
     boxes = Detections(boxes, scores, detections.classes, detections.class_names)

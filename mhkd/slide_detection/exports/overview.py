@@ -2,28 +2,34 @@
 
 import math
 import os
+from collections.abc import Iterable, Sequence
 
 import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ...palette import class_colors
+from ...evaluation.detections import Detections
+from ...palette import RGB, class_colors
+from ...slides.slide import Slide
 
 MAX_PX = 2048
 MIN_BOX_PX = 6  # smaller ones would not be seen
+TITLE_EM = 30  # a longer title does not widen the picture: it is shortened in the middle
 _FONT = os.path.join(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
 
 
-def draw_overview(slide, detections, title="", max_px=MAX_PX):
-    """Args:
-        slide (Slide): slide.
-        detections (Detections): in its base pixels.
-        title (str): which slide it is, and from which score on boxes are drawn.
-        max_px (int): the longer side of the slide in the picture; it is never enlarged.
+def draw_overview(slide: Slide, detections: Detections, title: str = "", max_px: int = MAX_PX) -> Image.Image:
+    """Draw the slide and what was found on it.
+
+    Args:
+        slide: slide.
+        detections: in its base pixels.
+        title: which slide it is, and from which score on boxes are drawn.
+        max_px: the longer side of the slide in the picture; it is never enlarged.
 
     Returns:
-        Image: RGB; under the slide, as wide as the text needs, a strip with the title, the classes' colours
-        and counts, and a scale bar.
+        RGB; under the slide a strip with the title, the classes' colours and counts, and a scale bar, as wide
+        as these need.
     """
     extent_um = [n * m for n, m in zip(slide.size_px, slide.mpp_xy)]
     mpp = max(*slide.mpp_xy, max(extent_um) / max_px)
@@ -38,11 +44,13 @@ def draw_overview(slide, detections, title="", max_px=MAX_PX):
     counts = np.bincount(detections.classes, minlength=len(colors)).tolist()
     legend = [(colors[c], f"{n} {c}") for c, n in zip(detections.class_names, counts)]
     lengths = [font.getlength(text) + 3 * font_px for _, text in legend]
-    length_um = _scale_bar_um(width * mpp / 4)
+    length_um = _scale_bar_um(max([width, *lengths]) * mpp / 4)
     bar_px = length_um / mpp
     bar_text = f"{length_um / 1000:g} mm" if length_um >= 1000 else f"{length_um:g} µm"
-    texts = [font.getlength(title) + 2 * margin, margin + bar_px + 10 + font.getlength(bar_text) + margin]
-    full_width = math.ceil(max(width, *lengths, *texts))  # a narrow core is narrower than its legend
+    bar = 2 * margin + bar_px + 10 + font.getlength(bar_text)
+    needed = max(width, *lengths, bar)  # a narrow core is narrower than its legend
+    title = _shortened(title, max(needed, TITLE_EM * font_px) - 2 * margin, font)
+    full_width = math.ceil(max(needed, font.getlength(title) + 2 * margin))
     rows = _rows(lengths, full_width)
 
     above = strip if title else 0
@@ -52,10 +60,10 @@ def draw_overview(slide, detections, title="", max_px=MAX_PX):
     scale = np.array(slide.mpp_xy * 2) / mpp
     _draw_boxes(draw, detections, scale, [colors[c] for c in detections.class_names], line, (width, height))
     draw.text((margin, height + strip // 2), title, "black", font, anchor="lm")
-    x, row = margin, 0
+    x, row = float(margin), 0
     for (color, text), length, in_row in zip(legend, lengths, rows):
         if in_row != row:
-            x, row = margin, in_row
+            x, row = float(margin), in_row
         middle = height + above + strip * row + strip // 2
         draw.rectangle((x, middle - font_px // 2, x + font_px, middle + font_px // 2), color, "black")
         draw.text((x + 1.4 * font_px, middle), text, "black", font, anchor="lm")
@@ -66,19 +74,36 @@ def draw_overview(slide, detections, title="", max_px=MAX_PX):
     return canvas
 
 
-def _rows(lengths, width):
+def _shortened(text: str, room_px: float, font: ImageFont.FreeTypeFont) -> str:
+    """The text, or its begin and end with an ellipsis between, so that it fits."""
+    shortened, kept = text, len(text)
+    while kept and font.getlength(shortened) > room_px:
+        kept -= 1
+        shortened = text[: (kept + 1) // 2] + "…" + text[len(text) - kept // 2 :]
+    return shortened
+
+
+def _rows(lengths: Iterable[float], width: float) -> list[int]:
     """In which row of the legend each entry goes."""
-    rows, used = [], 0
+    rows: list[int] = []
+    used = 0.0
     for length in lengths:
         row = rows[-1] if rows else 0
         if used + length > width and used:
-            row, used = row + 1, 0
+            row, used = row + 1, 0.0
         rows.append(row)
         used += length
     return rows
 
 
-def _draw_boxes(draw, detections, scale, colors, line, size):
+def _draw_boxes(
+    draw: ImageDraw.ImageDraw,
+    detections: Detections,
+    scale: np.ndarray,
+    colors: Sequence[RGB],
+    line: int,
+    size: tuple[int, int],
+) -> None:
     """The best on top; a white rim parts a line from tissue of its colour."""
     for (x0, y0, x1, y1), c in zip(detections.boxes_px[::-1] * scale, detections.classes[::-1]):
         x, y = (x0 + x1) / 2, (y0 + y1) / 2
@@ -91,11 +116,11 @@ def _draw_boxes(draw, detections, scale, colors, line, size):
         draw.rectangle(box, outline=colors[c], width=line)
 
 
-def _grown(box, by):
+def _grown(box: Sequence[int], by: int) -> list[int]:
     return [box[0] - by, box[1] - by, box[2] + by, box[3] + by]
 
 
-def _scale_bar_um(longest_um):
+def _scale_bar_um(longest_um: float) -> float:
     """The greatest 1, 2 or 5 times a power of ten that is at most so long."""
     power = 10.0 ** math.floor(math.log10(longest_um))
     return max(k for k in (1, 2, 5) if k * power <= longest_um * (1 + 1e-9)) * power

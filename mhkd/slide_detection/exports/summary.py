@@ -1,21 +1,28 @@
 """What a slide comes to: how many glomeruli of which class, how dense, how many of them sclerotic."""
 
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
+from ...evaluation.detections import Detections, SlideInfo
 from ...files import write_text
 from ...tables import csv_text
 
 SCLEROTIC = "sclerotic"  # the class, in any case, of which the share is given
 
 
-def summarize(detections, slide, score_threshold=0.0):
-    """Args:
-        detections (Detections): of the slide, those that count.
-        slide (SlideInfo): slide.
-        score_threshold (float): from which score on they do.
+def summarize(detections: Detections, slide: SlideInfo, score_threshold: float = 0.0) -> dict[str, Any]:
+    """Counts of a slide.
+
+    Args:
+        detections: of the slide, those that count.
+        slide: slide.
+        score_threshold: from which score on they do.
 
     Returns:
-        dict: "slide_file"; "glomeruli" and, by class, "counts"; "tissue_mm2"; "density_per_mm2" of tissue
+        "slide_file"; "glomeruli" and, by class, "counts"; "tissue_mm2"; "density_per_mm2" of tissue
         (None where there is no tissue); "sclerotic_share" of the glomeruli (None where there are none, or
         there is no class named sclerotic); "score_threshold".
     """
@@ -35,12 +42,12 @@ def summarize(detections, slide, score_threshold=0.0):
     }
 
 
-def write_summary_csv(path, slides):
+def write_summary_csv(path: Path, slides: Iterable[tuple[str, dict[str, Any] | None, str]]) -> None:
     """Write a table with one row a slide.
 
     Args:
-        path (Path): CSV.
-        slides (Iterable[tuple[str, dict or None, str]]): slide, its summary (with "student", whose results
+        path: CSV.
+        slides: slide, its summary (with "student", whose results
             these are, where that is known), and what went wrong ("" where nothing did).
     """
     slides = list(slides)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ...evaluation.detections import Detections
 from ...tables import csv_text
 from .coco_results import rows
 from .measures import centers_px, sizes_um
@@ -12,14 +13,16 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def glomeruli_csv(detections, mpp_xy, score_threshold=0.0):
-    """Args:
-        detections (Detections): in base pixels, those that count.
-        mpp_xy (tuple[float, float]): micrometres per base pixel along x and y.
-        score_threshold (float): from which score on they do.
+def glomeruli_csv(detections: Detections, mpp_xy: tuple[float, float], score_threshold: float = 0.0) -> str:
+    """The content of the table.
+
+    Args:
+        detections: in base pixels, those that count.
+        mpp_xy: micrometres per base pixel along x and y.
+        score_threshold: from which score on they do.
 
     Returns:
-        str: see :func:`mhkd.tables.csv_text`; pixels are base pixels, all positions are from the slide's top
+        CSV, see :func:`mhkd.tables.csv_text`; pixels are base pixels, all positions are from the slide's top
         left corner.
     """
     centers = centers_px(detections)
@@ -32,4 +35,3 @@ def glomeruli_csv(detections, mpp_xy, score_threshold=0.0):
         values = [*centers_um[k], *measures_um[k], *center_px, *size_px]
         lines.append([k + 1, name, score, *values, score_threshold])
     return csv_text(COLUMNS, lines)
-

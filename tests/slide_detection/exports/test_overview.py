@@ -68,3 +68,16 @@ def test_boxes_at_the_border(slide, box):
     found = Detections([box], [0.9], [0], ("a class with a long name " * 5,))
     picture = np.asarray(draw_overview(slide, found))
     assert (picture[:400] == class_colors(found.class_names)[found.class_names[0]]).all(axis=2).any()
+
+
+def test_a_very_long_name_is_shortened_in_the_middle_and_widens_nothing(slide, found):
+    name = "S2021-004711_" + "PAS_" * 120 + "block_7.svs"
+    short, long = (draw_overview(slide, found, f"{n}, score 0.5 or more") for n in ("S2.svs", name))
+    assert long.size == short.size == (600, short.height)
+    line, begin = (np.asarray(p)[400:428, :, 0] for p in (long, draw_overview(slide, found, name[:15])))
+    assert (line[:, 7:100] == begin[:, 7:100]).all()  # as it begins
+    dark = np.flatnonzero((line < 100).any(axis=0))
+    assert 570 < dark[-1] < 593  # to the margin, and no further
+    other = draw_overview(slide, found, f"{name}, score 0.7 or more")
+    assert (np.asarray(other)[400:428, :300, 0] == line[:, :300]).all()
+    assert (np.asarray(other)[400:428, 300:, 0] != line[:, 300:]).any()  # the end is there
