@@ -1,27 +1,24 @@
-"""Detectron2's ``build_optimizer``, with AdamW beside SGD."""
+"""Detectron2's ``build_optimizer``, with AdamW beside SGD, and the clipping of gradients."""
 
 import torch
 from detectron2.config import CfgNode
 from detectron2.solver import build_optimizer as build_sgd
-from detectron2.solver.build import get_default_optimizer_params, maybe_add_gradient_clipping
+from detectron2.solver.build import get_default_optimizer_params
 from torch import nn
 
 from ..errors import InputError
 
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
-    """SOLVER.OPTIMIZER over the parameters of ``model`` that require a gradient.
+    """SOLVER.OPTIMIZER over the parameters of ``model`` that require a gradient; see :func:`clip_gradients`.
 
     Raises:
         InputError: another name than "SGD" or "AdamW".
     """
-    clip = cfg.SOLVER.CLIP_GRADIENTS
-    if clip.ENABLED and clip.CLIP_TYPE == "full_model":  # Detectron2 clips each parameter on its own
+    if cfg.SOLVER.OPTIMIZER == "SGD":
         cfg = cfg.clone()
         cfg.defrost()
-        cfg.SOLVER.CLIP_GRADIENTS.ENABLED = False
-        return clip_full_model(build_optimizer(cfg, model), clip.CLIP_VALUE, clip.NORM_TYPE)
-    if cfg.SOLVER.OPTIMIZER == "SGD":
+        cfg.SOLVER.CLIP_GRADIENTS.ENABLED = False  # Detectron2 would hide it in the optimizer's step
         return build_sgd(cfg, model)
     if cfg.SOLVER.OPTIMIZER != "AdamW":
         raise InputError(f"SOLVER.OPTIMIZER {cfg.SOLVER.OPTIMIZER!r}: choose SGD or AdamW")
@@ -34,19 +31,23 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         solver.BIAS_LR_FACTOR,
         solver.WEIGHT_DECAY_BIAS,
     )
-    return maybe_add_gradient_clipping(cfg, torch.optim.AdamW)(params)
+    return torch.optim.AdamW(params)
 
 
-def clip_full_model(
-    optimizer: torch.optim.Optimizer, max_norm: float, norm_type: float = 2.0
-) -> torch.optim.Optimizer:
-    """``optimizer``, which from now on clips the norm of all gradients together before each step."""
-    plain = type(optimizer)
+def clip_gradients(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> None:
+    """Clip what ``optimizer`` is about to step with, as SOLVER.CLIP_GRADIENTS says.
 
-    def step(self, closure=None):
-        parameters = [p for group in self.param_groups for p in group["params"]]
-        torch.nn.utils.clip_grad_norm_(parameters, max_norm, norm_type)
-        return plain.step(self, closure)
-
-    optimizer.__class__ = type(f"{plain.__name__}WithFullModelClipping", (plain,), {"step": step})
-    return optimizer
+    CLIP_TYPE "value" and "norm" are Detectron2's, of each parameter on its own; "full_model" is the norm of all
+    gradients together.
+    """
+    clip = cfg.SOLVER.CLIP_GRADIENTS
+    if not clip.ENABLED:
+        return
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    if clip.CLIP_TYPE == "full_model":
+        torch.nn.utils.clip_grad_norm_(parameters, clip.CLIP_VALUE, clip.NORM_TYPE)
+    elif clip.CLIP_TYPE == "norm":
+        for parameter in parameters:
+            torch.nn.utils.clip_grad_norm_(parameter, clip.CLIP_VALUE, clip.NORM_TYPE)
+    else:
+        torch.nn.utils.clip_grad_value_(parameters, clip.CLIP_VALUE)

@@ -13,6 +13,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from ..config import load_cfg, parse_cfg
 from ..data.registrar import has_ignored, image_files
 from ..errors import InputError
+from ..files import sha256
 from ..schedules import Step, get_schedule
 from .checkpoint import export_cfg, load_file
 from .settings import flat
@@ -190,8 +191,7 @@ def _checksum(path: str) -> str:
 
 @functools.lru_cache(maxsize=256)
 def _checksum_of_version(version: tuple) -> str:
-    with open(version[0], "rb") as f:
-        return _short(hashlib.file_digest(f, "sha256"))
+    return _short(sha256(version[0]))
 
 
 @functools.lru_cache(maxsize=256)
@@ -199,8 +199,8 @@ def _images_checksum(name: str, view: str, _version: tuple | None) -> str:
     """Of names and sizes, which are cheap to look at."""
     files = image_files(DatasetCatalog.get(name), view)
     listed = [(os.path.basename(p), os.path.getsize(p) if os.path.exists(p) else None) for p in files]
-    return _short(hashlib.sha256(json.dumps(sorted(listed, key=str)).encode()))
+    return _short(hashlib.sha256(json.dumps(sorted(listed, key=str)).encode()).hexdigest())
 
 
-def _short(digest) -> str:
-    return f"sha256 {digest.hexdigest()[:16]}"
+def _short(checksum: str) -> str:
+    return f"sha256 {checksum[:16]}"

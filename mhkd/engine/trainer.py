@@ -22,7 +22,7 @@ from .classes import order_classes, recorded_classes
 from .evaluation import dataset_lr_mpp
 from .finite import Diverged, loss_with, named_losses, not_finite
 from .hooks import MetricsWriter, PeriodicCheckpoint, PeriodicEval, StageTransition
-from .optimizer import build_optimizer
+from .optimizer import build_optimizer, clip_gradients
 from .record import IGNORED_REGIONS, sources
 from .resume import Start, checkpoint_file, final_file, find_start
 
@@ -198,6 +198,7 @@ class DistillationTrainer(TrainerBase):
         if self.first_loss is None:
             self.first_loss = sum(sums.values()).item()
         self.scaler.unscale_(self.optimizer)
+        clip_gradients(self.cfg, self.optimizer)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)

@@ -1,4 +1,4 @@
-from mhkd.engine.optimizer import build_optimizer
+from mhkd.engine.optimizer import build_optimizer, clip_gradients
 
 import pytest
 import torch
@@ -19,6 +19,7 @@ def test_clipping_of_all_gradients_together_keeps_their_direction(tiny_cfg, clip
     model = TwoNumbers()
     optimizer = build_optimizer(tiny_cfg, model)
     (3 * model.a + 4 * model.b).backward()  # a norm of 5
+    clip_gradients(tiny_cfg, optimizer)
     optimizer.step()
     assert (model.a.item(), model.b.item()) == pytest.approx(moved, abs=1e-4)
 
@@ -29,6 +30,7 @@ def test_a_clipping_adamw_resumes(tiny_cfg):
     first, second = TwoNumbers(), TwoNumbers()
     optimizer = build_optimizer(tiny_cfg, first)
     (3 * first.a + 4 * first.b).backward()
+    clip_gradients(tiny_cfg, optimizer)
     optimizer.step()
     again = build_optimizer(tiny_cfg, second)
     again.load_state_dict(optimizer.state_dict())
