@@ -17,11 +17,11 @@ from .version import __version__
 if TYPE_CHECKING:
     from . import modeling
     from .config import add_mhkd_config, load_cfg
-    from .engine.checkpoint import load_student
+    from .engine.exported import load_student
 
 __all__ = ["add_mhkd_config", "compat", "load_cfg", "load_student", "modeling", "__version__"]
 
-_HOMES = {"add_mhkd_config": ".config", "load_cfg": ".config", "load_student": ".engine.checkpoint"}
+_HOMES = {"add_mhkd_config": ".config", "load_cfg": ".config", "load_student": ".engine.exported"}
 
 
 def __getattr__(name: str) -> Any:

@@ -117,7 +117,7 @@ def results(output_dir, lr_only, out):
 @click.option("--network", type=click.Choice(["student", "teacher"]), default="student", show_default=True)
 def export(checkpoint, out, network):
     """Take the student (or the teacher) out of any training checkpoint."""
-    from .engine.checkpoint import export_checkpoint
+    from .engine.exported import export_checkpoint
 
     click.echo(export_checkpoint(checkpoint, out, network))
 

@@ -139,6 +139,8 @@ def add_mhkd_config(cfg: CN) -> None:
 
     # --- Schedule ------------------------------------------------------------------------------
     cfg.MHKD = CN()
+    # What is trained for what: "detection", or a task of one's own that a file of --with registers.
+    cfg.MHKD.TASK = "detection"
     cfg.MHKD.SCHEDULE = "mhkd"  # a name in mhkd.schedules.SCHEDULES, or a .yaml file
     # Where the student's weights start from: "scratch" (the paper) | "teacher" | "" = as the schedule says.
     cfg.MHKD.STUDENT_START = ""

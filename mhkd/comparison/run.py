@@ -8,8 +8,8 @@ from pathlib import Path
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from ..data.mapper import PairedResolutionMapper
-from ..engine.checkpoint import load_exported
 from ..engine.evaluation import prepare_datasets
+from ..engine.exported import load_exported
 from ..engine.run import run_training
 from ..errors import InputError
 from ..evaluation.bootstrap import bootstrap_ap, groups_of

@@ -7,10 +7,10 @@ from pathlib import Path
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 
-from ..data.mapper import VIEWS
-from ..engine.checkpoint import exported_cfg, load_exported
 from ..engine.evaluation import evaluate
+from ..engine.exported import exported_cfg, load_exported
 from ..files import write_json
+from ..tasks import VIEWS
 from .plan import Training
 
 METRICS = ("AP", "AP50", "AP75", "AR")

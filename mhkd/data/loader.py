@@ -1,16 +1,19 @@
 """Loaders. The training stream is a function of seed and draw number alone, so it resumes exactly."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch.utils.data as torchdata
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, build_detection_test_loader, get_detection_dataset_dicts
+from detectron2.data import DatasetCatalog, get_detection_dataset_dicts
 from detectron2.data.build import filter_images_with_only_crowd_annotations, trivial_batch_collator
 from detectron2.utils import comm
 
 from ..errors import InputError
-from .mapper import VIEWS, PairedResolutionMapper
 from .region_columns import RegionEntries
 from .semi_supervised import share_of, split_by_label
+
+Mapper = Callable[[dict], dict]
 
 
 class ShuffledStream(torchdata.Dataset):
@@ -75,9 +78,9 @@ def training_entries(cfg: CfgNode):
 
 
 def build_train_loader(
-    cfg: CfgNode, start_iter: int, end_iter: int, for_student: bool = True
+    cfg: CfgNode, mapper: Mapper, start_iter: int, end_iter: int, for_student: bool = True
 ) -> torchdata.DataLoader:
-    """Batches of iterations ``start_iter`` to ``end_iter`` for this process.
+    """Batches of iterations ``start_iter`` to ``end_iter`` for this process, each entry through ``mapper``.
 
     One iteration draws SOLVER.ACCUMULATE_BATCHES batches of SOLVER.IMS_PER_BATCH images, each batch
     split over the processes. What it draws from: :func:`mhkd.data.semi_supervised.split_by_label`.
@@ -93,7 +96,7 @@ def build_train_loader(
         for start in range(start_iter * per_iter, end_iter * per_iter, batch)
         for i in range(per_rank)
     ]
-    stream = ShuffledStream(labeled, PairedResolutionMapper(cfg, True), cfg.SEED, unlabeled, ratio)
+    stream = ShuffledStream(labeled, mapper, cfg.SEED, unlabeled, ratio)
     workers = cfg.DATALOADER.NUM_WORKERS
     return torchdata.DataLoader(
         stream,
@@ -102,11 +105,3 @@ def build_train_loader(
         num_workers=workers,
         collate_fn=trivial_batch_collator,
     )
-
-
-def build_eval_loader(cfg: CfgNode, dataset_name: str, which: str) -> torchdata.DataLoader:
-    """Images of a dataset as ``which`` ("student", "teacher" or "direct") looks at them."""
-    if which not in VIEWS:
-        raise InputError(f"MHKD.EVAL {which!r}: choose one of {', '.join(VIEWS)}")
-    mapper = PairedResolutionMapper(cfg, False, view=VIEWS[which])
-    return build_detection_test_loader(cfg, dataset_name, mapper=mapper)

@@ -15,8 +15,6 @@ from ..slides.views import downsample, read_view
 from .augmentation import Augmentation, TransposeTransform
 from .scanner import Scanner
 
-VIEWS = {"student": "lr", "direct": "lr", "teacher": "hr"}  # what each MHKD.EVAL looks at
-
 
 class PairedResolutionMapper:
     """Callable, like Detectron2's ``DatasetMapper``.

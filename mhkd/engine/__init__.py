@@ -1,7 +1,7 @@
 """Training and evaluation."""
 
-from .checkpoint import export_network, exported_cfg, load_exported, load_network
 from .evaluation import evaluate, prepare_datasets, score_trained, views_to_score
+from .exported import export_network, exported_cfg, load_exported, load_network
 from .launch import launch
 from .trainer import DistillationTrainer
 

@@ -2,8 +2,7 @@
 
 import logging
 import os
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -13,15 +12,8 @@ from ..yaml_files import read_config
 
 logger = logging.getLogger(__name__)
 
-# Parameters with rows of classes: K (A times, for A anchors a cell) or K and one that is no class.
-_SCORES = re.compile(
-    r"(cls_score|class_embed|class_heads\.\d+|noised_class|mask_head\.predictor)\.(weight|bias)$"
-)
-# And with four rows a class, unless all classes share their boxes.
-_BOXES = re.compile(r"box_predictor(\.\d+)?\.bbox_pred\.(weight|bias)$")
 
-
-def recorded_classes(checkpoint: dict, path: str | os.PathLike) -> list[str]:
+def recorded_classes(checkpoint: dict, path: str | os.PathLike[str]) -> list[str]:
     """Class names of a checkpoint in the order of its weights: its own record or config.yaml beside it.
 
     Args:
@@ -43,11 +35,19 @@ def recorded_classes(checkpoint: dict, path: str | os.PathLike) -> list[str]:
 
 
 def order_classes(
-    weights: dict[str, torch.Tensor], recorded: Sequence[str], wanted: Sequence[str], path: str | os.PathLike
+    weights: dict[str, torch.Tensor],
+    recorded: Sequence[str],
+    wanted: Sequence[str],
+    path: str | os.PathLike[str],
+    rows_per_class: Callable[[str], int | None],
 ) -> dict[str, torch.Tensor]:
     """``weights`` of the classes ``recorded`` with their rows in the order of ``wanted``.
 
     Where either is empty, the weights are taken as they are.
+
+    Args:
+        path: that they are of, for messages.
+        rows_per_class: see :meth:`mhkd.tasks.Task.rows_per_class`.
 
     Raises:
         InputError: other classes, or weights whose classifier is not known.
@@ -65,9 +65,9 @@ def order_classes(
         )
     order = torch.tensor([recorded.index(name) for name in wanted])
     ordered = {
-        name: value[_rows(order, len(value), 4 if _BOXES.search(name) else 1)]
+        name: value[_rows(order, len(value), rows)]
         for name, value in weights.items()
-        if _SCORES.search(name) or _BOXES.search(name)
+        if (rows := rows_per_class(name))
     }
     if not ordered:
         raise InputError(

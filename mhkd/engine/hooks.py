@@ -9,9 +9,8 @@ from detectron2.utils import comm
 from ..evaluation.threshold_file import WEIGHTS, chosen_on
 from ..files import sha256, write_json
 from ..schedules import Step
-from .checkpoint import export_cfg, export_network
-from .evaluation import dataset_lr_mpp, evaluate
-from .record import IGNORED_REGIONS
+from .evaluation import evaluate
+from .exported import export_cfg, export_network
 from .resume import checkpoint_file, done_file, final_file
 from .working_threshold import choose_threshold
 
@@ -52,7 +51,7 @@ class StageTransition(HookBase):
         network = "student" if step.stage.student else "teacher"
         if comm.is_main_process():
             out = export_cfg(cfg, network, step.stage.bfa)
-            out.MHKD.LR_MPP = dataset_lr_mpp(cfg)
+            out.MHKD.LR_MPP = trainer.task.lr_mpp(cfg)
             weights = getattr(trainer.distilled, network).state_dict()
             export_network(weights, out, folder / network)
             if network == "student":
@@ -67,7 +66,7 @@ class StageTransition(HookBase):
         if comm.is_main_process():
             report = {
                 **step.describe(),
-                "ignored_regions": IGNORED_REGIONS,
+                **trainer.task.conventions,
                 "schedule": trainer.schedule.name,
                 "sources": trainer.sources,
                 "seconds": round(trainer.seconds, 3),
@@ -137,8 +136,8 @@ class PeriodicEval(WithinStep):
 
 
 def _store(trainer, which: str, scores: dict) -> None:
-    """To the event storage: "bbox/AP" for the network in training, "direct/AP" beside it."""
-    prefix = "direct" if which == "direct" else "bbox"
+    """To the event storage: of detection "bbox/AP" for the network in training, "direct/AP" beside it."""
+    prefix = "direct" if which == "direct" else trainer.task.scores
     storage = getattr(trainer, "storage", None)  # none yet when a resumed run finishes a step
     if storage is not None and comm.is_main_process():
         storage.put_scalars(

@@ -4,18 +4,21 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from ..config import load_cfg, parse_cfg
-from ..data.registrar import has_ignored, image_files
+from ..data.registrar import image_files
 from ..errors import InputError
 from ..files import sha256
 from ..schedules import Step, get_schedule
-from .checkpoint import export_cfg, load_file
+from ..tasks import get_task
+from .checkpoint import load_file
+from .exported import export_cfg
 from .settings import flat
 from .unread import NEVER_READ
 
@@ -34,10 +37,6 @@ NOT_OF_TEACHER = (
 )  # fmt: skip
 # What a description of a step leaves out where it is this.
 _USUAL = {"labels": True, "student_start": "scratch"}
-
-
-# How a training treats crowds and cut objects, recorded since they are no longer background.
-IGNORED_REGIONS = "no label"
 
 
 def differences(asked: CfgNode, recorded: CfgNode, of_teacher: bool = False) -> list[str]:
@@ -95,11 +94,11 @@ def source_differences(asked: dict, recorded: dict | None) -> list[str]:
     return _named({k: asked[k] for k in both}, {k: recorded[k] for k in both})
 
 
-def step_differences(step: Step, cfg: CfgNode, folder: Path, regions: bool = True) -> list[str]:
+def step_differences(step: Step, cfg: CfgNode, folder: Path, conventions: bool = True) -> list[str]:
     """In what the finished step in ``folder`` differs from ``step`` trained with ``cfg``.
 
     Args:
-        regions: compare :func:`ignored_regions_differences`, too.
+        conventions: compare :func:`convention_differences`, too.
 
     Raises:
         InputError: its record cannot be read.
@@ -121,13 +120,11 @@ def step_differences(step: Step, cfg: CfgNode, folder: Path, regions: bool = Tru
         return [*different, f"{exported} is missing"]
     different += settings_differences(step, cfg, recorded)
     different += source_differences(sources(cfg, step), report.get("sources"))
-    return different + (ignored_regions_differences(report, [step], cfg) if regions else [])
+    return different + (convention_differences(report, [step], cfg) if conventions else [])
 
 
-def ignored_regions_differences(record: dict, steps: Iterable[Step], cfg: CfgNode) -> list[str]:
-    """Whether a training of before this was recorded would be another one now.
-
-    It would be where DATASETS.TRAIN has regions to be ignored.
+def convention_differences(record: Mapping[str, Any], steps: Iterable[Step], cfg: CfgNode) -> list[str]:
+    """Whether a training of before the task's conventions would be another one now.
 
     Args:
         record: what it left, ``stage.json`` or a training checkpoint.
@@ -136,11 +133,9 @@ def ignored_regions_differences(record: dict, steps: Iterable[Step], cfg: CfgNod
     Returns:
         The difference in words, or nothing.
     """
-    if record.get("ignored_regions") == IGNORED_REGIONS or not any(s.stage.labels for s in steps):
+    if not any(s.stage.labels for s in steps):
         return []
-    if not any(has_ignored(DatasetCatalog.get(name)) for name in cfg.DATASETS.TRAIN):
-        return []
-    return ["crowds and cut objects (iscrowd) of DATASETS.TRAIN were background, and get no label now"]
+    return get_task(cfg).convention_differences(record, cfg)
 
 
 def other_settings(path: Path, different: list[str], remedy: str) -> InputError:

@@ -11,7 +11,7 @@ from ..schedules import Step
 from .checkpoint import load_file
 from .finite import not_finite
 from .record import (
-    ignored_regions_differences,
+    convention_differences,
     other_settings,
     plan_differences,
     settings_differences,
@@ -95,7 +95,7 @@ def find_start(
     if others:
         raise other_settings(out, [f"it has {', '.join(sorted(others))} of another schedule"], remedy)
     for step in done:
-        different = step_differences(step, cfg, out / step.folder, regions=False)
+        different = step_differences(step, cfg, out / step.folder, conventions=False)
         if different:
             raise other_settings(out / step.folder, different, remedy)
     if done and not checkpoint.is_file() and done[-1] not in final:
@@ -118,7 +118,7 @@ def find_start(
     different = _state_differences(cfg, steps, start, processes)
     if until is None or start.iteration < until:
         begun = [s for s in steps if s.start < start.iteration]
-        different += ignored_regions_differences(start.state, begun, cfg)
+        different += convention_differences(start.state, begun, cfg)
     if different:
         raise other_settings(start.path, different, remedy)
     bad = not_finite(start.state["model"])

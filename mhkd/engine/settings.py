@@ -11,6 +11,7 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from ..data.semi_supervised import check_label_settings
 from ..errors import InputError
 from ..schedules import check_stage, get_schedule, plan_steps
+from ..tasks import get_task
 
 NORMS = ("", "BN", "SyncBN", "FrozenBN", "GN", "nnSyncBN", "naiveSyncBN", "naiveSyncBN_N")
 BOX_LOSSES = ("smooth_l1", "giou", "diou", "ciou")
@@ -170,6 +171,7 @@ def check_settings(cfg: CfgNode, training: bool = True, processes: int = 1) -> N
     check_label_settings(cfg)
     _check_crop(cfg)
     schedule = get_schedule(cfg.MHKD.SCHEDULE, cfg.MHKD.STUDENT_START)
+    get_task(cfg).check_schedule(schedule)
     check_stage(schedule, cfg.MHKD.STAGE)
     if training:
         plan_steps(schedule, cfg.MHKD.TEACHER_ITERS, cfg.MHKD.STUDENT_ITERS)

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from detectron2.config import CfgNode
@@ -15,20 +16,19 @@ from detectron2.utils.events import EventStorage
 from ..data.loader import build_train_loader
 from ..data.semi_supervised import check_train_names
 from ..errors import InputError
-from ..modeling import build_network
+from ..modeling.build import build_network
 from ..schedules import Step, check_stage, check_unlabeled, get_schedule, plan_steps
-from .checkpoint import dataset_classes, load_file, load_weights, network_weights, save_atomically
+from ..tasks import get_task
+from .checkpoint import load_file, load_weights, network_weights, save_atomically
 from .classes import order_classes, recorded_classes
-from .evaluation import dataset_lr_mpp
-from .finite import Diverged, loss_with, named_losses, not_finite
+from .divergence import EXPLODED, Diverged, diverged, loss_with
+from .finite import not_finite
 from .hooks import MetricsWriter, PeriodicCheckpoint, PeriodicEval, StageTransition
-from .optimizer import build_optimizer, clip_gradients
-from .record import IGNORED_REGIONS, sources
-from .resume import Start, checkpoint_file, final_file, find_start
+from .optimizer import build_optimizer, clip_gradients, step_cfg
+from .record import sources
+from .resume import Start, find_start
 
 logger = logging.getLogger(__name__)
-
-EXPLODED = 1000  # times the losses of a step's first iteration
 
 
 class DistillationTrainer(TrainerBase):
@@ -43,6 +43,7 @@ class DistillationTrainer(TrainerBase):
         """Raises InputError for an unknown schedule or stage."""
         super().__init__()
         self.cfg = cfg
+        self.task = get_task(cfg)
         self.output_dir = Path(cfg.OUTPUT_DIR)
         self.schedule = get_schedule(cfg.MHKD.SCHEDULE, cfg.MHKD.STUDENT_START)
         last = check_stage(self.schedule, cfg.MHKD.STAGE)
@@ -53,6 +54,7 @@ class DistillationTrainer(TrainerBase):
             self.schedule,
             0 if cfg.MODEL.TEACHER.WEIGHTS else cfg.MHKD.TEACHER_ITERS,
             cfg.MHKD.STUDENT_ITERS,
+            self.task.teacher_stage,
         )
         self.steps = [s for s in self.all_steps if s.position <= last]
         if not self.steps:
@@ -90,10 +92,12 @@ class DistillationTrainer(TrainerBase):
         start = find_start(self.cfg, self.all_steps, resume, comm.get_world_size(), until=self.max_iter)
         state, path = start.state, start.path
         if state is None:
-            path, classes = self.cfg.MODEL.TEACHER.WEIGHTS, dataset_classes(self.cfg)
-            if path:
-                weights = network_weights(load_file(path), "teacher", path, classes)
-                load_weights(self.distilled.teacher, weights, path)
+            given = self.cfg.MODEL.TEACHER.WEIGHTS
+            if given:
+                checkpoint = load_file(given)
+                weights = network_weights(checkpoint, "teacher", given)
+                weights = self._in_order(weights, recorded_classes(checkpoint, given), given)
+                load_weights(self.distilled.teacher, weights, given)
             return start
         self._order_classes(state, path)
         if state["stage"] == 0:
@@ -122,15 +126,19 @@ class DistillationTrainer(TrainerBase):
         folder = out / network if newest else out / last.folder / network
         logger.info(f"{out}: every step up to {last.folder} is finished; the {network} is {folder}")
 
-    def _order_classes(self, state: dict, path: Path) -> None:
+    def _order_classes(self, state: dict[str, Any], path: Path) -> None:
         """The dataset's categories may have got another order since, but not within a step."""
-        recorded, classes = recorded_classes(state, path), dataset_classes(self.cfg)
+        recorded, classes = recorded_classes(state, path), self.task.classes(self.cfg)
         if "optimizer" in state and sorted(recorded) == sorted(classes) and recorded != classes:
             raise InputError(
                 f"{path}: this step began with the classes in the order {recorded}, the data has them as "
                 f"{classes}: give the dataset its categories' order back, or use another OUTPUT_DIR"
             )
-        state["model"] = order_classes(state["model"], recorded, classes, path)
+        state["model"] = self._in_order(state["model"], recorded, path)
+
+    def _in_order(self, weights: dict[str, torch.Tensor], recorded: list[str], path: str | Path) -> dict:
+        classes = self.task.classes(self.cfg)
+        return order_classes(weights, recorded, classes, path, self.task.rows_per_class)
 
     def _iterate(self, start: int) -> None:
         """As ``TrainerBase.train``, which would print a traceback for bad input."""
@@ -147,10 +155,10 @@ class DistillationTrainer(TrainerBase):
                 self.after_train()
 
     # --- Steps ---------------------------------------------------------------------------------
-    def enter_step(self, step: Step, state: dict | None = None) -> None:
+    def enter_step(self, step: Step, state: dict[str, Any] | None = None) -> None:
         """Apply ``step``; ``state`` is a checkpoint from within it."""
         if step.student_start == "teacher" and state is None:
-            start_student_from_teacher(self.distilled)
+            self.distilled.start_student_from_teacher()
         self.step = step
         self.seconds = state["seconds"] if state else 0.0
         self.first_loss = state.get("first_loss") if state else None
@@ -170,7 +178,8 @@ class DistillationTrainer(TrainerBase):
         ddp = {} if device == "cuda" else {"device_ids": None}
         self.model = create_ddp_model(self.distilled, broadcast_buffers=False, **ddp)
         self.model.train()
-        batches = build_train_loader(self.cfg, self.iter, step.end, for_student=bool(step.stage.student))
+        mapper, for_student = self.task.mapper(self.cfg), bool(step.stage.student)
+        batches = build_train_loader(self.cfg, mapper, self.iter, step.end, for_student)
         self._batches = iter(batches)
 
     def run_step(self) -> None:
@@ -237,18 +246,7 @@ class DistillationTrainer(TrainerBase):
         """``what`` is no longer finite; without ``losses`` those of the last iteration that had any."""
         if losses is None:
             losses = {k: v for k, (v, _) in self.storage.latest().items() if "loss" in k}
-        files = [checkpoint_file(self.cfg), *(final_file(self.cfg, s) for s in reversed(self.all_steps))]
-        kept = next((f for f in files if f.is_file()), None)
-        teacher = self.output_dir / "0_teacher/teacher/model_final.pth"
-        with_teacher = bool(self.step.stage.student) and teacher.is_file()
-        return Diverged(
-            f"step {self.step.folder} diverged at iteration {self.iter}: {what} not finite; losses: "
-            f"{named_losses(losses) or 'none yet'}. Lower SOLVER.BASE_LR ({self.cfg.SOLVER.BASE_LR:g}) "
-            "or set SOLVER.CLIP_GRADIENTS.ENABLED True"
-            + (", in another OUTPUT_DIR" if kept else "")
-            + (f" with MODEL.TEACHER.WEIGHTS {teacher}" if with_teacher else "")
-            + (f"; {kept} is sound, and --resume without changes goes on from it" if kept else "")
-        )
+        return diverged(self.cfg, self.all_steps, self.step, self.iter, what, losses)
 
     # --- State ---------------------------------------------------------------------------------
     def save(self, path: Path, within_step: bool) -> None:
@@ -268,9 +266,9 @@ class DistillationTrainer(TrainerBase):
             "stage": self.step.position,
             "bfa": self.step.stage.bfa,
             "cfg": self.cfg.dump(),
-            "classes": dataset_classes(self.cfg),
-            "lr_mpp": dataset_lr_mpp(self.cfg),
-            "ignored_regions": IGNORED_REGIONS,
+            "classes": self.task.classes(self.cfg),
+            "lr_mpp": self.task.lr_mpp(self.cfg),
+            **self.task.conventions,
             "sources": self.sources,
             "processes": comm.get_world_size(),
         }
@@ -280,30 +278,3 @@ class DistillationTrainer(TrainerBase):
             data["scheduler"] = self.scheduler.state_dict()
             data["scaler"] = self.scaler.state_dict()
         save_atomically(data, path)
-
-
-def step_cfg(cfg: CfgNode, step: Step, all_steps: list[Step]) -> CfgNode:
-    """``cfg`` with the learning rate's course through one step: SOLVER.MAX_ITER and STEPS count from its
-    start. Without MHKD.LR_RESTART the course is that of the student's steps taken together."""
-    cfg = cfg.clone()
-    cfg.defrost()
-    first, last = step, step
-    if step.position > 0 and not cfg.MHKD.LR_RESTART:
-        student = [s for s in all_steps if s.position > 0]
-        first, last = student[0], student[-1]
-    decays = {first.start + int(share * (last.end - first.start)) for share in cfg.MHKD.LR_STEPS}
-    cfg.SOLVER.BASE_LR *= cfg.SOLVER.GAMMA ** sum(first.start < d <= step.start for d in decays)
-    cfg.SOLVER.STEPS = tuple(sorted(d - step.start for d in decays if step.start < d < step.end))
-    cfg.SOLVER.MAX_ITER = step.end - step.start
-    if step.start > first.start:
-        cfg.SOLVER.WARMUP_ITERS = 0
-    return cfg
-
-
-def start_student_from_teacher(distilled) -> None:
-    """Copy the teacher's weights to the student; BFA, which the teacher has not, stays as it is."""
-    student = distilled.student.state_dict()
-    for name, value in distilled.teacher.state_dict().items():
-        own = name.replace("backbone.", "backbone.fpn.", 1) if name.startswith("backbone.") else name
-        student[own] = value
-    distilled.student.load_state_dict(student)

@@ -9,6 +9,7 @@ from .direct import DirectDetector
 from .distilled_rcnn import DistilledRCNN, student_cfg, teacher_cfg
 from .fcos import FCOSDetector
 from .low_resolution import LowResolutionRCNN, exported_form, is_student
+from .pair import Pair
 from .student import StudentBackbone
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "DistilledRCNN",
     "FCOSDetector",
     "LowResolutionRCNN",
+    "Pair",
     "StudentBackbone",
     "build_network",
     "exported_form",

@@ -1,17 +1,20 @@
 """DirectDetector: any one detector, trained on HR by the same trainer, for comparison."""
 
+from typing import Any
+
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, build_model
 from torch import nn
 
 from ..errors import InputError
-from ..schedules import TEACHER, Stage, get_schedule
+from ..schedules import TEACHER, get_schedule
 from .distilled_rcnn import teacher_cfg
 from .ignore import ignoring, training_heads
+from .pair import Pair, Parts
 
 
 @META_ARCH_REGISTRY.register()
-class DirectDetector(nn.Module):
+class DirectDetector(Pair):
     """A teacher without a student: the paper's "direct detection" methods (section IV-C).
 
     It stands where :class:`DistilledRCNN` does, so that mapper, trainer, checkpoints and scores are the
@@ -32,7 +35,7 @@ class DirectDetector(nn.Module):
         self.apply_stage(TEACHER)
 
     @classmethod
-    def from_config(cls, cfg: CfgNode):
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         if get_schedule(cfg.MHKD.SCHEDULE).steps:
             raise InputError(
                 f"MHKD.SCHEDULE {cfg.MHKD.SCHEDULE} trains a student, which a DirectDetector has not: set "
@@ -40,15 +43,11 @@ class DirectDetector(nn.Module):
             )
         return {"teacher": build_model(training_heads(teacher_cfg(cfg)))}
 
-    @property
-    def device(self):
-        return self.teacher.device
+    def parts(self) -> dict[str, Parts]:
+        """There is one stage, in which the detector trains whole."""
+        return {"teacher": {}, "student": {}}
 
-    def apply_stage(self, stage: Stage) -> None:
-        """There is one stage; the detector trains whole."""
-        self.stage = stage
-
-    def forward(self, batched_inputs: list[dict]):
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
         """As :meth:`DistilledRCNN.forward`; ``image`` is what the detector sees."""
         if not self.training:
             return self.teacher(batched_inputs)

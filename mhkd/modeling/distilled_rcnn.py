@@ -14,11 +14,12 @@ from ..errors import InputError
 from ..losses import LOSS_REGISTRY, Iteration
 from ..schedules import TEACHER, Stage, get_schedule
 from .ignore import ignoring, training_heads
-from .student import StudentBackbone
+from .pair import Pair, Parts
+from .student import behind_student_backbone
 
 
 @META_ARCH_REGISTRY.register()
-class DistilledRCNN(nn.Module):
+class DistilledRCNN(Pair):
     """Two ``GeneralizedRCNN`` that see the same tissue at two resolutions. Exists for training only.
 
     The student's proposals are shared: the teacher's ROIAlign runs on the student's coordinates, which
@@ -70,34 +71,31 @@ class DistilledRCNN(nn.Module):
             "output_score_thresh": cfg.MHKD.OUTPUT_SCORE_THRESH,
         }
 
-    @property
-    def device(self) -> torch.device:
-        return self.student.device
+    def parts(self) -> dict[str, Parts]:
+        teacher, student = self.teacher, self.student
+        return {
+            "teacher": {
+                "backbone": [teacher.backbone],
+                "heads": [teacher.proposal_generator, teacher.roi_heads],
+            },
+            "student": {
+                "backbone": [student.backbone.fpn],
+                "bfa": [student.backbone.bfa],
+                "heads": [student.proposal_generator, student.roi_heads],
+            },
+        }
 
     def apply_stage(self, stage: Stage) -> None:
-        """Set what trains, what is frozen (no gradient, evaluation mode) and whether BFA is on."""
+        """As :class:`Pair`; the features pass through BFA where the step has it."""
         if stage.bfa and not self.student.backbone.bfa:
             raise ValueError(f"step {stage.name} needs BFA, which this student was built without")
-        self.stage = stage
         self.student.backbone.bfa_enabled = stage.bfa
-        for parts, trained in (
-            (_parts(self.teacher), stage.teacher),
-            (_parts(self.student), stage.student if stage.bfa else set(stage.student) - {"bfa"}),
-        ):
-            for name, modules in parts.items():
-                for module in modules:
-                    module.requires_grad_(name in trained)
-        self.train(self.training)
+        super().apply_stage(stage)
 
-    def train(self, mode: bool = True):
-        """As in ``nn.Module``, but frozen parts stay in evaluation mode (batch norm statistics)."""
-        super().train(mode)
-        for network in (self.teacher, self.student):
-            for modules in _parts(network).values():
-                for module in modules:
-                    if not any(p.requires_grad for p in module.parameters()):
-                        module.eval()
-        return self
+    def start_student_from_teacher(self) -> None:
+        """BFA, which the teacher has not, stays as it is."""
+        taken = behind_student_backbone(self.teacher.state_dict())
+        self.student.load_state_dict(self.student.state_dict() | taken)
 
     def forward(self, batched_inputs: list[dict]):
         """
@@ -232,14 +230,6 @@ def student_cfg(cfg: CfgNode, bfa: bool = False) -> CfgNode:
         cfg.MODEL.BACKBONE.NAME = "StudentBackbone"
     cfg.MODEL.BFA.ENABLED = bfa
     return cfg
-
-
-def _parts(network: GeneralizedRCNN) -> dict[str, list[nn.Module]]:
-    """The parts that a Stage speaks of."""
-    parts = {"heads": [network.proposal_generator, network.roi_heads]}
-    if isinstance(network.backbone, StudentBackbone):
-        return parts | {"backbone": [network.backbone.fpn], "bfa": [network.backbone.bfa]}
-    return parts | {"backbone": [network.backbone]}
 
 
 @torch.no_grad()

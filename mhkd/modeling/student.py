@@ -3,6 +3,8 @@
 With it the student is a stock ``GeneralizedRCNN``, which Detectron2's own tools load and run.
 """
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
@@ -91,3 +93,11 @@ class StudentBackbone(Backbone):
 
     def output_shape(self) -> dict[str, ShapeSpec]:
         return self.fpn.output_shape()
+
+
+def behind_student_backbone(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A plain network's weights under the names that they have where its backbone is wrapped."""
+    return {
+        name.replace("backbone.", "backbone.fpn.", 1) if name.startswith("backbone.") else name: value
+        for name, value in weights.items()
+    }

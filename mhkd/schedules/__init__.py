@@ -3,7 +3,7 @@
 from .find import get_schedule
 from .named import ADAPTIVE, BASIC, LOCAL, SCHEDULES, SEMANTIC, TEACHER, register_schedule
 from .plan import Step, check_stage, check_unlabeled, plan_steps
-from .stage import FROZEN, HEADS, WHOLE, Schedule, Stage
+from .stage import FROZEN, HEADS, STUDENT_PARTS, WHOLE, Schedule, Stage
 
 __all__ = [
     "ADAPTIVE",
@@ -13,6 +13,7 @@ __all__ = [
     "LOCAL",
     "SCHEDULES",
     "SEMANTIC",
+    "STUDENT_PARTS",
     "TEACHER",
     "WHOLE",
     "Schedule",

@@ -19,15 +19,16 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..yaml_files import parse_yaml, read_text
-from .stage import STUDENT_STARTS, WHOLE, Schedule, Stage
+from .stage import STUDENT_STARTS, Schedule, Stage
 
 ENDINGS = (".yaml", ".yml")
 _STAGE_KEYS = {f.name for f in fields(Stage)}
-_PARTS = {"teacher": WHOLE, "student": ("backbone", "bfa", "heads")}
 
 
 def read_schedule(path: str | Path) -> Schedule:
     """The schedule in a file; its name is the file's, without ending.
+
+    That its steps name parts which there are is checked by the task.
 
     Raises:
         InputError: missing, no YAML, or no schedule; it names file, step and key.
@@ -46,11 +47,12 @@ def read_schedule(path: str | Path) -> Schedule:
     if not isinstance(steps, list) or not steps:
         raise InputError(f"{path}: steps must be a list of at least one step")
     stages = tuple(_stage(step, f"{path}: step {k}") for k, step in enumerate(steps, 1))
-    return Schedule(Path(path).stem, stages, start)
+    return Schedule(Path(path).stem, stages, start, str(path))
 
 
-def _stage(step: dict, where: str) -> Stage:
-    name = step.get("name") if isinstance(step, dict) else None
+def _stage(step: object, where: str) -> Stage:
+    step = step if isinstance(step, dict) else {}
+    name = step.get("name")
     if not isinstance(name, str) or not name.isidentifier():
         raise InputError(f"{where}: must have a name of letters, digits and underscores for its folder")
     unknown = set(step) - _STAGE_KEYS
@@ -58,28 +60,26 @@ def _stage(step: dict, where: str) -> Stage:
         known = ", ".join(sorted(_STAGE_KEYS))
         raise InputError(f"{where}: unknown key {min(map(str, unknown))!r}: choose of {known}")
     weights = step.get("weights")
-    numbers = isinstance(weights, dict) and all(_is_weight(w) for w in weights.values())
-    if not numbers or not weights or not all(isinstance(name, str) for name in weights):
+    named = isinstance(weights, dict) and all(isinstance(name, str) for name in weights)
+    if not weights or not named or not all(map(_is_weight, weights.values())):
         example = "{detect: 1, basic: 1}"
         raise InputError(f"{where}: weights must give each loss a number of at least 0, as {example}")
     values = {**step, "weights": weights}
     for key in ("bfa", "labels"):
         if not isinstance(step.get(key, True), bool):
             raise InputError(f"{where}: {key} must be true or false")
-    for key, parts in _PARTS.items():
+    for key in ("teacher", "student"):
         if key in step:
-            if not isinstance(step[key], list) or not set(map(str, step[key])) <= set(parts):
-                raise InputError(f"{where}: {key} must list the parts that train, of {', '.join(parts)}")
-            values[key] = tuple(p for p in parts if p in step[key])
+            if not isinstance(step[key], list) or not all(isinstance(part, str) for part in step[key]):
+                raise InputError(f"{where}: {key} must list the parts that train, by name")
+            values[key] = tuple(sorted(set(step[key])))  # descriptions are compared
     if not values.get("student", True):
         raise InputError(f"{where}: student must name at least one part that trains")
-    if values.get("teacher") and "detect" not in weights:
-        raise InputError(f"{where}: a teacher that trains needs the loss detect, which may weigh 0")
     try:
         return Stage(**values)
     except InputError as e:
         raise InputError(f"{where}: {e}") from e
 
 
-def _is_weight(value) -> bool:
+def _is_weight(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from .stage import FROZEN, HEADS, WHOLE, Schedule, Stage
 
@@ -20,12 +21,14 @@ FEATURES_W8 = {"basic": 8, "local": 8}
 LABEL_FREE = Stage("label_free", FEATURES_W8, student=("backbone",), labels=False)
 
 
-def _one_step(name: str, weights: Mapping[str, float], student_start: str = "scratch", **changes) -> Schedule:
+def _one_step(
+    name: str, weights: Mapping[str, float], student_start: str = "scratch", **changes: Any
+) -> Schedule:
     """A schedule of one step, offline unless ``changes`` of the Stage say otherwise."""
     return Schedule(name, (Stage(name, weights, **changes),), student_start)
 
 
-def _adapted(name: str, weights: Mapping[str, float], **changes) -> Schedule:
+def _adapted(name: str, weights: Mapping[str, float], **changes: Any) -> Schedule:
     """One step from the teacher's weights."""
     return _one_step(name, weights, "teacher", **changes)
 

@@ -1,6 +1,7 @@
 """A schedule placed on a training's iterations."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from ..errors import InputError
 from .named import TEACHER
@@ -24,9 +25,9 @@ class Step:
     def folder(self) -> str:
         return f"{self.position}_{self.stage.name}"
 
-    def describe(self) -> dict:
+    def describe(self) -> dict[str, Any]:
         """What decides this step's outcome, JSON-ready; equal descriptions may share their weights."""
-        description = {
+        description: dict[str, Any] = {
             "step": self.folder,
             "losses": dict(self.stage.weights),
             "teacher_trains": list(self.stage.teacher),
@@ -42,16 +43,25 @@ class Step:
         return description
 
 
-def plan_steps(schedule: Schedule, teacher_iters: int, student_iters: int) -> list[Step]:
+def plan_steps(
+    schedule: Schedule, teacher_iters: int, student_iters: int, teacher: Stage = TEACHER
+) -> list[Step]:
     """Place the teacher's stage and the schedule's steps on iterations.
 
-    ``student_iters`` is split evenly over the steps and always used up whole. A schedule without a
-    teacher has no position 0. ``teacher_iters`` is 0 where the teacher is given.
+    A schedule without a teacher has no position 0.
+
+    Args:
+        teacher_iters: 0 where the teacher is given.
+        student_iters: split evenly over the steps and always used up whole.
+        teacher: the teacher's own stage, which is the task's.
+
+    Raises:
+        InputError: a step would have no iteration.
     """
     steps, end = [], 0
     if schedule.uses_teacher and teacher_iters:
         end = teacher_iters
-        steps.append(Step(0, TEACHER, 0, end))
+        steps.append(Step(0, teacher, 0, end))
     offset = end
     for position, stage in enumerate(schedule.steps, 1):
         start, end = end, offset + round(student_iters * position / len(schedule.steps))

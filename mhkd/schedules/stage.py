@@ -5,14 +5,15 @@ student's steps. Losses are those of :mod:`mhkd.losses`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from ..errors import InputError
 from ..losses import OF_TEACHER, needs_of
 
 STUDENT_STARTS = ("scratch", "teacher")
-FROZEN, HEADS, WHOLE = (), ("heads",), ("backbone", "heads")
+FROZEN: tuple[str, ...] = ()
+HEADS, WHOLE, STUDENT_PARTS = ("heads",), ("backbone", "heads"), ("backbone", "bfa", "heads")
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Stage:
         weights: loss name -> weight. ``detect`` is the student's detection loss, plus the teacher's
             where any part of the teacher trains (online distillation).
         teacher: the teacher's parts that train: FROZEN (offline), HEADS (RPN + ROI heads) or WHOLE.
-        student: the student's parts that train, of "backbone", "bfa", "heads".
+        student: the student's parts that train, of "backbone", "bfa", "heads". Which parts there are is
+            what the task says, see :attr:`mhkd.tasks.Task.parts`; these are detection's.
         bfa: whether the student's features pass through the BFA module.
         labels: whether annotations are used; if not, the teacher's detections stand in for them.
     """
@@ -32,11 +34,11 @@ class Stage:
     name: str
     weights: Mapping[str, float]
     teacher: tuple[str, ...] = FROZEN
-    student: tuple[str, ...] = ("backbone", "bfa", "heads")
+    student: tuple[str, ...] = STUDENT_PARTS
     bfa: bool = False
     labels: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "weights", MappingProxyType(dict(self.weights)))
         for loss in self.weights:
             try:
@@ -62,11 +64,13 @@ class Schedule:
 
     Attributes:
         student_start: where the student's weights start from: "scratch" (the paper) or "teacher".
+        source: the file that it was read from, for messages.
     """
 
     name: str
     steps: tuple[Stage, ...]
     student_start: str = "scratch"
+    source: str = field(default="", compare=False)
 
     @property
     def uses_teacher(self) -> bool:

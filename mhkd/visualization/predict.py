@@ -13,7 +13,7 @@ from torch import nn
 from ..config import load_cfg
 from ..data.mapper import PairedResolutionMapper
 from ..data.registrar import ensure_registered
-from ..engine.checkpoint import exported_cfg, load_exported
+from ..engine.exported import exported_cfg, load_exported
 from ..slides.views import read_view
 from .curves import plot_curves
 from .overlay import write_overlays

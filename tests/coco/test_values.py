@@ -12,9 +12,9 @@ from mhkd.data.inspect import inspect_datasets
 from mhkd.data.mapper import PairedResolutionMapper
 from mhkd.data.registrar import ensure_registered
 from mhkd.engine import DistillationTrainer, prepare_datasets
-from mhkd.engine.evaluation import dataset_lr_mpp
 from mhkd.errors import InputError
 from mhkd.evaluation.evaluator import coco_dict
+from mhkd.tasks import get_task
 
 import numpy as np
 import pycocotools.mask as mask_util
@@ -148,7 +148,7 @@ def test_names_may_be_numbers_and_the_same_slide_is_the_same(folder):
     cfg = tiny_config("unused", ["DATASETS.TRAIN", ("odd_train",), "DATASETS.TEST", ("odd_val",)])
     with pytest.raises(InputError, match="^3: this slide is in both odd_train and odd_val"):
         prepare_datasets(cfg)
-    assert dataset_lr_mpp(cfg) == 0.5 * 4
+    assert get_task(cfg).lr_mpp(cfg) == 0.5 * 4
 
 
 @pytest.mark.parametrize("edit, message", [

@@ -119,7 +119,7 @@ def test_stream_is_a_function_of_seed_and_draw():
 
 def test_loader_resumes_and_is_the_same_with_workers(disks_cfg):
     def ids(start, end):
-        loader = build_train_loader(disks_cfg, start, end)
+        loader = build_train_loader(disks_cfg, PairedResolutionMapper(disks_cfg, True), start, end)
         return [[(x["image_id"], int(x["image"].sum())) for x in batch] for batch in loader]
 
     from mhkd.data.registrar import ensure_registered

@@ -1,5 +1,6 @@
 from mhkd.data import loader as loader_module
 from mhkd.data.loader import ShuffledStream, build_train_loader
+from mhkd.data.mapper import PairedResolutionMapper
 from mhkd.data.registrar import ensure_registered
 from mhkd.data.semi_supervised import share_of, split_by_label
 from mhkd.engine import DistillationTrainer, prepare_datasets
@@ -22,6 +23,10 @@ class Lazy:
     def __getitem__(self, index):
         self.asked.append(index)
         return {"n": index, "annotations": [{}]}
+
+
+def batches(cfg, start, end, **options):
+    return build_train_loader(cfg, PairedResolutionMapper(cfg, True), start, end, **options)
 
 
 def numbers(entries):
@@ -85,7 +90,7 @@ def test_unlabelled_draws_are_spread_evenly_and_both_kinds_have_their_epochs():
 def test_with_every_label_the_stream_is_what_it_is_without_these_keys(disks_cfg):
     ensure_registered(disks_cfg.DATASETS.TRAIN)
     student, teacher = (
-        [x for batch in build_train_loader(disks_cfg, 0, 8, for_student=s) for x in batch]
+        [x for batch in batches(disks_cfg, 0, 8, for_student=s) for x in batch]
         for s in (True, False)
     )
     order = [k + 1 for epoch in (0, 1) for k in np.random.default_rng((0, epoch)).permutation(4)]
@@ -96,7 +101,7 @@ def test_with_every_label_the_stream_is_what_it_is_without_these_keys(disks_cfg)
 
 def test_mixed_stream_resumes_and_is_the_same_with_workers_and_processes(mixed_cfg, monkeypatch):
     def draws(start, end):
-        loader = build_train_loader(mixed_cfg, start, end)
+        loader = batches(mixed_cfg, start, end)
         return [[(x["file_name"], int(x["image"].sum()), "instances" in x) for x in b] for b in loader]
 
     mixed_cfg.SOLVER.IMS_PER_BATCH = 2
@@ -115,7 +120,7 @@ def test_mixed_stream_resumes_and_is_the_same_with_workers_and_processes(mixed_c
 
 
 def test_an_unlabelled_draw_has_both_views_and_no_instances(mixed_cfg):
-    found = [x for batch in build_train_loader(mixed_cfg, 0, 6) for x in batch]
+    found = [x for batch in batches(mixed_cfg, 0, 6) for x in batch]
     assert [x.get("unlabeled", False) for x in found] == [False, True] * 3
     for x in found:
         assert ("instances" in x) != ("unlabeled" in x) and "annotations" not in x

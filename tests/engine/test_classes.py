@@ -1,21 +1,24 @@
 """Weights whose classes were learnt in one order, used where they come in another."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 from mhkd.config import load_cfg
 from mhkd.engine import (
     DistillationTrainer,
+    classes,
     exported_cfg,
     load_exported,
     load_network,
     prepare_datasets,
     score_trained,
 )
-from mhkd.engine.checkpoint import export_cfg, export_network, save_atomically
-from mhkd.engine.classes import order_classes
+from mhkd.engine.checkpoint import save_atomically
+from mhkd.engine.exported import export_cfg, export_network
 from mhkd.errors import InputError
 from mhkd.modeling import teacher_cfg
+from mhkd.tasks import DetectionTask
 
 import pytest
 import torch
@@ -23,6 +26,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.modeling import build_model
 from support import CONFIGS, DISKS, tiny_config, write_disks
 
+order_classes = partial(classes.order_classes, rows_per_class=DetectionTask().rows_per_class)
 ABC = ["a", "b", "c"]
 CAB = ["c", "a", "b"]
 SPREAD = 1e-3  # of weights on features that nothing normalises

@@ -1,6 +1,6 @@
 """The learning rate's course through the steps of a schedule."""
 
-from mhkd.engine.trainer import step_cfg
+from mhkd.engine.optimizer import step_cfg
 from mhkd.schedules import SCHEDULES, plan_steps
 
 import pytest

@@ -8,7 +8,7 @@ import zipfile
 
 import mhkd
 from mhkd.cli import main
-from mhkd.engine.checkpoint import export_cfg, export_checkpoint, export_network
+from mhkd.engine.exported import export_cfg, export_checkpoint, export_network
 from mhkd.errors import InputError
 from mhkd.slide_detection.student import load_student
 

@@ -5,7 +5,7 @@ import logging
 
 from mhkd.data.registrar import ensure_registered
 from mhkd.engine import DistillationTrainer, prepare_datasets
-from mhkd.engine.checkpoint import export_cfg, export_network
+from mhkd.engine.exported import export_cfg, export_network
 from mhkd.engine.working_threshold import choose_threshold
 from mhkd.errors import InputError
 from mhkd.evaluation.best_threshold import best_f1

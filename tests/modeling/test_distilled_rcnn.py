@@ -3,7 +3,6 @@
 import copy
 from dataclasses import replace
 
-from mhkd.engine.trainer import start_student_from_teacher
 from mhkd.enlarge import to_tensor, upsample
 from mhkd.errors import InputError
 from mhkd.modeling import DistilledRCNN, student_cfg
@@ -285,7 +284,7 @@ def test_label_free_trains_the_backbone_alone_and_never_looks_at_annotations(mod
 
 def test_label_free_has_nothing_to_learn_where_lr_is_hr_and_weighs_eight(tiny_cfg):
     model = build_model(tiny_cfg)
-    start_student_from_teacher(model)
+    model.start_student_from_teacher()
     same = images()
     same[0]["image_lr"] = same[0]["image"]
     assert step(model, LABEL_FREE, same) == {"loss_basic": 0.0, "loss_local": 0.0}

@@ -3,7 +3,7 @@
 import json
 
 from mhkd.engine import DistillationTrainer, prepare_datasets
-from mhkd.engine.checkpoint import export_cfg
+from mhkd.engine.exported import export_cfg
 from mhkd.errors import InputError
 from mhkd.modeling import distilled_rcnn
 from mhkd.modeling.detection_transformer import of_labelled

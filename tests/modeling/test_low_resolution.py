@@ -4,7 +4,8 @@ import math
 import shutil
 
 import mhkd
-from mhkd.engine.checkpoint import export_cfg, export_network, exported_cfg, load_exported, save_atomically
+from mhkd.engine.checkpoint import save_atomically
+from mhkd.engine.exported import export_cfg, export_network, exported_cfg, load_exported
 from mhkd.engine.unread import load_run_cfg
 from mhkd.enlarge import enlarge, upsample
 from mhkd.modeling import student_cfg

@@ -6,6 +6,7 @@ from mhkd.errors import InputError
 from mhkd.extensions import load_extensions
 from mhkd.losses import LOSS_REGISTRY, needs_of
 from mhkd.schedules import SCHEDULES, get_schedule, plan_steps
+from mhkd.tasks import DetectionTask
 
 import pytest
 import yaml
@@ -65,7 +66,7 @@ STEP = {"name": "a", "weights": {"detect": 1}}
 def test_a_file_that_is_no_schedule_is_named_with_the_step(tmp_path, content, message):
     path = written(tmp_path, content)
     with pytest.raises(InputError, match=f"mine.yaml: .*{message}|mine.yaml: {message}"):
-        get_schedule(path)
+        DetectionTask().check_schedule(get_schedule(path))
 
 
 def test_a_missing_file():

@@ -7,7 +7,7 @@ import sys
 
 import mhkd  # noqa: F401  (first)
 from mhkd.cli import main
-from mhkd.engine.checkpoint import export_cfg, export_network
+from mhkd.engine.exported import export_cfg, export_network
 from mhkd.evaluation.best_threshold import Choice
 from mhkd.evaluation.threshold_file import record_threshold
 

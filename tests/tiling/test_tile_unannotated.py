@@ -7,6 +7,7 @@ from mhkd.cli import main
 from mhkd.data import read_view, region_columns
 from mhkd.data.inspect import inspect_datasets
 from mhkd.data.loader import build_train_loader
+from mhkd.data.mapper import PairedResolutionMapper
 from mhkd.engine import DistillationTrainer, prepare_datasets
 from mhkd.errors import InputError
 from mhkd.modeling.distilled_rcnn import teacher_cfg
@@ -81,7 +82,7 @@ def test_a_students_step_draws_unannotated_tissue(unannotated, out, monkeypatch)
     cfg.MHKD.SCHEDULE, cfg.MHKD.STUDENT_ITERS = "offline", 8
     cfg.MHKD.UNLABELED, cfg.MHKD.UNLABELED_RATIO = ("tiled_set_train",), 0.75
     prepare_datasets(cfg)
-    drawn = [batch[0] for batch in build_train_loader(cfg, 0, 4)]
+    drawn = [batch[0] for batch in build_train_loader(cfg, PairedResolutionMapper(cfg, True), 0, 4)]
     assert ["instances" in x for x in drawn] == [True, False, False, False]
     for x in drawn[1:]:
         assert x["unlabeled"] and x["file_name"].endswith(".tiff")

@@ -1,0 +1,66 @@
+"""A training that has diverged says so, and its checkpoint does not replace a good one."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from detectron2.config import CfgNode
+from detectron2.utils.events import EventStorage
+from torch import nn
+
+from ..errors import InputError
+from ..schedules import Step
+from .resume import checkpoint_file, final_file
+
+EXPLODED = 1000  # times the losses of a step's first iteration
+
+
+class Diverged(InputError):
+    """Losses or weights are no longer finite."""
+
+
+def diverged(
+    cfg: CfgNode, steps: Sequence[Step], step: Step, iteration: int, what: str, losses: Mapping[str, float]
+) -> Diverged:
+    """The error that says what is no longer finite, and what to do.
+
+    Args:
+        steps: all of the schedule, of which ``step`` diverged.
+        losses: the last that there were.
+    """
+    files = [checkpoint_file(cfg), *(final_file(cfg, s) for s in reversed(steps))]
+    kept = next((f for f in files if f.is_file()), None)
+    teacher = Path(cfg.OUTPUT_DIR, "0_teacher/teacher/model_final.pth")
+    with_teacher = bool(step.stage.student) and teacher.is_file()
+    return Diverged(
+        f"step {step.folder} diverged at iteration {iteration}: {what} not finite; losses: "
+        f"{_named(losses) or 'none yet'}. Lower SOLVER.BASE_LR ({cfg.SOLVER.BASE_LR:g}) "
+        "or set SOLVER.CLIP_GRADIENTS.ENABLED True"
+        + (", in another OUTPUT_DIR" if kept else "")
+        + (f" with MODEL.TEACHER.WEIGHTS {teacher}" if with_teacher else "")
+        + (f"; {kept} is sound, and --resume without changes goes on from it" if kept else "")
+    )
+
+
+def _named(losses: Mapping[str, float]) -> str:
+    """The losses that are not finite first, "loss_cls nan, loss_box_reg inf, ..."."""
+    ordered = sorted(losses.items(), key=lambda item: math.isfinite(item[1]))
+    return ", ".join(f"{name} {value:.4g}" for name, value in ordered)
+
+
+@torch.no_grad()
+def loss_with(weights_of: nn.Module, forward: Callable[[], Mapping[str, torch.Tensor]]) -> float:
+    """The sum of the losses that ``forward`` gives with the present weights, infinity where it raises.
+
+    Leaves no trace in ``weights_of``'s buffers or in the metrics.
+    """
+    before = {name: buffer.clone() for name, buffer in weights_of.named_buffers()}
+    try:
+        with EventStorage():
+            total = float(sum(forward().values()))
+    except Exception:  # as in training, see Diverged
+        total = math.inf
+    for name, buffer in weights_of.named_buffers():
+        buffer.copy_(before[name])
+    return total if math.isfinite(total) else math.inf

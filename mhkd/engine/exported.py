@@ -1,0 +1,197 @@
+"""Networks as they leave: a folder of weights and config, which a training writes and all else loads."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from detectron2.config import CfgNode
+from torch import nn
+
+from ..config import load_cfg, parse_cfg
+from ..errors import InputError, about
+from ..evaluation.threshold_file import forget_threshold
+from ..files import write_text
+from ..modeling.build import build_network
+from ..tasks import get_task
+from ..yaml_files import one_line
+from .checkpoint import load_file, load_weights, network_weights, save_atomically, size
+from .classes import order_classes, recorded_classes
+from .settings import check_device, check_ranges
+
+
+def export_cfg(cfg: CfgNode, network: str, bfa: bool = False) -> CfgNode:
+    """The config that ``network`` ("teacher" or "student") is handed out with: for images of any size, and
+    with what it is for recorded.
+
+    Args:
+        cfg: of the training, or exported before.
+    """
+    task = get_task(cfg)
+    out = task.deployed_form(task.network_cfg(cfg, network, bfa))
+    out.MHKD.CLASSES = task.classes(cfg)
+    return out
+
+
+def export_network(weights: Mapping[str, torch.Tensor], cfg: CfgNode, folder: str | os.PathLike[str]) -> Path:
+    """Write ``model_final.pth`` and ``config.yaml``, which work wherever the folder is put.
+
+    The config has the bare name of the weights; :func:`exported_cfg` makes it a path.
+
+    Args:
+        weights: the network's state dict; a student's BFA is left out where ``cfg`` has it disabled.
+        cfg: from :func:`export_cfg`.
+    """
+    folder = Path(folder)
+    path = folder / "model_final.pth"
+    forget_threshold(folder)  # of the weights that were there
+    if not cfg.MODEL.BFA.ENABLED:
+        weights = {k: v for k, v in weights.items() if not _is_bfa(k)}
+    save_atomically({"model": weights, "classes": list(cfg.MHKD.CLASSES)}, path)
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MODEL.WEIGHTS = path.name
+    cfg.MODEL.TEACHER.WEIGHTS = ""
+    cfg.MHKD.CHOOSE_ON = ""  # a file of its own records what was chosen
+    write_text(cfg.dump(), folder / "config.yaml")
+    return path
+
+
+def exported_cfg(folder: str | os.PathLike[str], device: str = "") -> CfgNode:
+    """The config of an exported network, its weights' path set to where the folder is now.
+
+    Folders of any age come out in today's form, see :meth:`mhkd.tasks.Task.deployed_form`.
+
+    Args:
+        folder: holds ``config.yaml`` and ``model_final.pth``.
+        device: "cpu", "cuda", ...; empty: CUDA if there is one.
+    """
+    folder = Path(folder)
+    for name in ("config.yaml", "model_final.pth"):
+        if not (folder / name).is_file():
+            raise InputError(
+                f"{folder / name}: missing; a trained student is OUTPUT_DIR/student/ or "
+                "OUTPUT_DIR/<step>/student/"
+            )
+    cfg = load_cfg(folder / "config.yaml", allow_base=False)
+    cfg.MODEL.WEIGHTS = str((folder / "model_final.pth").absolute())
+    cfg.MODEL.DEVICE = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    check_device(cfg.MODEL.DEVICE)
+    with about(folder / "config.yaml"):
+        check_ranges(cfg)
+        task = get_task(cfg)
+        task.check_exported(cfg)
+    return task.deployed_form(cfg)
+
+
+def load_network(
+    cfg: CfgNode, network: str, path: str | os.PathLike[str], classes: Sequence[str] = ()
+) -> nn.Module:
+    """Build the ``network`` ("teacher" or "student") of ``cfg`` alone and load its weights, to be scored: a
+    student takes LR brought to the HR size.
+
+    Args:
+        path: an exported ``model_final.pth`` or any training checkpoint, which both know whether the
+            student has BFA.
+        classes: the order that its classes are brought into; empty: as they are.
+
+    Raises:
+        InputError: missing, cut short, not trained yet, of other classes or of another architecture.
+    """
+    task, checkpoint = get_task(cfg), load_file(path)
+    weights, recorded = network_weights(checkpoint, network, path), recorded_classes(checkpoint, path)
+    weights = order_classes(weights, recorded, classes, path, task.rows_per_class)
+    bfa = checkpoint.get("bfa", any(map(_is_bfa, weights)))
+    weights = {k: v for k, v in weights.items() if bfa or not _is_bfa(k)}
+    module = build_network(task.network_cfg(cfg, network, bfa))
+    load_weights(module, weights, path)
+    return module.eval()
+
+
+def load_exported(cfg: CfgNode, classes: Sequence[str] = ()) -> nn.Module:
+    """The network of an exported folder, student, teacher or other detector, ready to be scored: all take
+    images of the HR size, a student LR brought to it, and give boxes in HR pixels.
+
+    Args:
+        cfg: from :func:`exported_cfg`.
+        classes: the order that its classes are brought into; empty: that of ``cfg``.
+    """
+    return _load(get_task(cfg).scored_form(cfg), load_file(cfg.MODEL.WEIGHTS), classes)
+
+
+def load_deployed(cfg: CfgNode) -> nn.Module:
+    """The network of an exported folder as ``DefaultPredictor`` has it: a student takes LR of any size.
+
+    It has looked at a picture when it is returned, so that what is wrong with it is said here.
+
+    Args:
+        cfg: from :func:`exported_cfg`.
+    """
+    network = _load(cfg, load_file(cfg.MODEL.WEIGHTS))
+    try:
+        with torch.inference_mode():
+            network([{"image": torch.zeros(3, 32, 32), "height": 32, "width": 32}])
+    except Exception as e:  # whatever the parts make of settings that do not go together
+        raise InputError(f"{_config_of(cfg)}: its network cannot be used: {one_line(e)}") from e
+    return network
+
+
+def load_student(folder: str | os.PathLike[str], device: str = "") -> CfgNode:
+    """The config of an exported student, for ``DefaultPredictor``, which then takes LR pixels of any size.
+
+    Its network is built once and its weights are read, so that what is wrong with the folder is said here.
+    Nothing in it is executed: Detectron2's own ways take unsafe YAML and pickles.
+
+    Args:
+        folder: holds ``config.yaml`` and ``model_final.pth``; an exported teacher's works too, on HR.
+        device: "cpu", "cuda", ...; empty: CUDA if there is one.
+
+    Returns:
+        Its MHKD.CLASSES are in the order of the weights.
+
+    Raises:
+        InputError: a file is missing, damaged, or does not fit the other.
+    """
+    cfg = exported_cfg(folder, device)
+    load_deployed(cfg)
+    recorded = recorded_classes(load_file(cfg.MODEL.WEIGHTS), cfg.MODEL.WEIGHTS)
+    cfg.MHKD.CLASSES = recorded or cfg.MHKD.CLASSES
+    return cfg
+
+
+def _load(cfg: CfgNode, checkpoint: Mapping[str, Any], classes: Sequence[str] = ()) -> nn.Module:
+    path, weights = cfg.MODEL.WEIGHTS, checkpoint["model"]
+    numbers, tensors = size(weights)
+    with about(_config_of(cfg)):  # which may be a stranger's; some parts are built twice
+        module = build_network(cfg, 2 * numbers + 10_000, 2 * tensors + 100)
+    recorded, classes = recorded_classes(checkpoint, path), classes or cfg.MHKD.CLASSES
+    load_weights(module, order_classes(weights, recorded, classes, path, get_task(cfg).rows_per_class), path)
+    return module.eval()
+
+
+def _config_of(cfg: CfgNode) -> Path:
+    """Of an exported network: where its config was read from."""
+    return Path(cfg.MODEL.WEIGHTS).with_name("config.yaml")
+
+
+def export_checkpoint(path: str | os.PathLike[str], folder: str | os.PathLike[str], network: str) -> Path:
+    """Take ``network`` ("teacher" or "student") out of a training checkpoint, which has its config.
+
+    Returns:
+        The path of the weights, see :func:`export_network`.
+
+    Raises:
+        InputError: not a training checkpoint, or that network was not trained yet.
+    """
+    checkpoint = load_file(path)
+    if not {"cfg", "plan", "stage", "bfa", "classes", "lr_mpp"} <= checkpoint.keys():
+        raise InputError(f"{path}: not a training checkpoint (OUTPUT_DIR/<step>/model_final.pth)")
+    weights = network_weights(checkpoint, network, path)
+    cfg = export_cfg(parse_cfg(checkpoint["cfg"], path), network, checkpoint["bfa"])
+    cfg.MHKD.CLASSES, cfg.MHKD.LR_MPP = checkpoint["classes"], checkpoint["lr_mpp"]
+    return export_network(weights, cfg, folder)
+
+
+def _is_bfa(parameter_name: str) -> bool:
+    return parameter_name.startswith("backbone.bfa.")

@@ -1,0 +1,91 @@
+"""Detection: boxes of glomeruli, the paper's task."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from detectron2.config import CfgNode
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+from ..data.mapper import PairedResolutionMapper
+from ..data.registrar import has_ignored
+from ..errors import InputError
+from ..evaluation.best_threshold import Choice, best_f1
+from ..evaluation.evaluator import CocoEvaluator, coco_dict
+from ..evaluation.pooled import pooled_of_coco
+from ..modeling import exported_form, is_student, student_cfg, teacher_cfg
+from ..schedules import STUDENT_PARTS, TEACHER, WHOLE
+from .detection_datasets import check_datasets
+from .task import TASK_REGISTRY, Task
+
+# Parameters with rows of classes: K (A times, for A anchors a cell) or K and one that is no class.
+_SCORES = re.compile(
+    r"(cls_score|class_embed|class_heads\.\d+|noised_class|mask_head\.predictor)\.(weight|bias)$"
+)
+# And with four rows a class, unless all classes share their boxes.
+_BOXES = re.compile(r"box_predictor(\.\d+)?\.bbox_pred\.(weight|bias)$")
+
+
+class DetectionTask(Task):
+    """The networks are :class:`mhkd.modeling.DistilledRCNN` or :class:`mhkd.modeling.DirectDetector`."""
+
+    parts = {"teacher": WHOLE, "student": STUDENT_PARTS}
+    teacher_stage = TEACHER
+    label_loss = "detect"
+    scores = "bbox"
+    # How a training treats crowds and cut objects, recorded since they are no longer background.
+    conventions = {"ignored_regions": "no label"}
+
+    def check_datasets(self, cfg: CfgNode, training: bool) -> None:
+        check_datasets(cfg, training)
+
+    def mapper(self, cfg: CfgNode, view: str = "") -> Callable[[dict], dict]:
+        return PairedResolutionMapper(cfg, not view, view=view or "lr")
+
+    def convention_differences(self, record: Mapping, cfg: CfgNode) -> list[str]:
+        """They differ where DATASETS.TRAIN has regions to be ignored."""
+        if all(record.get(name) == value for name, value in self.conventions.items()):
+            return []
+        if not any(has_ignored(DatasetCatalog.get(name)) for name in cfg.DATASETS.TRAIN):
+            return []
+        return ["crowds and cut objects (iscrowd) of DATASETS.TRAIN were background, and get no label now"]
+
+    def evaluator(self, cfg: CfgNode, dataset: str, folder: Path) -> CocoEvaluator:
+        """As many detections an image count as a network may give, TEST.DETECTIONS_PER_IMAGE: COCO's limit of
+        100 would cut off what a region with more glomeruli holds."""
+        return CocoEvaluator(dataset, str(folder), max_dets=cfg.TEST.DETECTIONS_PER_IMAGE)
+
+    def best_threshold(self, dataset: str, folder: Path) -> Choice | None:
+        """The one with the best F1."""
+        results = json.loads((folder / "coco_instances_results.json").read_text())
+        truth = coco_dict(DatasetCatalog.get(dataset), MetadataCatalog.get(dataset))
+        return best_f1(pooled_of_coco(truth, results))
+
+    def network_cfg(self, cfg: CfgNode, network: str, bfa: bool = False) -> CfgNode:
+        """A student takes LR at the HR size."""
+        return student_cfg(cfg, bfa) if network == "student" else teacher_cfg(cfg)
+
+    def deployed_form(self, cfg: CfgNode) -> CfgNode:
+        return exported_form(cfg)
+
+    def scored_form(self, cfg: CfgNode) -> CfgNode:
+        return student_cfg(cfg, cfg.MODEL.BFA.ENABLED) if is_student(cfg) else cfg
+
+    def check_exported(self, cfg: CfgNode) -> None:
+        if len(cfg.MHKD.CLASSES) not in (0, cfg.MODEL.ROI_HEADS.NUM_CLASSES):
+            raise InputError(
+                f"MHKD.CLASSES {cfg.MHKD.CLASSES}: must be as many as MODEL.ROI_HEADS.NUM_CLASSES, "
+                f"{cfg.MODEL.ROI_HEADS.NUM_CLASSES}"
+            )
+
+    def rows_per_class(self, parameter: str) -> int | None:
+        if _BOXES.search(parameter):
+            return 4
+        return 1 if _SCORES.search(parameter) else None
+
+
+@TASK_REGISTRY.register()
+def detection() -> DetectionTask:
+    """MHKD.TASK "detection"."""
+    return DetectionTask()
