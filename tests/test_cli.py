@@ -28,6 +28,7 @@ def test_help_explains_every_command_and_option(command):
     assert len(main.commands[command].help.split()) > 5
 
 
+@pytest.mark.slow
 def test_bad_config_is_one_line_and_a_nonzero_exit(disks_cfg, tmp_path):
     config = tmp_path / "config.yaml"
     config.write_text(disks_cfg.dump())
@@ -56,6 +57,7 @@ def test_make_slides_writes_what_it_names(tmp_path):
 
 
 @pytest.mark.parametrize("config", sorted(p for p in CONFIGS.rglob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.slow
 def test_every_config_builds_its_networks(config):
     cfg = get_cfg()
     add_mhkd_config(cfg)

@@ -42,17 +42,20 @@ def run(code, *arguments):
     return result.stdout.strip()
 
 
+@pytest.mark.slow
 def test_a_compiled_detectron2_keeps_its_own_extension(tmp_path):
     (tmp_path / "_C.py").write_text("def get_compiler_version():\n    return 'compiled here'\n")
     assert run(IMPORTS, str(tmp_path)) == "compiled here"
 
 
 @pytest.mark.parametrize("imported_before", [False, True])
+@pytest.mark.slow
 def test_detectron2_imports_whether_compiled_or_not(tmp_path, imported_before):
     # Says something, and the transforms' import of PIL.Image.LINEAR works.
     assert run(IMPORTS, str(tmp_path) if imported_before else "")
 
 
+@pytest.mark.slow
 def test_stock_detectron2_finds_our_networks_and_they_are_never_registered_half_imported():
     """What they import from outside themselves must leave detectron2.modeling to them."""
     run(NETWORKS)

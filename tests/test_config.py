@@ -57,6 +57,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("text, message", BAD.values(), ids=BAD)
+@pytest.mark.slow
 def test_a_bad_config_is_one_line_within_seconds(tmp_path, monkeypatch, text, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "other.yaml").write_text("SEED: 1\n")

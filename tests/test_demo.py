@@ -5,7 +5,10 @@ from mhkd.demo import run_demo
 from mhkd.evaluation.report import METRICS, TITLES
 
 import cv2
+import pytest
 from support import TINY
+
+pytestmark = pytest.mark.slow
 
 
 def test_demo_end_to_end_small_and_again(tmp_path, monkeypatch):

@@ -30,6 +30,7 @@ def test_help(tmp_path):
     assert "Find glomeruli" in mhkd(tmp_path, "--help")
 
 
+@pytest.mark.slow
 def test_slides_are_drawn_and_tiled(tmp_path):
     mhkd(tmp_path, "make-slides", "slides", "-n", 2, "--size-px", 1024, "--num-glomeruli", 3, 4)
     mhkd(tmp_path, "tile", "slides", "--out", "datasets/mine", "--mpp", 2, "--tile-size-px", 256, "--verify")
@@ -37,5 +38,6 @@ def test_slides_are_drawn_and_tiled(tmp_path):
 
 
 @pytest.mark.parametrize("words", [["view", "found"], ["score", "found", "--annotations", "."]])
+@pytest.mark.slow
 def test_what_reads_results_says_that_there_are_none(tmp_path, words):
     assert mhkd(tmp_path, *words, status=2).startswith("mhkd: error: found")

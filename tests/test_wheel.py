@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from support import DISKS, REPO, TINY, write_disks
 
+pytestmark = pytest.mark.slow
+
 SOURCES = ("mhkd", "projects", "setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
 
 

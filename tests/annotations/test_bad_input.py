@@ -308,6 +308,7 @@ def smoothed(sigma):
 
 @pytest.mark.parametrize("sigma", [0.5, 1, 3])
 @pytest.mark.parametrize("bands", [1, 3])
+@pytest.mark.slow
 def test_a_smoothed_label_mask_is_refused(tmp_path, sigma, bands):
     path = tmp_path / "a.png"
     pixels = np.repeat(smoothed(sigma)[:, :, None], bands, axis=2)

@@ -51,6 +51,7 @@ def filled(tmp_path_factory, disks_root):
     patch.undo()
 
 
+@pytest.mark.slow
 def test_the_teacher_is_trained_once(filled):
     seed = filled.root / "seed0"
     assert sorted(p.name for p in seed.iterdir()) == ["faster_rcnn", "mhkd", "three_step"]
@@ -89,6 +90,7 @@ def test_what_a_table_says(filled):
         assert min(cv2.imread(str(filled.root / name)).shape[:2]) > 150
 
 
+@pytest.mark.slow
 def test_the_plan_tells_what_is_shared_and_what_is_left(filled):
     faster, online, offline, mhkd = filled.plan("IV")
     assert faster.finished == 1 and mhkd.finished == 5
@@ -126,6 +128,7 @@ def test_a_step_is_not_shared_between_a_student_with_bfa_and_one_without(filled,
     assert different == ["whether the student was built with BFA was False, asked for True"]
 
 
+@pytest.mark.slow
 def test_a_row_that_lost_its_last_step_trains_that_step(filled):
     folder = filled.root / "seed0/mhkd"
     before = json.loads((folder / "4_semantic/stage.json").read_text())["results"]

@@ -199,6 +199,7 @@ def test_command_writes_sheets_and_is_strict_on_demand(tmp_path, monkeypatch):
     assert "WARNING: 1 boxes without an area" in result.output
 
 
+@pytest.mark.slow
 def test_real_regions_have_no_faults(shared_data):
     """Drawn: test_counts_and_sizes_of_a_sound_dataset."""
     splits, warnings = inspect_datasets(["kidney_roi"], str(shared_data))

@@ -113,6 +113,7 @@ def test_rows_by_arrangement():
 
 
 @pytest.mark.parametrize("name", ["faster_rcnn", "cascade_rcnn", "fcos", "atss", "dab_detr", "dino"])
+@pytest.mark.slow
 def test_every_detector_is_known(name):
     """With 61 classes, what has 61, 62 or 4 x 61 rows depends on the classes, and nothing else does."""
     if name in ("dab_detr", "dino"):
@@ -165,6 +166,7 @@ def test_scores_are_equal_by_name_wherever_the_weights_come_in(kinds, tmp_path):
     assert scores["AR"] > 0 and same == pytest.approx(scores, nan_ok=True)
 
 
+@pytest.mark.slow
 def test_a_given_teacher_teaches_by_name(kinds, tmp_path):
     cfg, crossed = kinds("kinds"), kinds("kinds_crossed")
     prepare_datasets(cfg)
@@ -203,6 +205,7 @@ def test_other_classes_are_refused_with_both_named(kinds, tmp_path):
     prepare_datasets(cfg, training=False)
 
 
+@pytest.mark.slow
 def test_a_training_goes_on_with_its_classes_in_another_order(kinds):
     """At a step's beginning they are put in order; within a step, whose momentum has the other, not."""
     cfg = kinds("kinds", "MHKD.STAGE", 0, "MHKD.TEACHER_ITERS", 1)

@@ -17,6 +17,8 @@ import torch
 from detectron2.engine import HookBase
 from support import DISKS, tiny_config, write_disks
 
+pytestmark = pytest.mark.slow
+
 
 class Killed(Exception):
     pass

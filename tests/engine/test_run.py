@@ -14,6 +14,8 @@ from detectron2.engine import HookBase
 from support import room_for
 from test_files import held
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def run(disks_cfg, tmp_path):

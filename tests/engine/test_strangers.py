@@ -111,6 +111,7 @@ def check_refused(folder, message, load):
 
 
 @pytest.mark.parametrize("key, value, message", SETTINGS.values(), ids=SETTINGS)
+@pytest.mark.slow
 def test_a_setting_that_no_student_has(student, tmp_path, key, value, message):
     folder = changed(student, tmp_path / "student", key, value)
     check_refused(folder, message, lambda: load_student(str(folder), "cpu"))

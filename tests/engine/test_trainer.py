@@ -32,6 +32,8 @@ from click.testing import CliRunner
 from detectron2.engine import DefaultPredictor, HookBase
 from support import DISKS, REPO, tiny_config, write_disks
 
+pytestmark = pytest.mark.slow
+
 STEPS = ["0_teacher", "1_basic", "2_adaptive", "3_local", "4_semantic"]
 
 

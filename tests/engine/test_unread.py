@@ -44,6 +44,7 @@ def write(tmp_path):
 
 
 @pytest.mark.parametrize("key", VALUES)
+@pytest.mark.slow
 def test_an_error_where_the_user_sets_one_a_warning_where_a_base_does(write, caplog, key):
     value = VALUES[key]
     middle = write("middle.yaml", nested(key, value))

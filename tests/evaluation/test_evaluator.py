@@ -329,6 +329,7 @@ def _gloo_worker(rank, init_file, output_dir):
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_gather_on_the_main_one(tmp_path):
     context = torch.multiprocessing.spawn(
         _gloo_worker, args=(str(tmp_path / "init"), str(tmp_path)), nprocs=2, join=False

@@ -15,6 +15,8 @@ from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 from support import CONFIGS, write_disks
 
+pytestmark = pytest.mark.slow
+
 ITERATIONS = dict.fromkeys(SMALL, 60) | {"dab_detr_R18_cpu": 120}
 
 

@@ -229,6 +229,7 @@ def test_images_without_ground_truth_and_without_teacher_output(model):
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.slow
 def test_every_step_of_every_schedule_gives_a_gradient_to_all_that_trains(tiny_cfg, name):
     """What DDP without find_unused_parameters requires, and no part trains on nothing."""
     tiny_cfg.MHKD.SCHEDULE = name

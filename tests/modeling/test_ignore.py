@@ -125,6 +125,7 @@ def test_proposals_on_a_region_are_no_background(heads, three_proposals):
 
 
 @pytest.mark.parametrize("name", SMALL)
+@pytest.mark.slow
 def test_where_all_is_ignored_no_detector_learns_background(name, tmp_path):
     model = build_model(detector_config(name, tmp_path))
     model.train()
@@ -242,6 +243,7 @@ def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(v, b[k]) for k, v in a.items())
 
 
+@pytest.mark.slow
 def test_without_regions_a_training_is_detectron2s_own_bit_for_bit(tmp_path, disks_root, monkeypatch):
     with_mechanism = weights_of(disks_root, tmp_path / "a", monkeypatch)
     with monkeypatch.context() as patch:

@@ -81,6 +81,7 @@ def test_enlarged_as_pil_does_it():
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
+@pytest.mark.slow
 def test_default_predictor_finds_what_evaluation_and_detect_find(training_cfg, weights, folder, size):
     image = picture(*size)
     growth = max(1.0, size[0] * size[1] * FACTOR**2 / TRAINED_PX**2)

@@ -64,6 +64,7 @@ def test_another_threshold_counts_anew_without_the_network(slide, tmp_path):
 
 
 @pytest.mark.parametrize("moved", range(8))
+@pytest.mark.slow
 def test_killed_while_it_is_counted_anew_it_needs_no_network(slide, tmp_path, monkeypatch, moved):
     """After so many files were put in their place."""
     detect(slide, tmp_path)
@@ -83,6 +84,7 @@ def test_killed_while_it_is_counted_anew_it_needs_no_network(slide, tmp_path, mo
         assert contents(folder) == contents(tmp_path / f"fresh {threshold}" / "small.tiff")
 
 
+@pytest.mark.slow
 def test_a_file_that_is_missing_is_made_anew_and_a_damaged_one_detected_again(slide, tmp_path):
     detect(slide, tmp_path)
     folder = tmp_path / "small.tiff"

@@ -17,6 +17,7 @@ def written(path, key="k"):
     return path.read_bytes()
 
 
+@pytest.mark.slow
 def test_cut_at_any_byte_it_keeps_the_whole_records_and_goes_on(tmp_path):
     path = tmp_path / "slide" / ".work" / "tiles.jsonl"
     content = written(path)

@@ -19,6 +19,8 @@ from click.testing import CliRunner
 from detectron2.modeling import build_model
 from support import tiny_config
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ["normal", "sclerotic"]
 
 

@@ -211,6 +211,7 @@ def test_none():
     assert len(merge(np.empty((0, 4)), np.empty((0, 4), bool))) == 0
 
 
+@pytest.mark.slow
 def test_many_touching_boxes_in_little_time_and_memory():
     """10 000 boxes in four copies: all pairs would take 13 GB."""
     side = 100

@@ -91,6 +91,7 @@ def test_coarse_slide_is_warned_of(tmp_path, caplog):
     assert "coarse.tiff" in caplog.text
 
 
+@pytest.mark.slow
 def test_shifting_the_grid_changes_hardly_a_detection(tmp_path):
     path, boxes, _ = write_disks(tmp_path / "many.tiff", (8200, 8200), mpp=(4.0, 4.0), seed=1)
     student = blob_student()
@@ -103,6 +104,7 @@ def test_shifting_the_grid_changes_hardly_a_detection(tmp_path):
     assert len(here) == len(boxes)
 
 
+@pytest.mark.slow
 def test_boxes_that_end_short_of_the_tile_are_not_counted_beside_the_whole(disks, tmp_path):
     """As a network's do: what it sees of a disk that the tile cuts ends before the tile's side."""
 
@@ -123,6 +125,7 @@ def test_boxes_that_end_short_of_the_tile_are_not_counted_beside_the_whole(disks
         check_found(found, classes, boxes, true_classes, slack_px=5)
 
 
+@pytest.mark.slow
 def test_little_tissue_is_a_warning(tmp_path):
     pixels = np.full((3000, 3000, 3), 245, np.uint8)
     pixels[1000:1080, 1000:1080] = (190, 120, 180)
@@ -139,6 +142,7 @@ def test_glass_is_searched_only_on_request(tmp_path):
     assert (tmp_path / "out" / "glass.tiff" / "overview.png").exists()
 
 
+@pytest.mark.slow
 def test_tissue_only_saves_tiles_and_loses_nothing(tmp_path):
     image = np.full((2000, 2000, 3), 245, np.uint8)
     for x, y in ((300, 400), (1500, 500), (700, 1500)):
@@ -152,6 +156,7 @@ def test_tissue_only_saves_tiles_and_loses_nothing(tmp_path):
     assert run["tiles"] <= 12 < all_of_it["tiles"]
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_the_threshold_of_others(disks, tmp_path):
     """Merging comes before the threshold: a higher one takes away rows, no more."""
     path, *_ = disks

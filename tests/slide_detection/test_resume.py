@@ -15,6 +15,8 @@ from mhkd.slide_detection.run import detect_slide
 import pytest
 from blob_student import blob_student, detect_disks, write_disks
 
+pytestmark = pytest.mark.slow
+
 KILLS, SEED = int(os.environ.get("KILLS", 3)), int(os.environ.get("SEED", 0))
 OUTPUTS = ("coco_instances_results.json", "detections.geojson", "overview.png", "summary.json")
 

@@ -199,6 +199,7 @@ def _read_corner(slide):
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.slow
 def test_workers_read_the_same(noise_tiff, method):
     slide = open_slide(noise_tiff)
     want = _read_corner(slide)  # opened here, so that a fork inherits it
@@ -226,6 +227,7 @@ def test_open_slide_notices_a_new_file(tmp_path, noise):
     np.testing.assert_array_equal(open_slide(path).read_region(0, 0, 9, 9, 0.5), 255 - noise[:9, :9])
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_by_blocks(tmp_path, monkeypatch):
     monkeypatch.setattr("mhkd.slides.slide.BLOCK_PX", 512)
     path = str(tmp_path / "big.tiff")

@@ -103,6 +103,7 @@ def test_pages_in_a_circle_end(tmp_path):
         Slide(path).size_px  # noqa: B018
 
 
+@pytest.mark.slow
 def test_mutated_files_end_no_process_hang_nowhere_and_take_no_memory(tmp_path):
     for kind, options in KINDS.items():
         write(tmp_path / f"source_{kind}.tiff", **options)
@@ -159,6 +160,7 @@ def test_formats_that_are_not_checked_are_read_by_another_process(tmp_path):
     assert_is_noise(slide.read_region(-10, 20, 200, 150, 0.5)[:, 10:], NOISE[20:170, :190])
 
 
+@pytest.mark.slow
 def test_a_reader_that_dies_is_one_error_and_the_next_window_is_read(tmp_path):
     slide = Slide(write_trestle(tmp_path / "t.tif"), 0.5)
     os.kill(slide.pixels._process.pid, 6)
@@ -167,6 +169,7 @@ def test_a_reader_that_dies_is_one_error_and_the_next_window_is_read(tmp_path):
     assert_is_noise(slide.read_region(0, 0, 420, 300, 0.5), NOISE)
 
 
+@pytest.mark.slow
 def test_what_ends_openslide_ends_the_reader_only(tmp_path, monkeypatch):
     path = write_trestle(tmp_path / "t.tif")
     set_values(path, BYTES, [2**32 - 1])

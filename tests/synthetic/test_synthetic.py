@@ -30,6 +30,7 @@ def _at(rgb, factor):
     return cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
+@pytest.mark.slow
 def test_same_seed_same_slide_other_seed_other_slide():
     first, again, other = (render_slide(s, 800, 1.0, num_glomeruli=2) for s in (3, 3, 4))
     assert np.array_equal(first[0], again[0])
@@ -37,6 +38,7 @@ def test_same_seed_same_slide_other_seed_other_slide():
     assert not np.array_equal(first[0], other[0])
 
 
+@pytest.mark.slow
 def test_outlines_are_valid_apart_and_on_tissue(slide):
     rgb, glomeruli = slide
     assert rgb.shape == (2048, 2048, 3) and rgb.dtype == np.uint8
@@ -53,6 +55,7 @@ def test_outlines_are_valid_apart_and_on_tissue(slide):
         assert (inside[:, 1] < glass[1] - 40).all()  # green is what the stains absorb
 
 
+@pytest.mark.slow
 def test_diameter_is_physical_whatever_the_base_resolution():
     _, glomeruli = render_slide(1, 2000, 0.5, num_glomeruli=3)
     for polygon, _ in glomeruli:
@@ -100,6 +103,7 @@ def test_bowmans_space_is_a_bright_rim_only_up_close(slide):
     assert white[8] < 0.35 * white[1]
 
 
+@pytest.mark.slow
 def test_stains_differ_and_bad_values_say_what_to_do():
     he, pas = (render_slide(2, 700, 1.0, num_glomeruli=1, stain=s)[0] for s in ("HE", "PAS"))
     assert abs(he.astype(int) - pas.astype(int)).mean() > 2

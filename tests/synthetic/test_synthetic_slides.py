@@ -27,6 +27,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize("source", [large_image_source_openslide, large_image_source_vips])
+@pytest.mark.slow
 def test_large_image_reads_resolution_levels_and_pixels(folder, source):
     slide = source.open(str(folder / "slide_000.tiff"))
     meta = slide.getMetadata()
@@ -47,6 +48,7 @@ def test_large_image_reads_resolution_levels_and_pixels(folder, source):
     assert np.abs(small[..., :3] - mean).mean() < 8
 
 
+@pytest.mark.slow
 def test_geojson_is_what_qupath_exports(folder):
     ids = []
     for k in range(2):
@@ -73,6 +75,7 @@ def _state(folder):
     return {p.name: (p.stat().st_mtime_ns, p.stat().st_ino) for p in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_again_keeps_the_files_and_a_change_redraws(tmp_path):
     params = {**PARAMS, "size_px": 800, "num_glomeruli": 1}
     make_slides(tmp_path, 2, **params)
@@ -91,6 +94,7 @@ def test_again_keeps_the_files_and_a_change_redraws(tmp_path):
     assert (tmp_path / "slide_000.geojson").read_bytes() != annotations
 
 
+@pytest.mark.slow
 def test_workers_draw_the_same_slides(folder, tmp_path):
     make_slides(tmp_path, 2, workers=2, **PARAMS)
     for name in ("slide_000", "slide_001"):

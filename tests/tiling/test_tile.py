@@ -79,6 +79,7 @@ def test_an_object_cut_by_a_tiles_edge_is_a_region_to_be_ignored_in_training(sli
     assert objects == 0 and regions == [pytest.approx([0, 7, 21, 57], abs=0.5)]
 
 
+@pytest.mark.slow
 def test_same_bytes_whatever_the_number_of_processes(slides, out, tmp_path):
     run(slides, out)
     before = files_in(out)
@@ -172,6 +173,7 @@ def test_a_full_disk_is_one_line_and_leaves_out_no_slide(slides, out, tiles, roo
 
 
 @pytest.mark.parametrize("tiles", ["regions", "png"])
+@pytest.mark.slow
 def test_a_finished_dataset_grows(slides, out, tiles):
     """What it has is not done again, unless its pictures are gone; what is not in it any more goes."""
     more = ["--tiles", tiles, "--keep-empty", "0"]

@@ -73,6 +73,7 @@ def test_no_slide_without_annotations_can_be_used(tmp_path, out):
     assert "no slide could be used" in printed and "is no slide" in printed
 
 
+@pytest.mark.slow
 def test_a_students_step_draws_unannotated_tissue(unannotated, out, monkeypatch):
     run(unannotated, out, "--no-annotations")
     write_disks(out.parent, "tiled_set_disks")
@@ -101,6 +102,7 @@ def test_a_students_step_draws_unannotated_tissue(unannotated, out, monkeypatch)
             prepare_datasets(cfg)
 
 
+@pytest.mark.slow
 def test_a_teacher_and_slides_that_nobody_annotated_make_a_student(unannotated, out):
     run(unannotated, out, "--no-annotations")
     cfg = tiny_config(out / "output", TINY_DISKS)

@@ -22,6 +22,8 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 from shapely.geometry import box
 
+pytestmark = pytest.mark.slow
+
 SIZE_PX = 2400
 # In the order of the list: corner, side, score, class.
 FOUND = [

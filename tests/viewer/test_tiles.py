@@ -114,6 +114,7 @@ def test_a_slide_of_one_level_without_a_resolution(tmp_path):
     _check_levels(tmp_path / "drawn.tiff")
 
 
+@pytest.mark.slow
 def test_a_real_slide_without_a_resolution(shared_data):
     """In JPEG 2000; the drawn one is the test before."""
     _check_levels(shared_data / "slides" / "tcga-cr-7395-01a-01-ts1.svs")

@@ -141,6 +141,7 @@ def detects(entry):
     return found([(10, 10, 40, 40)], [0.9])
 
 
+@pytest.mark.slow
 def test_write_overlays(tmp_path):
     entries = dataset(tmp_path)
     out_dir = tmp_path / "new" / "overlays"
@@ -157,6 +158,7 @@ def test_write_overlays(tmp_path):
     "limit,expected",
     [(1, [11]), (2, [11, 12]), (3, [11, 12, 14]), (4, [10, 11, 12, 14]), (99, [*range(10, 16)])],
 )
+@pytest.mark.slow
 def test_limit_prefers_annotated_images(tmp_path, limit, expected):
     paths = write_overlays(
         detects, dataset(tmp_path), ["glomerulus"], tmp_path / "o", read_view, 4, limit=limit
