@@ -108,12 +108,12 @@ def interval(values: npt.ArrayLike) -> Interval | None:
     Returns:
         None if it exists in no sample.
     """
-    values = np.asarray(values, np.float64)
-    values = values[~np.isnan(values)]
-    if not len(values):
+    known = np.asarray(values, np.float64)
+    known = known[~np.isnan(known)]
+    if not len(known):
         return None
     tail = (100 - LEVEL) / 2
-    low, high = np.percentile(values, [tail, 100 - tail])
+    low, high = np.percentile(known, [tail, 100 - tail])
     return Interval(float(low), float(high))
 
 

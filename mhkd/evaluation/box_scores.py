@@ -1,24 +1,32 @@
 """COCO's box metrics of faster-coco-eval, by class and with AR."""
 
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 
 
-def box_scores(ground_truth, detections, max_dets, img_ids=None):
+def box_scores(
+    ground_truth: dict[str, Any],
+    detections: Sequence[dict[str, Any]],
+    max_dets: int,
+    img_ids: Iterable[int] | None = None,
+) -> dict[str, float]:
     """COCO's box metrics, in percent; nan for what has no ground truth.
 
     Args:
-        ground_truth (dict): content of a COCO annotation file, "categories" in the order of the result.
-        detections (list[dict]): COCO results.
-        max_dets (int): detections per image and class that count; less than 0: all.
-        img_ids (list[int]): images to score; all if None.
+        ground_truth: content of a COCO annotation file, "categories" in the order of the result.
+        detections: COCO results.
+        max_dets: detections per image and class that count; less than 0: all.
+        img_ids: images to score; all if None.
 
     Returns:
-        dict: "AP", "AP50", "AP75", "APs", "APm", "APl", "AR", "AP-<class>", ...
+        "AP", "AP50", "AP75", "APs", "APm", "APl", "AR", "AP-<class>", ...
     """
     categories = ground_truth["categories"]
-    ground_truth = COCO(ground_truth)
-    coco_eval = COCOeval_faster(ground_truth, ground_truth.loadRes(detections), "bbox")
+    coco = COCO(ground_truth)
+    coco_eval = COCOeval_faster(coco, coco.loadRes(detections), "bbox")
     coco_eval.params.maxDets = [max_dets if max_dets >= 0 else len(detections)]
     if img_ids is not None:
         coco_eval.params.imgIds = list(img_ids)
@@ -44,7 +52,7 @@ def box_scores(ground_truth, detections, max_dets, img_ids=None):
     return results
 
 
-def _percent(values):
+def _percent(values: np.ndarray) -> float:
     """COCOeval marks with -1 what has no ground truth."""
     values = values[values > -1]
     return float(100 * np.mean(values)) if values.size else float("nan")

@@ -1,22 +1,25 @@
 """What was found on a slide, as columns, and what is known of the slide."""
 
-import logging
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-logger = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """Boxes of one slide or one tile.
+    """Boxes of one slide or one tile; the columns are brought to their types.
 
     Attributes:
-        boxes_px (ndarray): float64, shape (N, 4), XYXY in base pixels of the slide.
-        scores (ndarray): float32, shape (N,).
-        classes (ndarray): int64, shape (N,), index into ``class_names``.
-        class_names (tuple[str, ...]): the student's classes.
+        boxes_px: float64, shape (N, 4), XYXY in base pixels of the slide.
+        scores: float32, shape (N,).
+        classes: int64, shape (N,), index into ``class_names``.
+        class_names: the student's classes.
+
+    Raises:
+        ValueError: columns of different lengths, or a class that has no name.
     """
 
     boxes_px: np.ndarray
@@ -24,12 +27,7 @@ class Detections:
     classes: np.ndarray
     class_names: tuple[str, ...]
 
-    def __post_init__(self):
-        """Bring the columns to their types.
-
-        Raises:
-            ValueError: columns of different lengths, or a class that has no name.
-        """
+    def __post_init__(self) -> None:
         columns = {
             "boxes_px": np.asarray(self.boxes_px, np.float64).reshape(-1, 4),
             "scores": np.asarray(self.scores, np.float32).reshape(-1),
@@ -47,21 +45,21 @@ class Detections:
                 f"classes {self.classes.min()} to {self.classes.max()} with the names {self.class_names}"
             )
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.scores)
 
-    def select(self, index):
-        """Detections: some of the rows, in the order of ``index`` (integers, a mask or a slice)."""
+    def select(self, index: np.ndarray | Sequence[int] | slice) -> Detections:
+        """Some of the rows, in the order of ``index`` (integers, a mask or a slice)."""
         return Detections(self.boxes_px[index], self.scores[index], self.classes[index], self.class_names)
 
     @classmethod
-    def empty(cls, class_names):
-        """Detections: none."""
-        return cls(np.empty((0, 4)), np.empty(0), np.empty(0), class_names)
+    def empty(cls, class_names: Sequence[str]) -> Detections:
+        """None at all."""
+        return cls(np.empty((0, 4)), np.empty(0), np.empty(0), tuple(class_names))
 
     @classmethod
-    def concatenate(cls, parts):
-        """Detections: the rows of all parts, which have the same classes.
+    def concatenate(cls, parts: Iterable[Detections]) -> Detections:
+        """The rows of all parts, which have the same classes.
 
         Raises:
             ValueError: no parts, or parts of other classes.
@@ -69,11 +67,15 @@ class Detections:
         parts = list(parts)
         if len({p.class_names for p in parts}) != 1:
             raise ValueError(f"parts of the classes {sorted({p.class_names for p in parts})}")
-        columns = (np.concatenate([getattr(p, c) for p in parts]) for c in ("boxes_px", "scores", "classes"))
-        return cls(*columns, parts[0].class_names)
+        return cls(
+            np.concatenate([p.boxes_px for p in parts]),
+            np.concatenate([p.scores for p in parts]),
+            np.concatenate([p.classes for p in parts]),
+            parts[0].class_names,
+        )
 
-    def is_sound(self):
-        """bool, shape (N,): finite boxes of positive width and height, with finite scores."""
+    def is_sound(self) -> np.ndarray:
+        """Finite boxes of positive width and height, with finite scores: bool, shape (N,)."""
         finite = np.isfinite(self.boxes_px).all(axis=1) & np.isfinite(self.scores)
         return finite & (self.boxes_px[:, 2:] > self.boxes_px[:, :2]).all(axis=1)
 
@@ -83,10 +85,10 @@ class SlideInfo:
     """What the results of a slide say about it.
 
     Attributes:
-        slide_file (str): absolute path.
-        size_px (tuple[int, int]): width and height in base pixels.
-        mpp_xy (tuple[float, float]): micrometres per base pixel along x and y.
-        tissue_area_um2 (float): area of the tissue mask.
+        slide_file: absolute path.
+        size_px: width and height in base pixels.
+        mpp_xy: micrometres per base pixel along x and y.
+        tissue_area_um2: area of the tissue mask.
     """
 
     slide_file: str

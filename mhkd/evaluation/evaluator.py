@@ -1,14 +1,20 @@
-"""COCO box metrics: Detectron2's evaluator with AR, zeros instead of gaps, and a fast matcher."""
+"""COCO box metrics: Detectron2's evaluator with AR, zeros instead of gaps, and a fast matcher.
+
+What Detectron2's COCOEvaluator keeps to itself is used here and nowhere else: its ``process`` and ``reset``
+stay, the rest is ours. tests/evaluation/test_evaluator.py names the version.
+"""
 
 import itertools
 import json
 import logging
 import os
 from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
 from detectron2.evaluation import COCOEvaluator
 from detectron2.structures import BoxMode, PolygonMasks
 from detectron2.utils import comm
@@ -39,13 +45,14 @@ class CocoEvaluator(COCOEvaluator):
     model was fed.
     """
 
-    def __init__(self, dataset_name, output_dir=None, *, max_dets=100):
-        """
+    def __init__(self, dataset_name: str, output_dir: str | None = None, *, max_dets: int = 100) -> None:
+        """Begin with no predictions.
+
         Args:
-            dataset_name (str): a dataset registered with its ``thing_classes``.
-            output_dir (str): where to write ``coco_instances_results.json`` (COCO's result format,
+            dataset_name: a dataset registered with its ``thing_classes``.
+            output_dir: where to write ``coco_instances_results.json`` (COCO's result format,
                 with the category ids of the user's annotation file); None writes nothing.
-            max_dets (int): detections per image and class that count, for AP and AR alike: as many as
+            max_dets: detections per image and class that count, for AP and AR alike: as many as
                 the network may find, its TEST.DETECTIONS_PER_IMAGE. 100 is COCO's; less than 0: all.
         """
         # Not the parent's __init__: all it adds is a COCO file, or a cached conversion into one.
@@ -56,14 +63,15 @@ class CocoEvaluator(COCOEvaluator):
         self._cpu_device = torch.device("cpu")
         self.reset()
 
-    def evaluate(self, img_ids=None):
-        """
+    def evaluate(self, img_ids: Iterable[int] | None = None) -> dict[str, dict[str, float]]:
+        """Score what was processed, by all processes.
+
         Args:
-            img_ids (list[int]): images to score; all images of the dataset if None. An image for
+            img_ids: images to score; all images of the dataset if None. An image for
                 which no prediction was made counts as one in which nothing was found.
 
         Returns:
-            OrderedDict: ``{"bbox": {"AP", "AP50", "AP75", "APs", "APm", "APl", "AR",
+            ``{"bbox": {"AP", "AP50", "AP75", "APs", "APm", "APl", "AR",
             "AP-<class>", ...}}`` on the main process, ``{}`` on the others.
 
         Raises:
@@ -79,7 +87,7 @@ class CocoEvaluator(COCOEvaluator):
 
         detections = self._in_coco_format(predictions)
         if self._output_dir:
-            self._write(detections)
+            self._write(detections, self._output_dir)
         results = self._score(detections, img_ids)
         limit = f"at most {self._max_dets}" if self._max_dets >= 0 else "all"
         logger.info(
@@ -90,7 +98,7 @@ class CocoEvaluator(COCOEvaluator):
         )
         return OrderedDict(bbox=results)
 
-    def _in_coco_format(self, predictions):
+    def _in_coco_format(self, predictions: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         to_dataset_id = _category_ids(self._metadata)
         detections = []
         for detection in itertools.chain(*(p["instances"] for p in predictions)):
@@ -111,31 +119,34 @@ class CocoEvaluator(COCOEvaluator):
             )
         return detections
 
-    def _write(self, detections):
-        with replacing(os.path.join(self._output_dir, "coco_instances_results.json")) as temporary:
+    def _write(self, detections: list[dict[str, Any]], folder: str) -> None:
+        with replacing(os.path.join(folder, "coco_instances_results.json")) as temporary:
             temporary.write_text(json.dumps(detections))
 
-    def _score(self, detections, img_ids):
+    def _score(
+        self, detections: list[dict[str, Any]], img_ids: Iterable[int] | None
+    ) -> dict[str, float]:
         ground_truth = coco_dict(DatasetCatalog.get(self._dataset_name), self._metadata)
         return box_scores(ground_truth, detections, self._max_dets, img_ids)
 
 
-def coco_dict(dataset_dicts, metadata):
+def coco_dict(dataset_dicts: Iterable[dict[str, Any]], metadata: Metadata) -> dict[str, Any]:
     """Dataset dicts as the content of a COCO annotation file, boxes unrounded.
 
     An annotation's area, which only decides whether it is small, medium or large, is its ``area``
     if it carries one, else that of its segmentation, else, or where these are none, that of its box.
 
     Args:
-        dataset_dicts (list[dict]): Detectron2's standard format.
-        metadata (Metadata): with ``thing_classes`` and, where category ids are not contiguous,
+        dataset_dicts: Detectron2's standard format.
+        metadata: with ``thing_classes`` and, where category ids are not contiguous,
             ``thing_dataset_id_to_contiguous_id``.
 
     Returns:
-        dict: with "images", "annotations" and "categories".
+        With "images", "annotations" and "categories".
     """
     to_dataset_id = _category_ids(metadata)
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for entry in dataset_dicts:
         images.append({"id": entry["image_id"], "height": entry["height"], "width": entry["width"]})
         for annotation in entry.get("annotations", []):
@@ -155,10 +166,12 @@ def coco_dict(dataset_dicts, metadata):
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
-def _area(annotation, bbox_xywh, image_size_px):
-    area = annotation.get("area")
-    if is_number(area) and area > 0:
-        return float(area)
+def _area(
+    annotation: dict[str, Any], bbox_xywh: Sequence[float], image_size_px: tuple[int, int]
+) -> float:
+    recorded: Any = annotation.get("area")
+    if is_number(recorded) and recorded > 0:
+        return float(recorded)
     try:
         found, _ = outline(annotation.get("segmentation"), image_size_px)
     except ValueError:  # datasets that others register are not checked when they are loaded
@@ -170,7 +183,7 @@ def _area(annotation, bbox_xywh, image_size_px):
     return area or bbox_xywh[2] * bbox_xywh[3]
 
 
-def _category_ids(metadata):
+def _category_ids(metadata: Metadata) -> list[int]:
     """The dataset's category ids in the order of the contiguous ones."""
     to_contiguous = metadata.get("thing_dataset_id_to_contiguous_id")
     if to_contiguous is None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from ..errors import InputError
 
@@ -19,7 +20,7 @@ STEP_TITLES = {
 METRICS = ("AP", "AP50", "AP75", "AR")
 
 
-def collect(trained: Path, lr_only: Path | None = None) -> dict[str, dict]:
+def collect(trained: Path, lr_only: Path | None = None) -> dict[str, dict[str, Any]]:
     """Scores in percent (None: no such class in the test set) and seconds of training.
 
     Args:
@@ -52,7 +53,7 @@ def collect(trained: Path, lr_only: Path | None = None) -> dict[str, dict]:
     return rows
 
 
-def markdown(results: dict[str, dict]) -> str:
+def markdown(results: dict[str, dict[str, Any]]) -> str:
     """The table, one for each test set, with the scores of each class where there are several."""
     sets = _test_sets(next(iter(results.values())))
     tables = [_table(results, name) for name in sets]
@@ -61,7 +62,7 @@ def markdown(results: dict[str, dict]) -> str:
     return "\n".join(f"{name.rstrip('/')}:\n\n{table}" for name, table in zip(sets, tables))
 
 
-def _table(results: dict[str, dict], prefix: str) -> str:
+def _table(results: dict[str, dict[str, Any]], prefix: str) -> str:
     first = next(iter(results.values()))
     classes = [k.removeprefix(prefix) for k in first if k.startswith(f"{prefix}AP-")]
     columns = [*METRICS, *(classes if len(classes) > 1 else ()), "seconds"]
@@ -73,19 +74,19 @@ def _table(results: dict[str, dict], prefix: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _title(key: str, row: dict) -> str:
+def _title(key: str, row: dict[str, Any]) -> str:
     if "step" not in row:
         return TITLES.get(key, key)
     position, name = row["step"].split("_", 1)
     return f"student after step {position}, {STEP_TITLES.get(name, name.replace('_', ' '))}"
 
 
-def _test_sets(scores: dict) -> list[str]:
+def _test_sets(scores: dict[str, Any]) -> list[str]:
     """What comes before the metrics of each: "" where there is one test set, else "name/"."""
     return [k.removesuffix("AP") for k in scores if k == "AP" or k.endswith("/AP")]
 
 
-def _reports(output_dir: Path) -> dict[int, dict]:
+def _reports(output_dir: Path) -> dict[int, dict[str, Any]]:
     """Position of each finished step, in order, and its ``stage.json``."""
     files = sorted(Path(output_dir).glob("*_*/stage.json"))
     if not files:
@@ -94,11 +95,11 @@ def _reports(output_dir: Path) -> dict[int, dict]:
     return {int(r["step"].split("_", 1)[0]): r for r in reports}
 
 
-def _row(report: dict, which: str) -> dict:
+def _row(report: dict[str, Any], which: str) -> dict[str, Any]:
     scores = report["results"].get(which)
     if not scores:
         raise InputError(f"{report['step']} was not scored as {which}: DATASETS.TEST was empty")
-    kept = {}
+    kept: dict[str, Any] = {}
     for prefix in _test_sets(scores):
         metrics = {prefix + m for m in METRICS}
         kept |= {k: v for k, v in scores.items() if k in metrics or k.startswith(f"{prefix}AP-")}

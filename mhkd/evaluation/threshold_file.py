@@ -9,9 +9,13 @@ import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..files import sha256, write_json
+
+if TYPE_CHECKING:
+    from .best_threshold import Choice
 
 logger = logging.getLogger(__name__)
 FILE = "threshold.json"
@@ -22,22 +26,23 @@ WEIGHTS = "model_final.pth"
 
 @dataclass(frozen=True)
 class WorkingThreshold:
-    """Attributes:
-    score (float): detections count from this one on.
-    source (str): who says so, in words.
+    """A working threshold and its origin.
+
+    Attributes:
+        score: detections count from this one on.
+        source: who says so, in words.
     """
 
     score: float
     source: str
 
 
-def working_threshold(student_folder, given=None):
-    """Args:
-        student_folder (str): of the exported student.
-        given (float, optional): by the user, which decides.
+def working_threshold(student_folder: str | os.PathLike[str], given: float | None = None) -> WorkingThreshold:
+    """The given threshold, or the one that the folder records, or 0.5.
 
-    Returns:
-        WorkingThreshold: the given one, or the one that the folder records, or 0.5.
+    Args:
+        student_folder: of the exported student.
+        given: by the user, which decides.
 
     Raises:
         InputError: the file that records it is damaged.
@@ -63,16 +68,16 @@ def working_threshold(student_folder, given=None):
     return WorkingThreshold(float(score), f"{FILE} of the student: best F1 on {content.get('chosen_on')}")
 
 
-def record_threshold(student_folder, choice, chosen_on):
+def record_threshold(student_folder: str | os.PathLike[str], choice: "Choice", chosen_on: str) -> Path:
     """Write the file that :func:`working_threshold` reads.
 
     Args:
-        student_folder (str): of the exported student.
-        choice (Choice): of :func:`mhkd.evaluation.best_threshold.best_f1`.
-        chosen_on (str): on what, in words.
+        student_folder: of the exported student.
+        choice: of :func:`mhkd.evaluation.best_threshold.best_f1`.
+        chosen_on: on what, in words.
 
     Returns:
-        Path: of the file.
+        The file.
 
     Raises:
         InputError: no student there, or it cannot be written.
@@ -92,16 +97,17 @@ def record_threshold(student_folder, choice, chosen_on):
     return folder / FILE
 
 
-def chosen_on(student_folder):
-    """str or None: what the folder's threshold was chosen on; None where it records none."""
+def chosen_on(student_folder: str | os.PathLike[str]) -> str | None:
+    """What the folder's threshold was chosen on; None where it records none."""
     try:
-        return json.loads((Path(student_folder) / FILE).read_text(encoding="utf-8"))["chosen_on"]
+        known = json.loads((Path(student_folder) / FILE).read_text(encoding="utf-8"))["chosen_on"]
+        return known if isinstance(known, str) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def forget_threshold(student_folder):
-    """Before other weights are written to the folder."""
+def forget_threshold(student_folder: str | os.PathLike[str]) -> None:
+    """Remove the file that records one: other weights are about to be written to the folder."""
     try:
         os.remove(Path(student_folder) / FILE)
     except FileNotFoundError:

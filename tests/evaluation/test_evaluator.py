@@ -10,12 +10,13 @@ import mhkd  # noqa: F401  (before Detectron2)
 from mhkd.errors import InputError
 from mhkd.evaluation.evaluator import CocoEvaluator
 
+import detectron2
 import numpy as np
 import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
-from detectron2.evaluation import DatasetEvaluators, inference_on_dataset
+from detectron2.evaluation import COCOEvaluator, DatasetEvaluators, inference_on_dataset
 from detectron2.structures import Boxes, BoxMode, Instances
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -340,3 +341,11 @@ def test_two_processes_gather_on_the_main_one(tmp_path):
     assert result["AR"] == pytest.approx(50)  # images 0 and 2, both the first process's, of four
     assert result["AP50"] == pytest.approx(100 * 51 / 101)
     assert json.loads((tmp_path / "1.json").read_text()) in ({}, None)
+
+
+def test_what_the_evaluator_relies_on_is_detectron2s_own():
+    """Private to Detectron2 0.6: another version must be read before this one is raised."""
+    assert detectron2.__version__ == "0.6"
+    code = [f.__code__ for f in (COCOEvaluator.process, COCOEvaluator.reset)]
+    read = {name for c in code for name in c.co_names if name.startswith("_")}
+    assert read == {"_predictions", "_cpu_device"}
