@@ -141,12 +141,21 @@ def average_precision(classes: Iterable[Pooled], weights: np.ndarray) -> dict[st
         classes: matches of each class on the same images.
         weights: of the images, shape (S,).
     """
-    by_class = np.array([p.average_precision(weights) for p in classes])
-    by_class = by_class[~np.isnan(by_class[:, 0])]
-    if not len(by_class):
-        return dict.fromkeys(("AP", "AP50", "AP75"), float("nan"))
-    mean = by_class.mean(axis=0)
+    mean = over_classes(np.array([p.average_precision(weights) for p in classes]))
     return {"AP": float(mean.mean()), "AP50": float(mean[0]), "AP75": float(mean[5])}
+
+
+def over_classes(by_class: np.ndarray) -> np.ndarray:
+    """Mean over the classes that have objects; nan without any.
+
+    Args:
+        by_class: shape (C, 10), nan for a class without objects.
+
+    Returns:
+        At each IoU threshold, shape (10,).
+    """
+    known = by_class[~np.isnan(by_class[:, 0])]
+    return known.mean(axis=0) if len(known) else np.full(by_class.shape[1], np.nan)
 
 
 def sensitivity_at(

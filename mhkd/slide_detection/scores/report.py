@@ -1,16 +1,19 @@
 """Scores of slides for people: Markdown, and a table with one row a slide and class."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from ...tables import csv_text
 from .slide_scores import ANY, FROC_POINTS, HEADLINE
 
 FILES = ("scores.json", "scores.md", "slides.csv", "coco_annotations.json")
 
 
-def markdown(report):
-    """str: the scores of :func:`mhkd.slide_detection.scores.run.run_score` as tables.
+def markdown(report: dict[str, Any]) -> str:
+    """The scores of :func:`mhkd.slide_detection.scores.run.run_score` as tables.
 
     Args:
-        report (dict): what is written to scores.json.
+        report: what is written to scores.json.
     """
     scores, classes = report["scores"], list(report["froc"])
     known = report["unit"] == "patients"
@@ -73,12 +76,12 @@ def markdown(report):
     return "\n".join(lines)
 
 
-def slides_csv(rows):
-    """str: CSV of the rows of a report."""
+def slides_csv(rows: Sequence[dict[str, Any]]) -> str:
+    """The rows of a report as CSV."""
     return csv_text(rows[0], (row.values() for row in rows))
 
 
-def _intervals(report):
+def _intervals(report: dict[str, Any]) -> str:
     if report["num_patients"] < 2:
         return f"Without intervals: they need two {report['unit']} or more."
     if not report["bootstrap_samples"]:
@@ -89,24 +92,24 @@ def _intervals(report):
     )
 
 
-def _cell(score):
+def _cell(score: dict[str, Any]) -> str:
     if score["value"] is None:
         return "–"
     text = f"{score['value']:.1f}"
     return text + (" [{:.1f}, {:.1f}]".format(*score["interval"]) if score["interval"] else "")
 
 
-def _row(*cells):
+def _row(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _rule(columns):
+def _rule(columns: int) -> str:
     return f"|---|{'---:|' * columns}"
 
 
-def _number(n, what):
+def _number(n: int, what: str) -> str:
     return f"{n} {what if n != 1 else what[:-1]}"
 
 
-def _line(text):
+def _line(text: str) -> str:
     return " ".join(text.split())

@@ -178,7 +178,7 @@ def _patients(names: list[str], table: str | None, pattern: str | None) -> tuple
     """The patient of each slide, and what they are in the report."""
     if table and pattern:
         raise InputError("--patient-csv and --patient-pattern exclude each other: use one")
-    known = {}
+    known: dict[str, str] = {}
     if table:
         known, _ = read_split_table(table, names)
         if not known:

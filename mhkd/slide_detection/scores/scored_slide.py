@@ -2,7 +2,9 @@
 
 import os
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import shapely
@@ -15,6 +17,7 @@ from ...slides.file_names import slide_name
 from ...slides.slide import Slide
 from ...tiling.objects import annotation_file, read_objects
 from ..exports import slide_image_id
+from ..finished import FinishedSlide
 
 ONE_CLASS = "glomerulus"
 NO_CLASS = "(no class)"
@@ -25,16 +28,16 @@ class ScoredSlide:
     """What was found on a slide and what is there.
 
     Attributes:
-        name (str): the slide's file name.
-        slide (Slide): the slide.
-        tissue_mm2 (float or None): its tissue.
-        found (Detections): in base pixels.
-        boxes_px (ndarray): of the annotated objects, float64, shape (M, 4), XYXY in base pixels.
-        classes (ndarray): of the annotated objects, int64, shape (M,), index into ``found.class_names``.
-        ignored (ndarray): bool, shape (M,): regions (crowds) in which nothing is scored.
-        counts (Counter): what was left out of the annotations or is odd, in words.
-        image_id (int, optional): in COCO files; None: its position among the slides.
-        doubt (str, optional): why it may be the wrong slide.
+        name: the slide's file name.
+        slide: the slide.
+        tissue_mm2: its tissue; None: unknown.
+        found: in base pixels.
+        boxes_px: of the annotated objects, float64, shape (M, 4), XYXY in base pixels.
+        classes: of the annotated objects, int64, shape (M,), index into ``found.class_names``.
+        ignored: bool, shape (M,): regions (crowds) in which nothing is scored.
+        counts: what was left out of the annotations or is odd, in words.
+        image_id: in COCO files; None: its position among the slides.
+        doubt: why it may be the wrong slide; None: it is not doubted.
     """
 
     name: str
@@ -44,29 +47,34 @@ class ScoredSlide:
     boxes_px: np.ndarray
     classes: np.ndarray
     ignored: np.ndarray
-    counts: Counter
+    counts: Counter[str]
     image_id: int | None = None
     doubt: str | None = None
 
 
 def load_slides(
-    finished, annotations, class_map, slides_dir=None, one_class=False, lowest_score=0.0, damaged=()
-):
+    finished: Sequence[FinishedSlide],
+    annotations: str,
+    class_map: ClassMap,
+    slides_dir: str | None = None,
+    one_class: bool = False,
+    lowest_score: float = 0.0,
+    damaged: Mapping[str, str] | None = None,
+) -> tuple[list[ScoredSlide], dict[str, str], dict[str, str]]:
     """Read detections and annotations.
 
     Args:
-        finished (list[FinishedSlide]): from :func:`mhkd.slide_detection.finished.find_finished`.
-        annotations (str): folder, or one file.
-        class_map (ClassMap): from the annotations' class names to the student's.
-        slides_dir (str, optional): where the slides are now.
-        one_class (bool): all classes of both sides are one, "glomerulus".
-        lowest_score (float): detections below it are left out.
-        damaged (dict[str, str]): why other slides cannot be used, by name.
+        finished: from :func:`mhkd.slide_detection.finished.find_finished`.
+        annotations: folder, or one file.
+        class_map: from the annotations' class names to the student's.
+        slides_dir: where the slides are now.
+        one_class: all classes of both sides are one, "glomerulus".
+        lowest_score: detections below it are left out.
+        damaged: why other slides cannot be used, by name.
 
     Returns:
-        tuple[list[ScoredSlide], dict[str, str], dict[str, str]]: slides to score; why others have no
-        annotations, by name; and why others cannot be used. A slide whose annotation file is there and
-        empty is one without glomeruli.
+        Slides to score; why others have no annotations, by name; and why others cannot be used. A slide whose
+        annotation file is there and empty is one without glomeruli.
 
     Raises:
         InputError: nothing can be scored, students of different classes, or an annotated class that the
@@ -81,7 +89,9 @@ def load_slides(
             )
     known = (ONE_CLASS,) if one_class else class_names
     class_map = _with_the_rest(class_map, one_class)
-    slides, unannotated, failed, unknown = [], {}, dict(damaged), Counter()
+    slides: list[ScoredSlide] = []
+    unannotated: dict[str, str] = {}
+    failed, unknown = dict(damaged or {}), Counter[str]()
     for one in finished:
         try:
             slide = one.open_slide(slides_dir)
@@ -139,14 +149,16 @@ def load_slides(
     return slides, unannotated, failed
 
 
-def coco_of(slides):
+def coco_of(slides: Sequence[ScoredSlide]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Slides as images of a COCO file, and their detections as COCO results.
 
     Returns:
-        tuple[dict, list[dict]]: boxes in base pixels; image ids are those of the slides' COCO results,
+        Boxes in base pixels; image ids are those of the slides' COCO results,
         category ids count from 1.
     """
-    images, annotations, results = [], [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
     for position, one in enumerate(slides, 1):
         k = one.image_id or position
         width, height = one.slide.size_px
@@ -165,7 +177,7 @@ def coco_of(slides):
     return {"images": images, "annotations": annotations, "categories": categories}, results
 
 
-def _with_the_rest(class_map, one_class):
+def _with_the_rest(class_map: ClassMap, one_class: bool) -> ClassMap:
     """Names that the map does not mention are kept, so that they can be told."""
     mapping = dict(class_map.mapping)
     if REST not in mapping:

@@ -1,33 +1,43 @@
 """Scores of whole slides: what COCO says after stitching, FROC, how wrong the counts are, with intervals."""
 
-import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from ...evaluation.best_threshold import best_f1
 from ...evaluation.bootstrap import group_samples, interval
 from ...evaluation.box_scores import box_scores
-from ...evaluation.pooled import Pooled, sensitivity_at
-from .scored_slide import coco_of
+from ...evaluation.pooled import Pooled, over_classes, sensitivity_at
+from .scored_slide import ScoredSlide, coco_of
 
 # False positives per slide, of the FROC of CAMELYON16 (Ehteshami Bejnordi et al., JAMA 2017).
 FROC_POINTS = (0.25, 0.5, 1, 2, 4, 8)
 ANY = "any class"
 HEADLINE = ("AP", "AP50", "AP75", "AR")
 
+Counts = tuple[np.ndarray, np.ndarray]  # true and false positives of each slide
 
-def score_slides(slides, patients, *, score_threshold=0.5, num_samples=1000, seed=0):
+
+def score_slides(
+    slides: Sequence[ScoredSlide],
+    patients: Sequence[str],
+    *,
+    score_threshold: float = 0.5,
+    num_samples: int = 1000,
+    seed: int = 0,
+) -> dict[str, Any]:
     """Score detections against annotations. A detection is right at an IoU of 0.5 where no other is named.
 
     Args:
-        slides (list[ScoredSlide]): from :func:`mhkd.slide_detection.scores.scored_slide.load_slides`.
-        patients (list[str]): the patient of each.
-        score_threshold (float): for counts, sensitivity and precision.
-        num_samples (int): bootstrap samples; 0: no intervals.
-        seed (int): of the samples.
+        slides: from :func:`mhkd.slide_detection.scores.scored_slide.load_slides`.
+        patients: the patient of each.
+        score_threshold: for counts, sensitivity and precision.
+        num_samples: bootstrap samples; 0: no intervals.
+        seed: of the samples.
 
     Returns:
-        dict: "scores", name -> {"value", "interval" ([low, high] at 95 % or None)}; percent, but count
+        "scores", name -> {"value", "interval" ([low, high] at 95 % or None)}; percent, but count
         errors in glomeruli; None where there is nothing to measure it on. Names: AP, AP50, AP75, AR,
         AP-<class>; and for each class and "any class" <class>/sensitivity, /precision, /f1, /froc (mean
         sensitivity over the points), /count_error (mean of absolute values), /count_bias (mean).
@@ -49,7 +59,7 @@ def score_slides(slides, patients, *, score_threshold=0.5, num_samples=1000, see
     coco = box_scores(ground_truth, results, max_dets) if results else {}
     values.update({k: v for k, v in coco.items() if k in HEADLINE or k.startswith("AP-")})
 
-    samples = group_samples(patients, num_samples, seed) if len(set(patients)) > 1 else ()
+    samples = group_samples(patients, num_samples if len(set(patients)) > 1 else 0, seed)
     drawn = [_statistics(pooled, with_any, counts, weights.astype(float)) for weights in samples]
     scores = {}
     for name, value in values.items():
@@ -68,17 +78,15 @@ def score_slides(slides, patients, *, score_threshold=0.5, num_samples=1000, see
     }
 
 
-def _statistics(pooled, with_any, counts, weights):
+def _statistics(
+    pooled: dict[str, Pooled], with_any: dict[str, Pooled], counts: dict[str, Counts], weights: np.ndarray
+) -> dict[str, float]:
     """All scores for slides of these weights; nan where there is nothing to measure one on."""
     precision = np.array([p.average_precision(weights) for p in pooled.values()])  # (class, IoU)
     recall = np.array([p.average_recall(weights) for p in pooled.values()])
-    found = {
-        "AP": _mean(precision),
-        "AP50": _mean(precision[:, 0]),
-        "AP75": _mean(precision[:, 5]),
-        "AR": _mean(recall),
-    }
-    found.update({f"AP-{name}": _mean(p) for name, p in zip(pooled, precision)})
+    mean = over_classes(precision)
+    found = {"AP": mean.mean(), "AP50": mean[0], "AP75": mean[5], "AR": over_classes(recall).mean()}
+    found.update({f"AP-{name}": p.mean() for name, p in zip(pooled, precision)})
     for name, p in with_any.items():
         hits, false = (column @ weights for column in counts[name])
         annotated = p.annotated @ weights
@@ -94,11 +102,11 @@ def _statistics(pooled, with_any, counts, weights):
     return found
 
 
-def _froc_table(pooled, slides, weights):
+def _froc_table(pooled: Pooled, slides: Sequence[ScoredSlide], weights: np.ndarray) -> list[dict[str, Any]]:
     if not pooled.annotated.sum():
         return []
     curve = pooled.froc(weights)
-    tissue = [s.tissue_mm2 for s in slides]
+    tissue = [s.tissue_mm2 or 0.0 for s in slides]
     per_mm2 = len(slides) / sum(tissue) if all(tissue) else None
     table = []
     for rate in FROC_POINTS:
@@ -114,7 +122,13 @@ def _froc_table(pooled, slides, weights):
     return table
 
 
-def _rows(slides, patients, pooled, counts, score_threshold):
+def _rows(
+    slides: Sequence[ScoredSlide],
+    patients: Sequence[str],
+    pooled: dict[str, Pooled],
+    counts: dict[str, Counts],
+    score_threshold: float,
+) -> Iterator[dict[str, Any]]:
     for k, (one, patient) in enumerate(zip(slides, patients)):
         for name, p in pooled.items():
             hits, false = (int(column[k]) for column in counts[name])
@@ -134,11 +148,5 @@ def _rows(slides, patients, pooled, counts, score_threshold):
             }
 
 
-def _mean(values):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of nothing but nan
-        return float(np.nanmean(values))
-
-
-def _ratio(part, whole):
+def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else np.nan
