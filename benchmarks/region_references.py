@@ -19,7 +19,7 @@ from pathlib import Path
 
 import mhkd
 from mhkd.commands.numbers import AT_LEAST_0, FROM_1
-from mhkd.data import region_columns
+from mhkd.data import read_regions
 from mhkd.data.loader import ShuffledStream, training_entries
 from mhkd.data.registrar import ensure_registered
 from mhkd.files import replacing
@@ -120,7 +120,7 @@ def with_workers_mib(stream):
 
 def serialised_entries(names):
     """As Detectron2 would train on the dataset."""
-    region_columns.MIN_BYTES = float("inf")  # no file is that large
+    read_regions.MIN_BYTES = float("inf")  # no file is that large
     dicts = get_detection_dataset_dicts(names, filter_empty=False)
     for entry in dicts:
         for annotation in entry["annotations"]:

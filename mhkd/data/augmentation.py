@@ -44,7 +44,7 @@ class Augmentation:
     blur_px: float = 0.0
     jpeg_quality: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for key, least in (("scale", 0.1), ("stain", 0), ("saturation", 0)):
             value = getattr(self, key)
             if len(value) != 2 or not least <= value[0] <= value[1] <= 10:
@@ -69,7 +69,7 @@ class Augmentation:
         if self.channel:
             gain *= 1 + np.random.uniform(-self.channel, self.channel, 3)
         shift = np.random.uniform(-self.brightness, self.brightness)
-        return Colour(tuple(gain), np.random.uniform(*self.saturation), shift)
+        return Colour((gain[0], gain[1], gain[2]), np.random.uniform(*self.saturation), shift)
 
     @property
     def varies_colour(self) -> bool:

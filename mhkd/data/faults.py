@@ -6,8 +6,10 @@ Loading a dataset for training stops at the first fault, see :mod:`mhkd.coco.rea
 import functools
 import os
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 from tqdm import tqdm
 
@@ -44,20 +46,19 @@ class Split:
         name: as in ``cfg.DATASETS``.
         json_file: its annotation file.
         classes: category id -> class.
-        entries: Detectron2 dataset dicts of the images without faults; their
-            ``category_id`` is the file's.
+        entries: Detectron2 dataset dicts of the images without faults; their ``category_id`` is the file's.
         num_images: with those at fault.
     """
 
     name: str
     json_file: str
-    classes: dict
-    entries: list
+    classes: dict[int, str]
+    entries: list[dict[str, Any]]
     num_images: int
 
     @property
-    def split(self):
-        """"train" of ``annotations_train.json``."""
+    def split(self) -> str:
+        """ "train" of ``annotations_train.json``."""
         return os.path.basename(self.json_file)[len("annotations_") : -len(".json")]
 
 
@@ -65,36 +66,34 @@ class Split:
 class Warnings:
     """What looks wrong: counts and a few examples by kind."""
 
-    counts: Counter = field(default_factory=Counter)
-    examples: dict = field(default_factory=lambda: defaultdict(list))
+    counts: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
-    def add(self, kind, example, n=1):
+    def add(self, kind: str, example: object, n: int = 1) -> None:
         self.counts[kind] += n
         if len(self.examples[kind]) < _EXAMPLES:
             self.examples[kind].append(str(example))
 
-    def lines(self):
+    def lines(self) -> list[str]:
         """One for each kind."""
         return [f"{n} {kind}: {'; '.join(self.examples[kind])}" for kind, n in self.counts.items()]
 
 
-def read_split(name, json_file, warnings):
-    """Read one split.
+def read_split(name: str, json_file: str, warnings: Warnings) -> Split:
+    """Read one split, as far as it can be read.
 
     Args:
         name: as in ``cfg.DATASETS``; ``...@glomerulus`` merges the classes.
         json_file: its annotation file.
         warnings: to fill.
 
-    Returns:
-        Split
-
     Raises:
         InputError: the file is missing or no COCO file at all.
     """
     content = load_coco(json_file)
     merged = name.partition("@")[2]
-    classes, names = {}, set()
+    classes: dict[int, str] = {}
+    names = set()
     for category in _records(content["categories"], CATEGORY_KEYS, name, "categories", warnings):
         try:
             own = category_name(category, json_file)
@@ -116,10 +115,8 @@ def read_split(name, json_file, warnings):
             else:
                 entries[image["id"]] = found
 
-    seen = Counter()
-    for annotation in _records(
-        content["annotations"], ANNOTATION_KEYS, name, "annotations", warnings
-    ):
+    seen: Counter[tuple[Any, ...]] = Counter()
+    for annotation in _records(content["annotations"], ANNOTATION_KEYS, name, "annotations", warnings):
         where = f"{name}: annotation {annotation['id']}"
         entry = entries.get(annotation["image_id"])
         if entry is None:
@@ -144,9 +141,9 @@ def read_split(name, json_file, warnings):
         if odd:
             warnings.add(f"objects whose outline {odd}", where)
         if size := _larger_than_image(annotation, entry):
-            key = (entry.get("slide"), annotation["category_id"], *size)
-            seen[key] += 1
-            if seen[key] == 1:  # it is there in many tiles
+            kind = (entry.get("slide"), annotation["category_id"], *size)
+            seen[kind] += 1
+            if seen[kind] == 1:  # it is there in many tiles
                 what = "objects as large as their image, or larger (are they regions of interest?)"
                 own = classes[annotation["category_id"]]
                 warnings.add(what, f"{where}: {own} of {size[0]:g}x{size[1]:g} px")
@@ -169,7 +166,7 @@ def read_split(name, json_file, warnings):
     return Split(name, json_file, classes, ordered, len(content["images"]))
 
 
-def _larger_than_image(annotation, entry):
+def _larger_than_image(annotation: dict[str, Any], entry: dict[str, Any]) -> tuple[float, float] | None:
     """Width and height of such an object; None if it is smaller.
 
     ``mhkd tile`` says how large an object is of which a tile shows a part.
@@ -177,13 +174,13 @@ def _larger_than_image(annotation, entry):
     size = (entry["width"], entry["height"])
     given = annotation.get("object_px")
     if isinstance(given, list) and len(given) == 2 and all(is_number(v) for v in given):
-        return tuple(given) if given[0] > size[0] or given[1] > size[1] else None
+        return (given[0], given[1]) if given[0] > size[0] or given[1] > size[1] else None
     box = annotation["bbox"][2:]
     return size if all(b >= WHOLE_IMAGE * s for b, s in zip(box, size, strict=True)) else None
 
 
-def _entry_or_fault(image, json_file):
-    """dict or InputError: an image entry; its files are decoded, regions are not read."""
+def _entry_or_fault(image: dict[str, Any], json_file: str) -> dict[str, Any] | InputError:
+    """An image entry, or its fault; its files are decoded, regions are not read."""
     try:
         entry = image_to_dict(image, json_file, os.path.dirname(json_file))
         if "region" in entry:
@@ -197,9 +194,12 @@ def _entry_or_fault(image, json_file):
         return e
 
 
-def _records(records, keys, name, what, warnings):
+def _records(
+    records: Iterable[Any], keys: Sequence[str], name: str, what: str, warnings: Warnings
+) -> list[dict[str, Any]]:
     """The records that have the keys and an id of their own."""
-    ids, good = set(), []
+    ids: set[int] = set()
+    good: list[dict[str, Any]] = []
     for number, record in enumerate(records, 1):
         missing = missing_keys(record, keys)
         if missing:

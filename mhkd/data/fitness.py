@@ -2,6 +2,8 @@
 
 import functools
 import os
+from collections.abc import Sequence
+from typing import Any
 
 from detectron2.data import MetadataCatalog
 
@@ -15,7 +17,9 @@ from .region_columns import RegionEntries
 MIN_LR_PX = 2  # an image of one LR pixel shows nothing
 
 
-def check_fitness(name, dicts, lr_factor, mask_format=None):
+def check_fitness(
+    name: str, dicts: Sequence[dict[str, Any]], lr_factor: int, mask_format: str | None = None
+) -> None:
     """Every image has LR pixels, every LR file their number, every region lies on its slide.
 
     Args:
@@ -48,20 +52,24 @@ def check_fitness(name, dicts, lr_factor, mask_format=None):
             _check_outlines(entry, mask_format, source)
 
 
-def count_objects(dicts):
+def count_objects(dicts: Sequence[dict[str, Any]]) -> int:
     """Objects that are learned and counted."""
     if isinstance(dicts, RegionEntries):
         return dicts.count_objects()
     return sum(not a.get("iscrowd", 0) for d in dicts for a in d.get("annotations", ()))
 
 
-def file_of(name):
+def file_of(name: str) -> str:
     """The annotation file of a registered dataset; its name where it has none."""
     return MetadataCatalog.get(name).get("annotation_file") or name
 
 
-def check_region(entry, source):
-    """Raises InputError where a region shows nothing of its slide, or that cannot be opened."""
+def check_region(entry: dict[str, Any], source: str) -> None:
+    """An entry's region shows something of its slide.
+
+    Raises:
+        InputError: it does not, or the slide cannot be opened.
+    """
     region = entry["region"]
     path = region["slide_file"]
     size_px, mpp_xy = slide_facts(path, region.get("slide_mpp"))
@@ -75,7 +83,7 @@ def check_region(entry, source):
             )
 
 
-def slide_facts(path, slide_mpp=None):
+def slide_facts(path: str, slide_mpp: float | None = None) -> tuple[tuple[int, int], tuple[float, float]]:
     """Size in base pixels and micrometres per base pixel along x and y, remembered."""
     try:
         stat = os.stat(path)
@@ -85,16 +93,18 @@ def slide_facts(path, slide_mpp=None):
 
 
 @functools.lru_cache(maxsize=2**14)
-def _slide_facts(path, slide_mpp, _mtime_ns, _size):
+def _slide_facts(
+    path: str, slide_mpp: float | None, _mtime_ns: int, _size: int
+) -> tuple[tuple[int, int], tuple[float, float]]:
     slide = Slide(path, slide_mpp)
     return slide.size_px, slide.mpp_xy
 
 
-def _where(entry, source):
+def _where(entry: dict[str, Any], source: str) -> str:
     return f"{source}: image {entry.get('image_id')} ({entry['file_name']})"
 
 
-def _check_size(entry, lr_factor, source):
+def _check_size(entry: dict[str, Any], lr_factor: int, source: str) -> None:
     lr = _lr_size(entry, lr_factor)
     if min(lr) < MIN_LR_PX:
         raise InputError(
@@ -104,7 +114,7 @@ def _check_size(entry, lr_factor, source):
         )
 
 
-def _check_lr_size(entry, lr_factor, source):
+def _check_lr_size(entry: dict[str, Any], lr_factor: int, source: str) -> None:
     lr, found = _lr_size(entry, lr_factor), image_size(entry["lr_file_name"])
     if found != lr:
         raise InputError(
@@ -113,12 +123,12 @@ def _check_lr_size(entry, lr_factor, source):
         )
 
 
-def _lr_size(entry, lr_factor):
+def _lr_size(entry: dict[str, Any], lr_factor: int) -> tuple[int, int]:
     return entry["width"] // lr_factor, entry["height"] // lr_factor
 
 
-def _check_outlines(entry, mask_format, source):
-    forms = (list,) if mask_format == "polygon" else (list, dict)
+def _check_outlines(entry: dict[str, Any], mask_format: str, source: str) -> None:
+    forms: tuple[type, ...] = (list,) if mask_format == "polygon" else (list, dict)
     for annotation in entry.get("annotations", ()):
         outline = annotation.get("segmentation")
         if annotation.get("iscrowd", 0) or isinstance(outline, forms):

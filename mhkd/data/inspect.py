@@ -8,28 +8,29 @@ import math
 import os
 import re
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
 from ..tiling.objects import PLAUSIBLE_WIDTH_UM
-from .faults import Warnings, read_split
+from .faults import Split, Warnings, read_split
 from .registrar import dataset_files, slide_of, stray_files
 
 SLIDE_RATIO, OBJECT_RATIO = 3.0, 5.0  # to the median of all slides, and to that of the class
 MIN_OBJECTS = 5  # a median of fewer says nothing
 
 
-def inspect_datasets(names, root=None):
+def inspect_datasets(
+    names: Iterable[str], root: str | os.PathLike[str] | None = None
+) -> tuple[list[Split], Warnings]:
     """Read datasets and look for everything that is wrong with them.
 
     Args:
-        names: of datasets (``kidney_roi``: all splits) or splits
-            (``kidney_roi_train``); ``...@glomerulus`` merges the classes.
+        names: of datasets (``kidney_roi``: all splits) or splits (``kidney_roi_train``);
+            ``...@glomerulus`` merges the classes.
         root: see :func:`mhkd.data.register_folders`.
-
-    Returns:
-        tuple[list[Split], Warnings]
 
     Raises:
         InputError: there is no such dataset, or no annotation file is a COCO file at all.
@@ -54,7 +55,7 @@ def inspect_datasets(names, root=None):
     return splits, warnings
 
 
-def summary(split, unit):
+def summary(split: Split, unit: str) -> dict[str, Any]:
     """Figures of one split.
 
     Args:
@@ -85,7 +86,7 @@ def summary(split, unit):
     }
 
 
-def sizes(split, unit):
+def sizes(split: Split, unit: str) -> dict[str, np.ndarray]:
     """Sizes of the objects by class, ignored ones left out.
 
     Args:
@@ -95,34 +96,30 @@ def sizes(split, unit):
     Returns:
         Square roots of the boxes' areas; classes without objects are left out.
     """
-    found = defaultdict(list)
+    found: dict[str, list[float]] = defaultdict(list)
     for entry in split.entries:
         for annotation in entry["annotations"]:
             if not annotation["iscrowd"]:
-                found[split.classes[annotation["category_id"]]].append(
-                    _size(annotation, entry, unit)
-                )
+                found[split.classes[annotation["category_id"]]].append(_size(annotation, entry, unit))
     return {c: np.array(found[c]) for c in dict.fromkeys(split.classes.values()) if c in found}
 
 
-def common_unit(splits):
-    """"um" if every image records its resolution, else "px"."""
+def common_unit(splits: Iterable[Split]) -> str:
+    """The unit of sizes: "um" if every image records its resolution, else "px"."""
     return "um" if all(mpp_of(e) for s in splits for e in s.entries) else "px"
 
 
-def mpp_of(entry):
+def mpp_of(entry: dict[str, Any]) -> float | None:
     """Micrometres per HR pixel, where a dataset dict records it."""
     mpp = entry.get("mpp") or entry.get("region", {}).get("mpp")
-    known = isinstance(mpp, (int, float)) and math.isfinite(mpp) and mpp > 0
-    return float(mpp) if known else None
+    return float(mpp) if isinstance(mpp, int | float) and math.isfinite(mpp) and mpp > 0 else None
 
 
-def _compare_splits(splits, warnings):
+def _compare_splits(splits: Sequence[Split], warnings: Warnings) -> None:
     for i, a in enumerate(splits):
         for b in splits[i + 1 :]:
-            if a.classes != b.classes and os.path.dirname(a.json_file) == os.path.dirname(
-                b.json_file
-            ):
+            beside = os.path.dirname(a.json_file) == os.path.dirname(b.json_file)
+            if beside and a.classes != b.classes:
                 warnings.add(
                     "splits whose categories differ",
                     f"{a.name} has {a.classes}, {b.name} has {b.classes}",
@@ -130,8 +127,8 @@ def _compare_splits(splits, warnings):
             if _fold(a) != _fold(b):  # what is for training in one fold is for testing in another
                 continue
             for what, of in (("slides", slide_of), ("patients", _patient_of)):
-                both = {of(e) for e in a.entries} & {of(e) for e in b.entries} - {None}
-                for value in sorted(both):
+                both = {of(e) for e in a.entries} & {of(e) for e in b.entries}
+                for value in sorted(v for v in both if v is not None):
                     warnings.add(f"{what} in two splits", f"{value} in {a.name} and {b.name}")
 
     known = {c for s in splits for c in s.classes.values()}
@@ -145,7 +142,7 @@ def _compare_splits(splits, warnings):
             warnings.add("classes that training does not see", f"{c} (in {where})")
 
 
-def _check_sizes(splits, warnings):
+def _check_sizes(splits: Sequence[Split], warnings: Warnings) -> None:
     """Sizes that no glomerulus has, or that do not fit the others of the dataset."""
     entries = [e for s in splits for e in s.entries]
     with_mpp = sum(mpp_of(e) is not None for e in entries)
@@ -154,7 +151,8 @@ def _check_sizes(splits, warnings):
         example = next(e["file_name"] for e in entries if mpp_of(e) is None)
         warnings.add("images without mpp, where others have it", example, n)
 
-    by_slide, by_class = defaultdict(list), defaultdict(list)
+    by_slide: dict[tuple[str, bool], list[float]] = defaultdict(list)
+    by_class: dict[str, list[tuple[float, bool, Split, dict[str, Any], dict[str, Any]]]] = defaultdict(list)
     unit = common_unit(splits)
     for split in splits:
         for entry in split.entries:
@@ -201,25 +199,29 @@ def _check_sizes(splits, warnings):
                 )
 
 
-def _size(annotation, entry, unit):
+def _size(annotation: dict[str, Any], entry: dict[str, Any], unit: str) -> float:
     size_px = math.sqrt(annotation["bbox"][2] * annotation["bbox"][3])
-    return size_px * mpp_of(entry) if unit == "um" else size_px
+    if unit == "px":
+        return size_px
+    mpp = mpp_of(entry)
+    assert mpp is not None  # every image records it
+    return size_px * mpp
 
 
-def _is_cut(annotation, entry):
+def _is_cut(annotation: dict[str, Any], entry: dict[str, Any]) -> bool:
     x, y, w, h = annotation["bbox"]
-    return min(x, y) <= 1 or x + w >= entry["width"] - 1 or y + h >= entry["height"] - 1
+    return bool(min(x, y) <= 1 or x + w >= entry["width"] - 1 or y + h >= entry["height"] - 1)
 
 
-def _patient_of(entry):
+def _patient_of(entry: dict[str, Any]) -> str | None:
     return str(entry["patient"]) if "patient" in entry else None
 
 
-def _fold(split):
+def _fold(split: Split) -> str | None:
     """The 3 of "train_3" or "fold3_val"; None where splits are not numbered."""
     number = re.search(r"\d+", split.split)
-    return number and number.group()
+    return number.group() if number else None
 
 
-def _quantiles(values):
+def _quantiles(values: np.ndarray) -> list[float]:
     return [round(float(q), 1) for q in np.quantile(values, (0, 0.05, 0.5, 0.95, 1))]

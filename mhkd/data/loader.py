@@ -1,6 +1,7 @@
 """Loaders. The training stream is a function of seed and draw number alone, so it resumes exactly."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch.utils.data as torchdata
@@ -11,12 +12,12 @@ from detectron2.utils import comm
 
 from ..errors import InputError
 from .region_columns import RegionEntries
-from .semi_supervised import share_of, split_by_label
+from .semi_supervised import Entries, share_of, split_by_label
 
-Mapper = Callable[[dict], dict]
+Mapper = Callable[[dict[str, Any]], dict[str, Any]]
 
 
-class ShuffledStream(torchdata.Dataset):
+class ShuffledStream(torchdata.Dataset[dict[str, Any]]):
     """Draw ``n`` of an endless shuffled stream, mapped; the same for every process and resumption.
 
     Detectron2's ``TrainingSampler`` starts its stream anew after an interruption, and augmentation there
@@ -26,14 +27,21 @@ class ShuffledStream(torchdata.Dataset):
     kinds are shuffled on their own.
     """
 
-    def __init__(self, dataset_dicts, mapper, seed: int, unlabeled=(), unlabeled_ratio: float = 0.0):
+    def __init__(
+        self,
+        dataset_dicts: Entries,
+        mapper: Mapper,
+        seed: int,
+        unlabeled: Entries = (),
+        unlabeled_ratio: float = 0.0,
+    ):
         self.labeled = _Epochs(dataset_dicts, seed)
         self.unlabeled = _Epochs(unlabeled, seed, 1)
         self.unlabeled_ratio = unlabeled_ratio
         self.mapper = mapper
         self.seed = seed
 
-    def __getitem__(self, draw: int) -> dict:
+    def __getitem__(self, draw: int) -> Any:
         num_unlabeled = share_of(draw, self.unlabeled_ratio)  # before this draw
         if share_of(draw + 1, self.unlabeled_ratio) > num_unlabeled:
             entry = self.unlabeled[num_unlabeled]
@@ -46,21 +54,21 @@ class ShuffledStream(torchdata.Dataset):
 class _Epochs:
     """Entry ``n`` of shuffled epochs, one after the other."""
 
-    def __init__(self, entries, seed: int, *stream: int):
+    def __init__(self, entries: Entries, seed: int, *stream: int):
         self.entries = entries
         self.seed = seed
         self.stream = stream
-        self._shuffled = (None, None)
+        self._epoch, self._order = -1, np.empty(0, np.int64)
 
-    def __getitem__(self, n: int) -> dict:
+    def __getitem__(self, n: int) -> Any:
         epoch, position = divmod(n, len(self.entries))
-        if self._shuffled[0] != epoch:
+        if self._epoch != epoch:
             random = np.random.default_rng((self.seed, epoch, *self.stream))
-            self._shuffled = (epoch, random.permutation(len(self.entries)))
-        return self.entries[self._shuffled[1][position]]
+            self._epoch, self._order = epoch, random.permutation(len(self.entries))
+        return self.entries[self._order[position]]
 
 
-def training_entries(cfg: CfgNode):
+def training_entries(cfg: CfgNode) -> Entries:
     """A sequence of the dataset dicts of DATASETS.TRAIN, as Detectron2 filters them."""
     if not cfg.DATASETS.TRAIN:  # Detectron2 would refuse
         return []
@@ -79,7 +87,7 @@ def training_entries(cfg: CfgNode):
 
 def build_train_loader(
     cfg: CfgNode, mapper: Mapper, start_iter: int, end_iter: int, for_student: bool = True
-) -> torchdata.DataLoader:
+) -> torchdata.DataLoader[Any]:
     """Batches of iterations ``start_iter`` to ``end_iter`` for this process, each entry through ``mapper``.
 
     One iteration draws SOLVER.ACCUMULATE_BATCHES batches of SOLVER.IMS_PER_BATCH images, each batch

@@ -1,5 +1,8 @@
 """Dataset dict to model input: the same tissue at two resolutions, through the same geometry."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 import torch
 from detectron2.config import CfgNode, configurable
@@ -67,7 +70,10 @@ class PairedResolutionMapper:
             )
 
     @classmethod
-    def from_config(cls, cfg: CfgNode, is_train: bool, view: str = "lr"):
+    def from_config(cls, cfg: CfgNode, is_train: bool, view: str = "lr") -> dict[str, Any]:
+        augmentation: dict[str, Any] = {
+            k.lower(): tuple(v) if isinstance(v, list) else v for k, v in cfg.INPUT.AUG.items()
+        }
         return {
             "is_train": is_train,
             "view": view,
@@ -76,14 +82,12 @@ class PairedResolutionMapper:
             "lr_filter": cfg.INPUT.LR_FILTER,
             "crop_size_px": [int(s) for s in cfg.INPUT.CROP.SIZE] if cfg.INPUT.CROP.ENABLED else None,
             "flip_prob": cfg.INPUT.FLIP_PROB,
-            "augmentation": Augmentation(
-                **{k.lower(): tuple(v) if isinstance(v, list) else v for k, v in cfg.INPUT.AUG.items()}
-            ),
+            "augmentation": Augmentation(**augmentation),
             "scanner": Scanner(**{k.lower(): v for k, v in cfg.INPUT.SCANNER.items()}),
             "mask_format": cfg.INPUT.MASK_FORMAT if cfg.MODEL.MASK_ON else None,
         }
 
-    def __call__(self, dataset_dict: dict) -> dict:
+    def __call__(self, dataset_dict: dict[str, Any]) -> dict[str, Any]:
         entry = {k: v for k, v in dataset_dict.items() if k != "annotations"}
         if not self.is_train:
             image = self._read(dataset_dict, self.view)
@@ -112,31 +116,31 @@ class PairedResolutionMapper:
         entry["ignore_boxes"] = _ignore_boxes(dataset_dict.get("annotations", ()), hr_transform, hr.shape[:2])
         return entry
 
-    def _used(self, annotation: dict) -> dict:
+    def _used(self, annotation: dict[str, Any]) -> dict[str, Any]:
         """A copy, without what the networks do not learn from: it may be of any form, or there for some."""
         left_out = {"keypoints"} if self.mask_format else {"keypoints", "segmentation"}
         return {k: v for k, v in annotation.items() if k not in left_out}
 
-    def _read(self, dataset_dict: dict, view: str) -> np.ndarray:
+    def _read(self, dataset_dict: dict[str, Any], view: str) -> np.ndarray:
         return read_view(dataset_dict, view, self.lr_factor, self.lr_filter)
 
     def _tensor(self, image: np.ndarray) -> torch.Tensor:
         return to_tensor(image if self.image_format == "RGB" else image[:, :, ::-1])
 
-    def _read_pair(self, dataset_dict: dict) -> tuple[np.ndarray, np.ndarray, TransformList]:
+    def _read_pair(self, dataset_dict: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, TransformList]:
         """The same random piece of both views, and how HR got there."""
         augmentation, f = self.augmentation, self.lr_factor
         hr = self._read(dataset_dict, "hr")
         # Where anything is varied, LR is made from the changed HR, unless it is real.
         made = augmentation != Augmentation() and not dataset_dict.get("lr_file_name")
-        lr = None if made else self._read(dataset_dict, "lr")
+        lr = hr if made else self._read(dataset_dict, "lr")  # made: only later
         scale = augmentation.draw_scale() if made else 1.0
         lr_transform, hr_transform = self._random_geometry(hr.shape[0] // f, hr.shape[1] // f, scale)
         hr = hr_transform.apply_image(hr)
-        lr = None if made else lr_transform.apply_image(lr)
+        lr = hr if made else lr_transform.apply_image(lr)
         if augmentation.varies_colour:
             colour = augmentation.draw_colour()
-            hr, lr = colour.apply(hr), None if made else colour.apply(lr)
+            hr, lr = colour.apply(hr), lr if made else colour.apply(lr)
         hr = augmentation.soften(hr)
         if made:
             lr = downsample(np.ascontiguousarray(hr), f, self.lr_filter)
@@ -176,7 +180,9 @@ class PairedResolutionMapper:
         return transforms(1, 1), transforms(f // unit, f)
 
 
-def _ignore_boxes(annotations, transform: TransformList, size_px: tuple[int, int]) -> Boxes:
+def _ignore_boxes(
+    annotations: Iterable[dict[str, Any]], transform: TransformList, size_px: tuple[int, int]
+) -> Boxes:
     """Boxes of the annotations marked ``iscrowd``, cut to the crop of (height, width); (M, 4)."""
     ignored = [a for a in annotations if a.get("iscrowd", 0)]
     boxes = [BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS) for a in ignored]

@@ -10,6 +10,8 @@ import functools
 import glob
 import logging
 import os
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
@@ -17,7 +19,8 @@ from ..annotations.find import looks_like_coco
 from ..coco.read import coco_to_dicts, read_coco, sorted_categories
 from ..errors import InputError
 from .fitness import count_objects, file_of
-from .region_columns import RegionEntries, read_regions
+from .read_regions import read_regions
+from .region_columns import RegionEntries
 
 logger = logging.getLogger(__name__)
 
@@ -25,12 +28,12 @@ MERGED_CLASS = "glomerulus"  # the merged name that is registered beside each pl
 _PREFIX, _SUFFIX = "annotations_", ".json"
 
 
-def datasets_root(root=None):
+def datasets_root(root: str | os.PathLike[str] | None = None) -> str:
     """The folder of the datasets: ``root``, or DETECTRON2_DATASETS, or ``datasets/``."""
-    return os.path.expanduser(root or os.environ.get("DETECTRON2_DATASETS") or "datasets")
+    return os.path.expanduser(os.fspath(root or os.environ.get("DETECTRON2_DATASETS") or "datasets"))
 
 
-def register_folders(root=None):
+def register_folders(root: str | os.PathLike[str] | None = None) -> list[str]:
     """Register every ``<root>/<name>/annotations_<split>.json``; may be called again at any time.
 
     Args:
@@ -52,7 +55,7 @@ def register_folders(root=None):
     return sorted(names)
 
 
-def ensure_registered(names, root=None):
+def ensure_registered(names: Iterable[str], root: str | os.PathLike[str] | None = None) -> None:
     """Register the named datasets, whatever class they merge into, or say what is missing.
 
     Args:
@@ -70,20 +73,16 @@ def ensure_registered(names, root=None):
         json_file = find_json(plain, root)
         if json_file is None or (at and not merged):
             folder, _, split = plain.rpartition("_")
-            wanted = os.path.join(
-                datasets_root(root), folder or "NAME", f"annotations_{split}.json"
-            )
+            wanted = os.path.join(datasets_root(root), folder or "NAME", f"annotations_{split}.json")
             raise InputError(
-                f"dataset {name!r}: there is no annotation file {wanted}: put it there, or point "
-                "the "
-                "environment variable DETECTRON2_DATASETS at the folder that holds it. Datasets "
-                "found: "
+                f"dataset {name!r}: there is no annotation file {wanted}: put it there, or point the "
+                "environment variable DETECTRON2_DATASETS at the folder that holds it. Datasets found: "
                 + (", ".join(registered) or "none")
             )
         _register(name, json_file)
 
 
-def dataset_files(name, root=None):
+def dataset_files(name: str, root: str | os.PathLike[str] | None = None) -> dict[str, str]:
     """Annotation files of a dataset or of one of its splits.
 
     Args:
@@ -107,21 +106,21 @@ def dataset_files(name, root=None):
     if json_file is None:
         known = sorted({n.partition("@")[0] for n in register_folders(root)})
         raise InputError(
-            f"dataset {name!r}: there is no {folder}/{_PREFIX}*{_SUFFIX}: put it there, or point "
-            "the environment variable DETECTRON2_DATASETS at the folder that holds it. Datasets "
-            f"found: {', '.join(known) or 'none'}"
+            f"dataset {name!r}: there is no {folder}/{_PREFIX}*{_SUFFIX}: put it there, or point the "
+            "environment variable DETECTRON2_DATASETS at the folder that holds it. Datasets found: "
+            f"{', '.join(known) or 'none'}"
         )
     return {name: json_file}
 
 
-def stray_files(folder):
+def stray_files(folder: str) -> list[str]:
     """COCO files of a dataset's folder that no name makes a split."""
     names = sorted(n for n in os.listdir(folder or ".") if n.lower().endswith(_SUFFIX))
     others = [os.path.join(folder, n) for n in names if not n.startswith((_PREFIX, "."))]
     return [path for path in others if looks_like_coco(path)]
 
 
-def check_dataset(name):
+def check_dataset(name: str) -> Sequence[dict[str, Any]]:
     """Load a registered dataset with every check.
 
     Args:
@@ -140,16 +139,16 @@ def check_dataset(name):
     return dicts
 
 
-def no_objects(where, what_for):
-    """InputError: of a dataset, or several, in which every image is empty."""
-    return InputError(
-        f"{where}: no image has an annotation that counts: there is nothing {what_for}"
-    )
+def no_objects(where: str, what_for: str) -> InputError:
+    """The error of a dataset, or several, in which every image is empty."""
+    return InputError(f"{where}: no image has an annotation that counts: there is nothing {what_for}")
 
 
 def check_split_disjoint(
-    train_dicts, val_dicts, names=("the training data", "the validation data")
-):
+    train_dicts: Sequence[dict[str, Any]],
+    val_dicts: Sequence[dict[str, Any]],
+    names: tuple[str, str] = ("the training data", "the validation data"),
+) -> None:
     """Make sure that no slide is on both sides of a split.
 
     Args:
@@ -163,27 +162,26 @@ def check_split_disjoint(
     both = sorted(values_of(train_dicts, "slide") & values_of(val_dicts, "slide"))
     if both:
         raise InputError(
-            f"{both[0]}: this slide is in both {names[0]} and {names[1]} (as are {len(both) - 1} "
-            "others): "
+            f"{both[0]}: this slide is in both {names[0]} and {names[1]} (as are {len(both) - 1} others): "
             "split by slide, or the scores mean nothing"
         )
 
 
-def values_of(dicts, key):
+def values_of(dicts: Sequence[dict[str, Any]], key: str) -> set[Any]:
     """Of a dataset's entries; key is "slide" (see :func:`slide_of`) or "mpp" (None: unknown)."""
     if isinstance(dicts, RegionEntries):
         return dicts.values(key)
     return {slide_of(d) if key == "slide" else d.get(key) for d in dicts}
 
 
-def has_ignored(dicts):
+def has_ignored(dicts: Sequence[dict[str, Any]]) -> bool:
     """Whether a dataset's entries have annotations to be ignored (``iscrowd``)."""
     if isinstance(dicts, RegionEntries):
         return dicts.has_ignored()
     return any(a.get("iscrowd", 0) for d in dicts for a in d.get("annotations", ()))
 
 
-def image_files(dicts, view="HR"):
+def image_files(dicts: Sequence[dict[str, Any]], view: str = "HR") -> set[str]:
     """The files that a dataset's "HR" images, or the "LR" images that it brings, are read from."""
     if isinstance(dicts, RegionEntries):
         return dicts.values("file") if view == "HR" else set()
@@ -192,12 +190,12 @@ def image_files(dicts, view="HR"):
     return {d["region"]["slide_file"] if d.get("region") else d["file_name"] for d in dicts}
 
 
-def slide_of(entry):
+def slide_of(entry: dict[str, Any]) -> str:
     """The slide of a dataset dict; its file where it does not say."""
     return str(entry.get("slide") or os.path.realpath(entry["file_name"]))
 
 
-def find_json(plain_name, root):
+def find_json(plain_name: str, root: str | os.PathLike[str] | None) -> str | None:
     """The annotation file of ``<name>_<split>``; both parts may have underscores of their own."""
     parts = plain_name.split("_")
     for i in range(len(parts) - 1, 0, -1):
@@ -208,8 +206,8 @@ def find_json(plain_name, root):
     return None
 
 
-def _register(name, json_file):
-    """Returns whether the name now stands for this file."""
+def _register(name: str, json_file: str) -> bool:
+    """Whether the name now stands for this file."""
     if name in DatasetCatalog:
         ours = getattr(MetadataCatalog.get(name), "annotation_file", None)
         if ours == json_file:
@@ -221,17 +219,15 @@ def _register(name, json_file):
         MetadataCatalog.remove(name)
     DatasetCatalog.register(name, lambda: _load(name, json_file))
     meta = MetadataCatalog.get(name)
-    meta.set(
-        annotation_file=json_file, image_root=os.path.dirname(json_file), evaluator_type="coco"
-    )
+    meta.set(annotation_file=json_file, image_root=os.path.dirname(json_file), evaluator_type="coco")
     # No json_file: evaluators then make the ground truth from the dataset dicts, where classes are
     # merged and the keys that an annotation file may lack (area, iscrowd) are filled in.
     return True
 
 
-def _load(name, json_file):
+def _load(name: str, json_file: str) -> Sequence[dict[str, Any]]:
     regions = read_regions(json_file)
-    content = None if regions else read_coco(json_file)
+    content = {} if regions else read_coco(json_file)
     categories = regions.categories if regions else sorted_categories(content, json_file)
     _check_siblings(json_file, categories)
     merged = categories and name.partition("@")[2]  # without categories there is nothing to merge
@@ -240,6 +236,7 @@ def _load(name, json_file):
     else:
         classes = [c for _, c in categories]
         id_map = {i: k for k, (i, _) in enumerate(categories)}
+    dicts: Sequence[dict[str, Any]]
     if regions:
         dicts, num_objects = regions, regions.num_annotations
         regions.id_map = id_map
@@ -254,19 +251,19 @@ def _load(name, json_file):
     return dicts
 
 
-def _categories_of(json_file):
+def _categories_of(json_file: str) -> tuple[tuple[int, str], ...]:
     """((id, name), ...), remembered until the file changes."""
     stat = os.stat(json_file)
     return _read_categories(json_file, stat.st_mtime_ns, stat.st_size)
 
 
 @functools.lru_cache(maxsize=256)
-def _read_categories(json_file, _mtime_ns, _size):
+def _read_categories(json_file: str, _mtime_ns: int, _size: int) -> tuple[tuple[int, str], ...]:
     regions = read_regions(json_file)
     return regions.categories if regions else sorted_categories(read_coco(json_file), json_file)
 
 
-def _check_siblings(json_file, categories):
+def _check_siblings(json_file: str, categories: tuple[tuple[int, str], ...]) -> None:
     """All splits of a dataset must have the same categories under the same ids."""
     pattern = os.path.join(glob.escape(os.path.dirname(json_file)), f"{_PREFIX}*{_SUFFIX}")
     for other in sorted(glob.glob(pattern)):

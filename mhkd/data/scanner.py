@@ -3,6 +3,7 @@
 import os
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -30,7 +31,7 @@ class Scanner:
     jpeg_quality: int = 0
     prob: float = 1.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for key, value, most in (
             ("BLUR_PX", self.blur_px, float("inf")),
             ("NOISE", self.noise, 255),
@@ -56,7 +57,7 @@ class Scanner:
         return degrade(image, self.blur_px, self.noise, self.jpeg_quality, random)
 
 
-def degrade(image: np.ndarray, blur_px: float, noise: float, jpeg_quality: int, random) -> np.ndarray:
+def degrade(image: np.ndarray, blur_px: float, noise: float, jpeg_quality: int, random: Any) -> np.ndarray:
     """What happens to light on its way through optics, sensor and file; for the arguments see
     :class:`Scanner`. ``random`` is a ``RandomState`` or ``np.random``."""
     if blur_px:
@@ -66,5 +67,7 @@ def degrade(image: np.ndarray, blur_px: float, noise: float, jpeg_quality: int, 
     if jpeg_quality:
         bgr = np.ascontiguousarray(image[:, :, ::-1])
         _, file = cv2.imencode(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, jpeg_quality))
-        image = cv2.imdecode(file, cv2.IMREAD_COLOR)[:, :, ::-1]
+        decoded = cv2.imdecode(file, cv2.IMREAD_COLOR)
+        assert decoded is not None
+        image = decoded[:, :, ::-1]
     return image

@@ -1,6 +1,7 @@
 """Few labels and unlabelled tissue: which images a step knows the annotations of."""
 
 from fractions import Fraction
+from typing import Any, Protocol
 
 import numpy as np
 import torch.utils.data as torchdata
@@ -10,16 +11,24 @@ from detectron2.data import DatasetCatalog
 from ..errors import InputError
 
 
-class Unlabeled(torchdata.Dataset):
+class Entries(Protocol):
+    """Dataset dicts by their number: a list, or one of torch's datasets that has a length."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Any: ...
+
+
+class Unlabeled(torchdata.Dataset[dict[str, Any]]):
     """Dataset dicts without their annotations, marked ``"unlabeled": True`` as they are asked for."""
 
-    def __init__(self, entries):
+    def __init__(self, entries: Entries):
         self.entries = entries
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.entries)
 
-    def __getitem__(self, index) -> dict:
+    def __getitem__(self, index: int) -> dict[str, Any]:
         entry = {k: v for k, v in self.entries[index].items() if k != "annotations"}
         return {**entry, "unlabeled": True}
 
@@ -30,7 +39,11 @@ def share_of(n: int, share: float) -> int:
 
 
 def check_label_settings(cfg: CfgNode) -> None:
-    """Raises InputError where the shares, MHKD.UNLABELED_RATIO and UNLABELED cannot be meant."""
+    """Check the shares, MHKD.UNLABELED_RATIO and UNLABELED.
+
+    Raises:
+        InputError: they cannot be meant.
+    """
     share, ratio = cfg.MHKD.LABELED_SHARE, cfg.MHKD.UNLABELED_RATIO
     for key in ("LABELED_SHARE", "TEACHER_LABELED_SHARE"):
         if not 0 < cfg.MHKD[key] <= 1:
@@ -42,19 +55,23 @@ def check_label_settings(cfg: CfgNode) -> None:
 
 
 def check_train_names(cfg: CfgNode) -> None:
-    """Raises InputError where DATASETS.TRAIN is () and what training needs instead is not there."""
-    missing = {
+    """Where DATASETS.TRAIN is (), what training needs instead is there.
+
+    Raises:
+        InputError: it is not.
+    """
+    needed = {
         "MHKD.UNLABELED_RATIO 1.0": cfg.MHKD.UNLABELED_RATIO == 1,
         "MHKD.UNLABELED (names of datasets)": cfg.MHKD.UNLABELED,
         "MODEL.TEACHER.WEIGHTS (its file)": cfg.MODEL.TEACHER.WEIGHTS,
         "MHKD.CLASSES (the teacher's, \"['glomerulus']\")": cfg.MHKD.CLASSES,
     }
-    missing = [what for what, found in missing.items() if not found]
+    missing = [what for what, found in needed.items() if not found]
     if missing and not cfg.DATASETS.TRAIN:
         raise InputError(f"DATASETS.TRAIN is (), so set also {', '.join(missing)}")
 
 
-def split_by_label(cfg: CfgNode, entries, for_student: bool = True):
+def split_by_label(cfg: CfgNode, entries: Entries, for_student: bool = True) -> tuple[Entries, Entries]:
     """What a step draws from.
 
     Args:
@@ -71,13 +88,14 @@ def split_by_label(cfg: CfgNode, entries, for_student: bool = True):
         InputError: see :func:`check_label_settings`.
     """
     check_label_settings(cfg)
-    others = []
+    others: Entries = []
     share = cfg.MHKD.LABELED_SHARE if for_student else cfg.MHKD.TEACHER_LABELED_SHARE
     count = max(1, share_of(len(entries), share))
     if count < len(entries):
         order = np.random.default_rng((cfg.SEED, 0, 2)).permutation(len(entries))  # no epoch's order
-        others = torchdata.Subset(entries, sorted(order[count:].tolist()))
-        entries = torchdata.Subset(entries, sorted(order[:count].tolist()))
+        subset: Any = torchdata.Subset  # which takes a list of dicts too
+        others = subset(entries, sorted(order[count:].tolist()))
+        entries = subset(entries, sorted(order[:count].tolist()))
     if not for_student or not cfg.MHKD.UNLABELED_RATIO:
         return entries, []
     sources = [s for s in (others, *map(DatasetCatalog.get, cfg.MHKD.UNLABELED)) if len(s)]

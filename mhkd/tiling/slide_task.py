@@ -61,8 +61,11 @@ class TileOptions:
 
     def of_slide(self, path: str) -> "TileOptions":
         """With the resolutions that are given for one slide."""
-        given = {k: mpp_of(getattr(self, k), path) for k in ("slide_mpp", "override_slide_mpp")}
-        return replace(self, **given)
+        return replace(
+            self,
+            slide_mpp=mpp_of(self.slide_mpp, path),
+            override_slide_mpp=mpp_of(self.override_slide_mpp, path),
+        )
 
     def parameters(self) -> dict[str, Any]:
         """All that decides about the result, apart from the files' contents."""
@@ -126,7 +129,8 @@ def _is_made(part_file: str, work: str) -> bool:
 def _make_part(
     path: str, annotations: str | None, explicit: bool, key: str, work: str, options: TileOptions
 ) -> dict[str, Any]:
-    slide, remark = slide_with_mpp(path, options.slide_mpp, options.override_slide_mpp)
+    given = mpp_of(options.slide_mpp, path), mpp_of(options.override_slide_mpp, path)
+    slide, remark = slide_with_mpp(path, *given)
     objects: list[SlideObject] = []
     counts: Counter[str] = Counter()
     annotation_format = None

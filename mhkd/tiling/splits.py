@@ -223,11 +223,11 @@ def read_split_table(path: str, slides: Iterable[str]) -> tuple[dict[str, str], 
     Raises:
         InputError: no such table, or a slide that it lacks, has twice or without a value.
     """
-    rows = read_rows(path, "splits", lambda columns: {"patient", "split"} & set(columns))
-    if rows is None:
+    table = read_rows(path, "splits", lambda columns: not {"patient", "split"}.isdisjoint(columns))
+    if table is None:
         raise InputError(f"{path}: needs the columns slide and patient or split, in its first line")
     wanted = ("slide", "patient", "split")
-    rows = by_slide(path, [{c: v for c, v in row.items() if c in wanted} for row in rows])
+    rows = by_slide(path, [{c: v for c, v in row.items() if c in wanted} for row in table])
     patients: dict[str, str] = {}
     splits: dict[str, list[str]] = defaultdict(list)
     for slide in sorted(slides):

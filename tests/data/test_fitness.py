@@ -4,7 +4,7 @@ import io
 import json
 
 from mhkd.cli import main
-from mhkd.data import region_columns
+from mhkd.data import read_regions
 from mhkd.data.fitness import check_fitness
 from mhkd.data.mapper import PairedResolutionMapper
 from mhkd.data.registrar import ensure_registered
@@ -221,7 +221,7 @@ def as_regions(folder, x_px):
 @pytest.mark.parametrize("as_columns", [False, True])
 def test_regions_must_lie_on_a_slide_that_opens(folder, monkeypatch, as_columns):
     if as_columns:
-        monkeypatch.setattr(region_columns, "MIN_BYTES", 0)
+        monkeypatch.setattr(read_regions, "MIN_BYTES", 0)
     as_regions(folder, 0)
     prepare_datasets(config())
     path = as_regions(folder, 10**6)

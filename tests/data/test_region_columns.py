@@ -2,9 +2,10 @@ import json
 
 import mhkd
 from mhkd.coco.read import coco_to_dicts, read_coco
-from mhkd.data import region_columns
+from mhkd.data import read_regions as read_regions_module
 from mhkd.data.loader import training_entries
-from mhkd.data.region_columns import RegionEntries, read_regions
+from mhkd.data.read_regions import read_regions
+from mhkd.data.region_columns import RegionEntries
 from mhkd.data.registrar import check_split_disjoint, ensure_registered, has_ignored
 from mhkd.data.semi_supervised import split_by_label
 from mhkd.errors import InputError
@@ -16,7 +17,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 @pytest.fixture(autouse=True)
 def columns_for_small_files_too(monkeypatch):
-    monkeypatch.setattr(region_columns, "MIN_BYTES", 0)
+    monkeypatch.setattr(read_regions_module, "MIN_BYTES", 0)
 
 
 def regions(folder, split="train", change=None):

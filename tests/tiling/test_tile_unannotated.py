@@ -4,10 +4,11 @@ import json
 
 import mhkd  # noqa: F401  (before Detectron2)
 from mhkd.cli import main
-from mhkd.data import read_view, region_columns
+from mhkd.data import read_regions, read_view
 from mhkd.data.inspect import inspect_datasets
 from mhkd.data.loader import build_train_loader
 from mhkd.data.mapper import PairedResolutionMapper
+from mhkd.data.region_columns import RegionEntries
 from mhkd.engine import DistillationTrainer, prepare_datasets
 from mhkd.errors import InputError
 from mhkd.modeling.distilled_rcnn import teacher_cfg
@@ -92,9 +93,9 @@ def test_a_students_step_draws_unannotated_tissue(unannotated, out, monkeypatch)
     assert (out / "output" / "student" / "model_final.pth").exists()
 
     entries = DatasetCatalog.get("tiled_set_train")
-    monkeypatch.setattr(region_columns, "MIN_BYTES", 0)  # as of a great many tiles
+    monkeypatch.setattr(read_regions, "MIN_BYTES", 0)  # as of a great many tiles
     columns = DatasetCatalog.get("tiled_set_train")
-    assert isinstance(columns, region_columns.RegionEntries) and list(columns) == entries
+    assert isinstance(columns, RegionEntries) and list(columns) == entries
 
     for train in ("tiled_set_train", "tiled_set_train@glomerulus"):
         cfg.DATASETS.TRAIN = (train,)
