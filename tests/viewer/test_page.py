@@ -242,6 +242,23 @@ def test_missed_and_unannotated_ones_can_be_listed(page):
     assert [b.text.split()[0] for b in page.items] == ["3"]
 
 
+def edges(element):
+    x, y, width, height = (element.rect[k] for k in ("x", "y", "width", "height"))
+    return x, y, x + width, y + height
+
+
+def test_long_names_stay_in_the_panel(page):
+    rows = page.browser.find_elements(By.CSS_SELECTOR, "#classes .row")
+    page.run("(arguments[0].querySelector('.class').textContent = arguments[1])", rows[0], "a long name " * 9)
+    right = edges(page["slide"])[2]
+    counts = page.browser.find_elements(By.CSS_SELECTOR, "#classes .count")
+    for element in (*counts, page["which"], page["order"], page["threshold"]):
+        assert edges(element)[2] <= right + 0.5
+    assert rows[0].size["height"] > rows[1].size["height"]
+    assert counts[0].size == counts[1].size  # on one line
+    assert page["slide"].get_attribute("title") == "a.tiff"
+
+
 def test_a_click_on_a_box_finds_it_in_the_list(page):
     page.items[0].click()
     page.until(lambda: page.center == pytest.approx([360, 360], abs=1))
@@ -395,6 +412,11 @@ def test_on_a_phone_all_can_be_touched_and_the_page_does_not_scroll(browser, add
         scrolls = "[document.documentElement.scrollWidth, document.documentElement.scrollHeight]"
         assert page.run(scrolls) == [width, height]
         assert min(page["view"].size.values()) >= 300
+        Select(page["slide"]).select_by_visible_text("gone.tiff (1)")
+        page.wait_for("gone.tiff")
+        said, main, buttons = (edges(page[name]) for name in ("message", "view", "buttons"))
+        assert said[2] - said[0] >= 300 and main[0] < said[0] and said[2] < main[2] and said[3] < main[3]
+        assert said[0] > buttons[2] or said[1] > buttons[3]  # beside the buttons or below them
     finally:
         browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})

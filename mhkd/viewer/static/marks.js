@@ -1,6 +1,6 @@
 // What is drawn over the slide: boxes of what was found, outlines of what was annotated.
 
-const LABEL_FROM_PX = 70; // smaller boxes carry no text
+const LABEL_FROM_PX = 48; // smaller boxes carry no text
 const HALO_FROM_PX = 24; // nor a white rim
 const DOT_BELOW_PX = 4; // and these are dots
 const OUTLINE_COLOR = "#111";

@@ -101,7 +101,7 @@ async function openSlide(index, { number = null, addEntry = false } = {}) {
   state.slide = index;
   at("slide").value = index;
   const { name } = state.slides[index];
-  at("slide-name").textContent = name;
+  at("slide-name").textContent = at("slide").title = name; // a long one does not fit the field
   address.write({ slide: name, number }, addEntry);
   try {
     const content = await (await ask(`slides/${index}`)).json();
