@@ -3,6 +3,8 @@ import sys
 
 from mhkd.cli import main
 from mhkd.config import add_mhkd_config
+from mhkd.engine.program import Task
+from mhkd.engine.program import main as train
 from mhkd.schedules import get_schedule
 
 import pytest
@@ -28,24 +30,40 @@ def test_help_explains_every_command_and_option(command):
     assert len(main.commands[command].help.split()) > 5
 
 
+@pytest.fixture
+def config(disks_cfg, tmp_path):
+    (tmp_path / "config.yaml").write_text(disks_cfg.dump())
+    return tmp_path / "config.yaml"
+
+
+@pytest.mark.parametrize("options, message", [
+    (["MHKD.SCHEDULE", "mhdk"], "unknown schedule 'mhdk'"),
+    (["MODEL.BACKBONE.NAME", "nothing"], "'nothing' found in 'BACKBONE'"),
+])  # fmt: skip
+def test_bad_config_is_one_line_and_a_nonzero_exit(config, capsys, options, message):
+    with pytest.raises(SystemExit) as end:
+        train(Task(config, options, program="train_net.py"))
+    shown = capsys.readouterr()
+    err = f"{shown.err}\n{end.value.code}"  # Python prints a text and exits with 1
+    _check_one_line(shown.out, err, message)
+
+
 @pytest.mark.slow
-def test_bad_config_is_one_line_and_a_nonzero_exit(disks_cfg, tmp_path):
-    config = tmp_path / "config.yaml"
-    config.write_text(disks_cfg.dump())
-    for arguments, message in (
-        (["--config-file", "nowhere.yaml"], "'nowhere.yaml': no such file"),
-        (["--config-file", config, "MHKD.SCHEDULE", "mhdk"], "unknown schedule 'mhdk'"),
-        (["--config-file", config, "MODEL.BACKBONE.NAME", "nothing"], "'nothing' found in 'BACKBONE'"),
-        (
-            ["--config-file", config, "--num-gpus", 2, "--dist-url", "auto", "MHKD.STAGE", 7],
-            "no step 7",
-        ),
-    ):
-        result = train_net(*arguments)
-        assert result.returncode == 1
-        assert "Traceback" not in result.stderr + result.stdout
-        errors = [x for x in result.stderr.splitlines() if x.startswith("train_net.py: error: ")]
-        assert len(errors) == 1 and message in errors[0]
+@pytest.mark.parametrize("arguments, message", [
+    (["--config-file", "nowhere.yaml"], "'nowhere.yaml': no such file"),
+    (["--num-gpus", 2, "--dist-url", "auto", "MHKD.STAGE", 7], "no step 7"),
+])  # fmt: skip
+def test_one_line_is_all_of_several_processes(config, arguments, message):
+    arguments = arguments if "--config-file" in arguments else ["--config-file", config, *arguments]
+    result = train_net(*arguments)
+    assert result.returncode == 1
+    _check_one_line(result.stdout, result.stderr, message)
+
+
+def _check_one_line(out, err, message):
+    assert "Traceback" not in out + err
+    errors = [x for x in err.splitlines() if x.startswith("train_net.py: error: ")]
+    assert len(errors) == 1 and message in errors[0]
 
 
 def test_make_slides_writes_what_it_names(tmp_path):
