@@ -42,7 +42,7 @@ def time_images(networks: dict[str, nn.Module], images: list[dict]) -> dict[str,
     Args:
         images: Detectron2's batched inputs, one at a time; the first one also warms up.
     """
-    seconds = {name: [] for name in networks}
+    seconds: dict[str, list[float]] = {name: [] for name in networks}
     for k, image in enumerate([images[0], *images]):
         for name, network in networks.items():
             start = _now(network)
@@ -65,7 +65,7 @@ class _Tensors(nn.Module):
         self.network = network
         self.size = {k: image[k] for k in ("height", "width")}
 
-    def forward(self, image: torch.Tensor):
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         found = self.network([{"image": image, **self.size}])[0]["instances"]
         return found.pred_boxes.tensor, found.scores
 

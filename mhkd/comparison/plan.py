@@ -92,7 +92,7 @@ def find_shared(training: Training, seed_folder: Path) -> list[Path]:
     """
     if training.reached:
         return []
-    best = []
+    best: list[Path] = []
     for other in sorted(p for p in seed_folder.glob("*") if p != training.folder):
         equal = []
         for step in training.steps:
@@ -109,7 +109,7 @@ def find_planned(training: Training, earlier: Iterable[Training]) -> list[str]:
     """Names of the first steps that a training of ``earlier`` will have finished before this one."""
     if training.reached:
         return []
-    best = []
+    best: list[str] = []
     for other in earlier:
         equal = []
         for mine, theirs in zip(training.steps, other.steps):

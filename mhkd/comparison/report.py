@@ -6,6 +6,7 @@ import statistics
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -14,15 +15,16 @@ from ..files import write_json, write_text
 from ..tables import csv_text
 from ..visualization.comparison import draw_regions, plot_table
 from .measure import time_ratio
+from .results import Results
 from .rows import Row, Table
 from .scores import METRICS, lr_detections, views_of
 
 
-def write_table(table: Table, results: dict, facts: dict, root: Path) -> list[Path]:
+def write_table(table: Table, results: Results, facts: dict[str, Any], root: Path) -> list[Path]:
     """Write ``table_<number>`` .md, .csv, .json, .png and ``_regions.png`` to ``root``.
 
     Args:
-        results: of :func:`mhkd.comparison.run.compare`.
+        results: of all rows.
         facts: what was asked for: dataset, size, seeds, command, samples.
     """
     content = collect(table, results, facts)
@@ -31,7 +33,7 @@ def write_table(table: Table, results: dict, facts: dict, root: Path) -> list[Pa
     write_text(to_csv(content), stem.with_suffix(".csv"))
     write_text(to_markdown(content), stem.with_suffix(".md"))
     plot_table(content, stem.with_suffix(".png"))
-    first = {r.title: results["trainings"][r.method.key][0] for r in table.rows}
+    first = {r.title: results.trainings[r.method.key][0] for r in table.rows}
     regions = stem.with_name(stem.name + "_regions.png")
     (test_set,) = next(iter(first.values())).cfg.DATASETS.TEST
     cfg = next(iter(first.values())).cfg
@@ -40,9 +42,9 @@ def write_table(table: Table, results: dict, facts: dict, root: Path) -> list[Pa
     return [stem.with_suffix(s) for s in (".md", ".csv", ".json", ".png")] + [regions]
 
 
-def collect(table: Table, results: dict, facts: dict) -> dict:
+def collect(table: Table, results: Results, facts: dict[str, Any]) -> dict[str, Any]:
     """The content of the JSON file, of which the others are views."""
-    samples = results["samples"]
+    samples = results.samples
     reference = table.reference
     rows = [_row_content(r, results) for r in table.rows]
     for row in rows:
@@ -69,13 +71,13 @@ def collect(table: Table, results: dict, facts: dict) -> dict:
         "paper_dataset": table.paper_dataset,
         "reference": reference,
         **facts,
-        "training_images": results["training_images"],
-        "test_images": results["images"],
-        "detections_per_image": results["detections_per_image"],
+        "training_images": results.training_images,
+        "test_images": results.images,
+        "detections_per_image": results.detections_per_image,
         "interval_percent": LEVEL,
-        "interval_by": results["groups"].by,
-        "interval_groups": len(results["groups"]),
-        "interval_remark": results["groups"].remark(),
+        "interval_by": results.groups.by,
+        "interval_groups": len(results.groups),
+        "interval_remark": results.groups.remark(),
         "date": time.strftime("%Y-%m-%d %H:%M"),
         "commit": _commit(),
         "hardware": _hardware(),
@@ -85,7 +87,8 @@ def collect(table: Table, results: dict, facts: dict) -> dict:
     }
 
 
-def to_markdown(content: dict) -> str:
+def to_markdown(content: dict[str, Any]) -> str:
+    """The table for people; ``content`` is that of the JSON file."""
     rows, several = content["rows"], len(content["seeds"]) > 1
     classes = [k for k in rows[0]["scores"] if k.startswith("AP-")]
     scored = [*METRICS, *(classes if len(classes) > 1 else ())]
@@ -118,7 +121,8 @@ def to_markdown(content: dict) -> str:
     return "\n".join([*lines, "", *_order(content), *_how(content)]) + "\n"
 
 
-def to_csv(content: dict) -> str:
+def to_csv(content: dict[str, Any]) -> str:
+    """The table for programs, one row a line; ``content`` is that of the JSON file."""
     lines = []
     for r in content["rows"]:
         line = {"row": r["key"], "title": r["title"]}
@@ -138,9 +142,9 @@ def to_csv(content: dict) -> str:
     return csv_text(columns, ([line.get(c) for c in columns] for line in lines))
 
 
-def _row_content(row: Row, results: dict) -> dict:
+def _row_content(row: Row, results: Results) -> dict[str, Any]:
     key = row.method.key
-    trainings, scores, cost = (results[k][key] for k in ("trainings", "scores", "costs"))
+    trainings, scores, cost = results.trainings[key], results.scores[key], results.costs[key]
     lr, *hr = views_of(trainings[0])
     return {
         "key": key,
@@ -159,7 +163,7 @@ def _row_content(row: Row, results: dict) -> dict:
     }
 
 
-def _over_seeds(scores: list[dict]) -> dict[str, dict]:
+def _over_seeds(scores: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Metric -> mean, sample standard deviation (None of one seed) and the values themselves."""
     found = {}
     for metric in scores[0]:
@@ -173,7 +177,7 @@ def _over_seeds(scores: list[dict]) -> dict[str, dict]:
     return found
 
 
-def _introduction(content: dict, several: bool) -> str:
+def _introduction(content: dict[str, Any], several: bool) -> str:
     spread = "mean ± standard deviation over seeds" if several else "one seed, so no spread between trainings"
     seeds = ", ".join(map(str, content["seeds"]))
     paper = content["paper_dataset"]
@@ -188,7 +192,7 @@ def _introduction(content: dict, several: bool) -> str:
     )
 
 
-def _intervals(content: dict) -> str:
+def _intervals(content: dict[str, Any]) -> str:
     remark = content["interval_remark"]
     if content["interval_groups"] < 2:
         return f"Differences in AP {remark}, so all are undecided."
@@ -199,7 +203,7 @@ def _intervals(content: dict) -> str:
     )
 
 
-def _order(content: dict) -> list[str]:
+def _order(content: dict[str, Any]) -> list[str]:
     """Where our order of two rows is not the paper's."""
     titles = {r["key"]: r["title"] for r in content["rows"]}
     known = [p for p in content["pairs"] if "paper" in p and p["paper"] != "equal"]
@@ -219,7 +223,7 @@ def _order(content: dict) -> list[str]:
     return [*lines, ""]
 
 
-def _how(content: dict) -> list[str]:
+def _how(content: dict[str, Any]) -> list[str]:
     transformers = [r["title"] for r in content["rows"] if r["key"] in ("dab_detr", "dino")]
     note = (
         f"{' and '.join(transformers)}: from scratch, on {content['training_images']} training images. A "
@@ -232,18 +236,18 @@ def _how(content: dict) -> list[str]:
     ]
 
 
-def _difference(found: dict) -> str:
+def _difference(found: dict[str, Any]) -> str:
     text = f"{found['AP']:+.1f}"
     return text + " [{:+.1f}, {:+.1f}]".format(*found["interval"]) if found["interval"] else text
 
 
-def _mean(found: dict) -> str:
+def _mean(found: dict[str, Any]) -> str:
     if found["mean"] is None:
         return "–"
     return f"{found['mean']:.1f}" + (f" ± {found['std']:.1f}" if found["std"] is not None else "")
 
 
-def _find(rows: list[dict], key: str) -> dict:
+def _find(rows: list[dict[str, Any]], key: str) -> dict[str, Any]:
     return next(r for r in rows if r["key"] == key)
 
 

@@ -79,11 +79,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Attributes:
-    number: "I" to "VI"; a name where the paper has no such table.
-    title: the paper's, shortened.
-    paper_dataset: what the paper's figures were measured on, if it has any.
-    reference: key of the row that the others are compared with.
+    """A table, the paper's or one beyond it.
+
+    Attributes:
+        number: "I" to "VI"; a name where the paper has no such table.
+        title: the paper's, shortened.
+        paper_dataset: what the paper's figures were measured on, if it has any.
+        reference: key of the row that the others are compared with.
     """
 
     number: str

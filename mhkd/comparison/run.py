@@ -2,8 +2,10 @@
 
 import importlib.util
 import re
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
@@ -14,7 +16,7 @@ from ..engine.run import run_training
 from ..errors import InputError
 from ..evaluation.bootstrap import bootstrap_ap, groups_of
 from ..evaluation.evaluator import coco_dict
-from ..evaluation.pooled import pooled_of_coco
+from ..evaluation.pooled import Pooled, pooled_of_coco
 from ..files import locked
 from .configs import row_cfg
 from .measure import count_flops, count_parameters, time_images
@@ -28,6 +30,7 @@ from .plan import (
     take_over,
 )
 from .regimes import get_tables
+from .results import Results
 from .rows import FASTER_RCNN, Method, Table, methods_of, with_own_rows
 from .scores import lr_detections, lr_view, network_cfg, score
 
@@ -97,14 +100,14 @@ def check_packages(methods: list[Method]) -> None:
 
 
 def _is_installed(requirement: str) -> bool:
-    return importlib.util.find_spec(re.match(r"\w+", requirement).group()) is not None
+    return importlib.util.find_spec(re.split(r"\W", requirement)[0]) is not None
 
 
 def plan(
     methods: list[Method], dataset: str, size: str, seeds: Sequence[int], root: Path, options: Sequence[str]
 ) -> list[Training]:
     """Every training of the tables, seed by seed, and where it stands."""
-    trainings = []
+    trainings: list[Training] = []
     for seed in seeds:
         for method in methods:
             folder = root / f"seed{seed}" / method.key
@@ -150,37 +153,39 @@ def train(training: Training, num_gpus: int, echo: Callable[[str], None]) -> Non
     run_training(training.cfg, num_gpus)
 
 
-def compare(trainings: list[Training], samples: int, echo: Callable[[str], None]) -> dict:
-    """Everything that the tables need of the trained rows.
+def compare(trainings: list[Training], samples: int, echo: Callable[[str], None]) -> Results:
+    """Score, resample and time the trained rows.
 
-    Returns:
-        "trainings": key -> list of Training; "scores": key -> list (a seed each) of view -> scores;
-        "samples": key -> bootstrapped AP; "groups": what was drawn for it;
-        "costs": key -> parameters, flops, seconds of the images;
-        "images", "training_images": how many there are; "detections_per_image": how many count at most.
+    Args:
+        trainings: of all rows and seeds, on one test set.
+        samples: of the bootstrap.
+        echo: takes a line of progress.
     """
-    results = {"trainings": {}, "scores": {}, "costs": {}}
-    matches = {}
-    (test_set,) = trainings[0].cfg.DATASETS.TEST
+    cfg = trainings[0].cfg
+    (test_set,) = cfg.DATASETS.TEST
     entries = DatasetCatalog.get(test_set)
     truth = coco_dict(entries, MetadataCatalog.get(test_set))
-    results["detections_per_image"] = limit = trainings[0].cfg.TEST.DETECTIONS_PER_IMAGE
+    results = Results(
+        images=len(entries),
+        training_images=sum(len(DatasetCatalog.get(n)) for n in cfg.DATASETS.TRAIN),
+        detections_per_image=cfg.TEST.DETECTIONS_PER_IMAGE,
+        groups=groups_of(entries),
+    )
+    matches: dict[str, list[list[Pooled]]] = defaultdict(list)
     for training in trainings:
         key = training.method.key
         echo(f"Scoring {training.name}")
-        results["trainings"].setdefault(key, []).append(training)
-        results["scores"].setdefault(key, []).append(score(training))
-        matches.setdefault(key, []).append(pooled_of_coco(truth, lr_detections(training), limit))
-    results["images"] = len(truth["images"])
-    results["training_images"] = sum(len(DatasetCatalog.get(n)) for n in trainings[0].cfg.DATASETS.TRAIN)
-    results["groups"] = groups = groups_of(entries)
-    results["samples"] = bootstrap_ap(matches, groups.of, samples)
+        results.trainings[key].append(training)
+        results.scores[key].append(score(training))
+        found = pooled_of_coco(truth, lr_detections(training), results.detections_per_image)
+        matches[key].append(found)
+    results.samples = bootstrap_ap(matches, results.groups.of, samples)
     echo("Timing")
-    results["costs"] = measure_costs([found[0] for found in results["trainings"].values()])
+    results.costs = measure_costs([seeds[0] for seeds in results.trainings.values()])
     return results
 
 
-def measure_costs(trainings: list[Training]) -> dict[str, dict]:
+def measure_costs(trainings: list[Training]) -> dict[str, dict[str, Any]]:
     """Parameters, FLOPs of the first test image, seconds of some; on LR, all rows in turns."""
     (test_set,) = trainings[0].cfg.DATASETS.TEST
     networks = {t.method.key: load_exported(network_cfg(t)) for t in trainings}

@@ -1,42 +1,52 @@
 """Images of a dataset with their annotated boxes, HR beside LR, one under the other."""
 
 from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from ..palette import NOT_SCORED, class_colors, hex_color
-from .overlay import compose_pair, draw_panel
+from .panel import Mark, compose_pair, draw_panel
 
 PANEL_PX = 768  # the longer side
 ROW_GAP_PX = 8
 
 
-def draw_row(hr_image, lr_image, annotations, class_names, title="", captions=("HR", "LR")):
-    """One image: HR beside LR, both with its boxes, and what their colours stand for.
+def draw_row(
+    hr_image: np.ndarray,
+    lr_image: np.ndarray,
+    annotations: Iterable[dict[str, Any]],
+    class_names: Mapping[int, str] | Sequence[str],
+    title: str = "",
+    captions: tuple[str, str] = ("HR", "LR"),
+) -> np.ndarray:
+    """Draw one image: HR beside LR, both with its boxes, and what their colours stand for.
 
     Args:
-        hr_image (ndarray): uint8 RGB, shape (H, W, 3).
-        lr_image (ndarray): uint8 RGB, of any smaller size; drawn as large as the HR image
-            (bilinear, as the student gets it).
-        annotations (list[dict]): ``bbox`` and ``bbox_mode`` in HR pixels, ``category_id``,
-            ``iscrowd``; those to be ignored are drawn dotted and grey.
-        class_names (dict[int, str] or list[str]): by ``category_id``.
-        title (str): the image's name.
-        captions (tuple[str, str]): what is written above either panel.
+        hr_image: uint8 RGB, shape (H, W, 3).
+        lr_image: uint8 RGB, of any smaller size; drawn as large as the HR image (bilinear, as the student
+            gets it).
+        annotations: ``bbox`` and ``bbox_mode`` in HR pixels, ``category_id``, ``iscrowd``; those to be
+            ignored are drawn dotted and grey.
+        class_names: by ``category_id``.
+        title: the image's name.
+        captions: what is written above either panel.
 
     Returns:
-        ndarray: uint8 RGB.
+        uint8 RGB.
     """
     from detectron2.structures import BoxMode
 
-    names = dict(class_names if hasattr(class_names, "keys") else enumerate(class_names))
+    names = dict(class_names if isinstance(class_names, Mapping) else enumerate(class_names))
     colors = {c: hex_color(rgb) for c, rgb in class_colors(names.values()).items()}
-    marks, counts = [], Counter()
+    marks: list[Mark] = []
+    counts: Counter[str | None] = Counter()  # None: ignored
     for a in annotations:
         name = None if a.get("iscrowd") else names[a["category_id"]]
         counts[name] += 1
         box = np.array(BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS))
-        marks.append((box, colors.get(name, NOT_SCORED), ""))
+        marks.append((box, NOT_SCORED if name is None else colors[name], ""))
     legend = [(color, f"{counts[c]} {c}") for c, color in colors.items()]
     if counts[None]:
         legend.append((NOT_SCORED, f"{counts[None]} ignored"))
@@ -47,14 +57,14 @@ def draw_row(hr_image, lr_image, annotations, class_names, title="", captions=("
     return compose_pair(panels, title, captions, legend)
 
 
-def stack_rows(rows):
-    """Rows of :func:`draw_row` as one sheet.
+def stack_rows(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """Put rows of :func:`draw_row` on one sheet.
 
     Args:
-        rows (list[ndarray]): uint8 RGB of any sizes, at least one.
+        rows: uint8 RGB of any sizes, at least one.
 
     Returns:
-        ndarray: uint8 RGB.
+        uint8 RGB.
     """
     height = sum(r.shape[0] + ROW_GAP_PX for r in rows)
     sheet = np.full((height, max(r.shape[1] for r in rows), 3), 255, np.uint8)
@@ -65,24 +75,27 @@ def stack_rows(rows):
     return sheet
 
 
-def select_evenly(entries, limit, class_of):
-    """Images that show a dataset: every slide and every class in turn, one empty image.
+def select_evenly(
+    entries: Sequence[dict[str, Any]], limit: int, class_of: Callable[[dict[str, Any]], Iterable[str]]
+) -> list[dict[str, Any]]:
+    """Choose images that show a dataset: every slide and every class in turn, one empty image.
 
     Args:
-        entries (list[dict]): Detectron2 dataset dicts.
-        limit (int): at most so many.
-        class_of (callable): dataset dict -> iterable of the classes in it, none for empty images.
+        entries: Detectron2 dataset dicts.
+        limit: at most so many.
+        class_of: from a dataset dict to the classes in it, none for empty images.
 
     Returns:
-        list[dict]: in the order of ``entries``.
+        In the order of ``entries``.
     """
-    classes = [set(class_of(e)) or {None} for e in entries]
+    classes: list[set[str | None]] = [{*class_of(e)} or {None} for e in entries]
     slides = [e.get("slide", e["file_name"]) for e in entries]
-    shown_slides, shown_classes = Counter(), Counter()
-    left, chosen = set(range(len(entries))), []
+    shown_slides: Counter[str] = Counter()
+    shown_classes: Counter[str | None] = Counter()
+    left, chosen = set(range(len(entries))), list[int]()
     while left and len(chosen) < limit:
         # The rarest class so far, on the slide that was shown least; of equals, apart from others.
-        def rank(k):
+        def rank(k: int) -> tuple[int, int, int, int]:
             apart = min((abs(k - c) for c in chosen), default=0)
             rarest = min(shown_classes[c] * (1 if c is not None else limit) for c in classes[k])
             return (rarest, shown_slides[slides[k]], -apart, k)

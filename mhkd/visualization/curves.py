@@ -4,30 +4,28 @@ Figures are made without pyplot, which keeps global state and may want a display
 """
 
 import itertools
-import json
-import logging
 import math
-import re
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 from .. import palette
 from ..errors import InputError
 from ..files import replacing
-from ..losses import LOSS_REGISTRY
+from .metrics import Rows, align, is_loss, loss_rank, read_metrics, running_median, test_sets_of
 
-logger = logging.getLogger(__name__)
+Runs = Mapping[str, str | os.PathLike[str]]  # name of a run -> its metrics.json
 
 FORMATS = ("png", "svg", "pdf")  # by the file's ending
 COLUMNS = 4
 END = 1.02  # of the last iteration: its points are drawn whole
 MARKERS = ("o", "s", "^", "D", "v")  # of test sets
-SCORE = re.compile(r"bbox/([^/]+/)?AP(?:50)?$")
-# Those of features, then the detection losses of either network, which have names of their own.
-LOSS_ORDER = ("total_loss", *(f"loss_{name}" for name, _ in LOSS_REGISTRY), "student/", "output/")
 STEP_LABELS = {
     "teacher_hr": "teacher\non HR",
     "direct_lr": "teacher\non LR (direct)",
@@ -39,96 +37,59 @@ STEP_LABELS = {
 }
 
 
-def read_metrics(path):
-    """Read what Detectron2's JSONWriter wrote.
-
-    A resumed run repeats iterations: the last value of each wins. Lines that were cut short when a
-    run was killed are left out.
-
-    Args:
-        path (str or Path): metrics.json, one JSON object a line.
-
-    Returns:
-        dict[int, dict]: iteration -> its values, by iteration; every one has a "stage" (int) if
-        any has.
-
-    Raises:
-        InputError: there is no such file, or nothing to plot in it.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file. Training writes it to its OUTPUT_DIR")
-    rows, unreadable = {}, 0
-    for line in path.read_text(errors="replace").splitlines():
-        try:
-            row = json.loads(line)
-            rows.setdefault(int(row["iteration"]), {}).update(row)
-        except (ValueError, KeyError, TypeError):
-            unreadable += bool(line.strip())
-    if unreadable:
-        logger.warning("%s: left out %d unreadable line(s)", path, unreadable)
-    if not rows:
-        raise InputError(f"{path}: holds no metrics. Has the training written any yet?")
-    rows = dict(sorted(rows.items()))
-    stage = next((row["stage"] for row in rows.values() if "stage" in row), None)
-    for row in rows.values():
-        stage = row.get("stage", stage)
-        if stage is not None:
-            row["stage"] = int(stage)
-    return rows
-
-
-def plot_curves(runs, out, stage_names=None):
+def plot_curves(
+    runs: Runs, out: str | os.PathLike[str], stage_names: Mapping[int, str] | None = None
+) -> Path:
     """Write :func:`curves_figure` to ``out`` (PNG, SVG or PDF, renamed when complete); returns the path."""
     return _save(curves_figure(runs, stage_names), out)
 
 
-def plot_stage_ap(results, out):
+def plot_stage_ap(results: Mapping[str, Mapping[str, Any]], out: str | os.PathLike[str]) -> Path:
     """Write :func:`stage_ap_figure` to ``out`` (PNG, SVG or PDF, renamed when complete); returns the path."""
     return _save(stage_ap_figure(results), out)
 
 
-def curves_figure(runs, stage_names=None):
-    """AP over the iterations, and each loss on its own below, with the steps' boundaries.
+def curves_figure(runs: Runs, stage_names: Mapping[int, str] | None = None) -> Figure:
+    """Draw AP over the iterations, and each loss on its own below, with the steps' boundaries.
 
     A run without a teacher's step is moved right by the length of the longest one, so that the
     students of all runs start at the same place.
 
     Args:
-        runs (dict[str, str or Path]): name of a run -> its metrics.json.
-        stage_names (dict[int, str]): stage number -> name.
+        runs: name of a run -> its metrics.json.
+        stage_names: stage number -> name.
 
     Returns:
-        Figure: the axes of AP first, if there are evaluations, then one of each loss (log).
+        The axes of AP first, if there are evaluations, then one of each loss (log).
 
     Raises:
         InputError: a file is missing or holds nothing to plot.
     """
-    runs = _align({name: read_metrics(path) for name, path in runs.items()})
+    logged = align({name: read_metrics(path) for name, path in runs.items()})
     losses = sorted(
-        {key for rows in runs.values() for row in rows.values() for key in row if _is_loss(key)},
-        key=_loss_rank,
+        {key for rows in logged.values() for row in rows.values() for key in row if is_loss(key)},
+        key=loss_rank,
     )
-    has_scores = any(_test_sets(rows) for rows in runs.values())
+    has_scores = any(test_sets_of(rows) for rows in logged.values())
     loss_rows = math.ceil(len(losses) / COLUMNS)
     if not losses and not has_scores:
-        raise InputError(f"{', '.join(runs)}: no losses and no scores in the metrics")
+        raise InputError(f"{', '.join(logged)}: no losses and no scores in the metrics")
 
     figure = Figure(figsize=(15, 3.6 * has_scores + 2.3 * loss_rows + 0.5), layout="constrained")
     heights = [3.6] * has_scores + [2.3] * loss_rows
     grid = figure.add_gridspec(len(heights), COLUMNS, height_ratios=heights)
-    last = max(iteration for rows in runs.values() for iteration in rows)
+    last = max(iteration for rows in logged.values() for iteration in rows)
     if has_scores:
         axes = figure.add_subplot(grid[0, :])
-        _plot_scores(axes, runs)
-        _mark_stages(axes, runs, stage_names or {}, named=True)
+        _plot_scores(axes, logged)
+        _mark_stages(axes, logged, stage_names or {}, named=True)
         axes.set_xlim(0, END * last)
     cells = [divmod(k, COLUMNS) for k in range(len(losses))]
     panels = [figure.add_subplot(grid[has_scores + row, column]) for row, column in cells]
     for axes, key in zip(panels, losses):
-        for rows, color in zip(runs.values(), _colors(runs)):
+        for rows, color in zip(logged.values(), _colors(logged)):
             _plot_loss(axes, rows, key, color)
-        _mark_stages(axes, runs, stage_names or {}, named=not has_scores)
+        _mark_stages(axes, logged, stage_names or {}, named=not has_scores)
         axes.set_title(key, fontsize=10, loc="left")
         axes.set_ylabel("log scale" if axes.get_yscale() == "log" else "", fontsize=8)
         axes.set_xlim(0, END * last)
@@ -141,16 +102,13 @@ def curves_figure(runs, stage_names=None):
     return figure
 
 
-def stage_ap_figure(results):
-    """Bars of AP50 and AP: the references (grey ground), then the student after each step.
+def stage_ap_figure(results: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Draw bars of AP50 and AP: the references (grey ground), then the student after each step.
 
     Args:
-        results (dict[str, dict]): "teacher_hr", "direct_lr", "lr_only", "stage1", ... -> its scores
+        results: "teacher_hr", "direct_lr", "lr_only", "stage1", ... -> its scores
             in percent, "AP" and "AP50" among them; drawn in this order. What is missing or nan
             says "n/a".
-
-    Returns:
-        Figure
 
     Raises:
         InputError: ``results`` is empty.
@@ -183,29 +141,13 @@ def stage_ap_figure(results):
     return figure
 
 
-def _align(runs):
-    starts = {
-        name: next((i for i, row in rows.items() if row.get("stage", 0) > 0), None)
-        for name, rows in runs.items()
-    }
-    latest = max((start for start in starts.values() if start is not None), default=0)
-    shifts = {name: 0 if start is None else latest - start for name, start in starts.items()}
-    return {n: {i + shifts[n]: row for i, row in rows.items()} for n, rows in runs.items()}
-
-
-def _test_sets(rows):
-    """What comes before the metrics of each: "" where there is one test set, else "name/"."""
-    found = (SCORE.match(key) for row in rows.values() for key in row)
-    return list(dict.fromkeys(match[1] or "" for match in found if match))
-
-
-def _plot_scores(axes, runs):
+def _plot_scores(axes: Axes, runs: Mapping[str, Rows]) -> None:
     """AP50 solid, AP dashed; step 0 scores the teacher on HR: no line leads on to the student.
 
     Each of several test sets has its own marker.
     """
     for (name, rows), color in zip(runs.items(), _colors(runs)):
-        for test_set, marker in zip(_test_sets(rows), itertools.cycle(MARKERS)):
+        for test_set, marker in zip(test_sets_of(rows), itertools.cycle(MARKERS)):
             prefix = (f"{name}: " if len(runs) > 1 else "") + test_set
             _plot_test_set(axes, rows, test_set, prefix, color, marker)
     axes.set_ylim(bottom=0)
@@ -213,7 +155,7 @@ def _plot_scores(axes, runs):
     axes.legend(fontsize=9, loc="best", ncols=2)
 
 
-def _plot_test_set(axes, rows, test_set, prefix, color, marker):
+def _plot_test_set(axes: Axes, rows: Rows, test_set: str, prefix: str, color: str, marker: str) -> None:
     for metric, style, width in (("AP50", "-", 2), ("AP", "--", 1.3)):
         key = f"bbox/{test_set}{metric}"
         for of_teacher in (True, False):
@@ -239,7 +181,7 @@ def _plot_test_set(axes, rows, test_set, prefix, color, marker):
         axes.axhline(direct[-1], color=color, linestyle=":", linewidth=1.3, label=label)
 
 
-def _plot_loss(axes, rows, key, color):
+def _plot_loss(axes: Axes, rows: Rows, key: str, color: str) -> None:
     """Faint as logged, bold as the running median of each step."""
     points = [
         (row.get("stage"), iteration, row[key]) for iteration, row in rows.items() if key in row
@@ -255,29 +197,11 @@ def _plot_loss(axes, rows, key, color):
         axes.minorticks_off()
 
 
-def running_median(values):
-    """Median over a centred window of a tenth of the values (5 to 51); shorter at the ends.
-
-    Args:
-        values (ndarray): shape (N,). nan is left out.
-
-    Returns:
-        ndarray: shape (N,).
-    """
-    if not len(values):
-        return np.zeros(0)
-    half = min(max(len(values) // 20, 2), 25)
-    padded = np.pad(np.asarray(values, dtype=float), half, constant_values=np.nan)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1)
-    empty = np.isnan(windows).all(axis=1)
-    result = np.full(len(values), np.nan)
-    result[~empty] = np.nanmedian(windows[~empty], axis=1)
-    return result
-
-
-def _mark_stages(axes, runs, stage_names, named):
+def _mark_stages(
+    axes: Axes, runs: Mapping[str, Rows], stage_names: Mapping[int, str], named: bool
+) -> None:
     """A line where a step starts; the names are those of the run with the most steps."""
-    starts = {}
+    starts: dict[str, dict[int, int]] = {}
     for name, rows in runs.items():
         starts[name] = {}
         for iteration, row in rows.items():
@@ -300,20 +224,11 @@ def _mark_stages(axes, runs, stage_names, named):
                 )
 
 
-def _is_loss(key):
-    return key.split("/")[-1].startswith(("loss", "total_loss"))
-
-
-def _loss_rank(key):
-    rank = next((k for k, start in enumerate(LOSS_ORDER) if key.startswith(start)), len(LOSS_ORDER))
-    return rank, key
-
-
-def _colors(runs):
+def _colors(runs: Mapping[str, Rows]) -> list[str]:
     return [palette.RUNS[k % len(palette.RUNS)] for k in range(len(runs))]
 
 
-def _save(figure, out):
+def _save(figure: Figure, out: str | os.PathLike[str]) -> Path:
     out = Path(out)
     kind = out.suffix.lower().removeprefix(".")
     if kind not in FORMATS:

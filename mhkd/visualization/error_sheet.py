@@ -33,9 +33,10 @@ logger = logging.getLogger(__name__)
 def write_error_sheets(
     slides: Sequence[ScoredSlide], folder: Path, score_threshold: float, limit: int
 ) -> None:
-    """A sheet for each slide with an error, ``<slide>.png``; what an earlier scoring left of others goes.
+    """Write a sheet for each slide with an error, ``<slide>.png``.
 
-    A slide that turns out to be damaged has none, with a warning.
+    What an earlier scoring left of the others goes. A slide that turns out to be damaged has none, with a
+    warning.
     """
     for one in tqdm(slides, desc="sheets", unit="slide"):
         path = folder / fitting_name(one.name, ".png")
@@ -115,7 +116,7 @@ def _crop(slide: Slide, box: np.ndarray, marks: Sequence[Mark], number: str) -> 
     mpp = side_um / CROP_PX
     scale = np.array([x_mpp, y_mpp] * 2) / mpp  # crop pixels per base pixel
     corner = (box[:2] + box[2:]) / 2 - side_um / 2 / np.array([x_mpp, y_mpp])
-    pixels = slide.read_region(*corner, CROP_PX, CROP_PX, mpp, from_base=False)
+    pixels = slide.read_region(corner[0], corner[1], CROP_PX, CROP_PX, mpp, from_base=False)
     placed = [((b - np.tile(corner, 2)) * scale, color, label) for b, color, label in marks]
     middle = (box - np.tile(corner, 2)) * scale
     # Of the others, which have crops of their own, only the colours.

@@ -1,6 +1,8 @@
 """What ``mhkd inspect`` shows: a table, the warnings, size histograms and contact sheets."""
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -9,6 +11,7 @@ from PIL import Image
 from tabulate import tabulate
 from tqdm import tqdm
 
+from ..data.faults import Split, Warnings
 from ..data.inspect import common_unit, inspect_datasets, mpp_of, sizes, summary
 from ..errors import InputError
 from ..files import replacing, write_json
@@ -20,19 +23,26 @@ _BINS = 24
 _UNITS = {"um": "µm", "px": "px"}
 
 
-def inspect(names, out=None, num_images=6, lr_factor=4, lr_filter="area", root=None):
+def inspect(
+    names: Iterable[str],
+    out: Path | None = None,
+    num_images: int = 6,
+    lr_factor: int = 4,
+    lr_filter: str = "area",
+    root: str | None = None,
+) -> tuple[str, list[str]]:
     """Inspect datasets and write what is found.
 
     Args:
-        names (Iterable[str]): see :func:`mhkd.data.inspect.inspect_datasets`.
-        out (Path, optional): folder for ``inspect.json``, ``sizes.png`` and a contact sheet
+        names: see :func:`mhkd.data.inspect.inspect_datasets`.
+        out: folder for ``inspect.json``, ``sizes.png`` and a contact sheet
             ``<split>.png`` each; None: nothing is written.
-        num_images (int): rows of a contact sheet; 0: none is drawn.
+        num_images: rows of a contact sheet; 0: none is drawn.
         lr_factor, lr_filter: see :func:`mhkd.slides.views.read_view`.
-        root (str, optional): folder of the datasets.
+        root: folder of the datasets.
 
     Returns:
-        tuple[str, list[str]]: the report, and the warnings in it.
+        The report, and the warnings in it.
 
     Raises:
         InputError: see :func:`mhkd.data.inspect.inspect_datasets`.
@@ -40,7 +50,7 @@ def inspect(names, out=None, num_images=6, lr_factor=4, lr_filter="area", root=N
     splits, warnings = inspect_datasets(names, root)
     unit = common_unit(splits)
     figures = {s.name: summary(s, unit) for s in splits}
-    written = []
+    written: list[Path] = []
     if out is not None:
         out = Path(out)
         out.mkdir(parents=True, exist_ok=True)
@@ -68,7 +78,7 @@ def inspect(names, out=None, num_images=6, lr_factor=4, lr_filter="area", root=N
     return "\n\n".join(p for p in parts if p), lines
 
 
-def _counts_table(figures):
+def _counts_table(figures: Mapping[str, Mapping[str, Any]]) -> str:
     classes = list(dict.fromkeys(c for f in figures.values() for c in f["objects_by_class"]))
     rows = []
     for name, f in figures.items():
@@ -81,7 +91,7 @@ def _counts_table(figures):
     return tabulate(rows, [*headers, *classes])
 
 
-def _sizes_table(splits, unit):
+def _sizes_table(splits: Sequence[Split], unit: str) -> str:
     found = [(s.name, c, v) for s in splits for c, v in sizes(s, unit).items()]
     if not found:
         return ""
@@ -95,20 +105,20 @@ def _sizes_table(splits, unit):
     return f"Sizes in {_UNITS[unit]}\n" + tabulate(rows, headers, disable_numparse=True)
 
 
-def _bars(values, edges):
+def _bars(values: np.ndarray, edges: np.ndarray) -> str:
     counts = np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0]
     heights = np.ceil(counts / max(counts.max(), 1) * (len(BARS) - 1)).astype(int)
     return "|" + "".join(BARS[h] for h in heights) + "|"
 
 
-def _edges(groups):
+def _edges(groups: Sequence[np.ndarray]) -> np.ndarray:
     """Of the bins: most of what there is; the few beyond count in the last one."""
     values = np.concatenate(groups)
     low, high = values.min(), min(values.max(), 3 * np.quantile(values, 0.95))
     return np.linspace(low, max(high, low * 1.001), _BINS + 1)
 
 
-def _histograms(splits, unit):
+def _histograms(splits: Sequence[Split], unit: str) -> np.ndarray:
     """A row of histograms, one for each class, as an RGB picture."""
     found = {s.name: sizes(s, unit) for s in splits}
     classes = list(dict.fromkeys(c for by_class in found.values() for c in by_class))
@@ -129,8 +139,10 @@ def _histograms(splits, unit):
     return np.asarray(canvas.buffer_rgba())[..., :3]
 
 
-def _rows(split, num_images, lr_factor, lr_filter, warnings):
-    def class_of(entry):
+def _rows(
+    split: Split, num_images: int, lr_factor: int, lr_filter: str, warnings: Warnings
+) -> list[np.ndarray]:
+    def class_of(entry: dict[str, Any]) -> Iterator[str]:
         return (split.classes[a["category_id"]] for a in entry["annotations"] if not a["iscrowd"])
 
     rows = []
@@ -147,14 +159,14 @@ def _rows(split, num_images, lr_factor, lr_filter, warnings):
         if "region" in entry:
             title += f" at ({entry['region']['x_px']:.0f}, {entry['region']['y_px']:.0f})"
         mpp = mpp_of(entry)
-        captions = tuple(
-            f"{view}, {image.shape[1]}x{image.shape[0]} px" + (f", {m:.3g} µm/px" if mpp else "")
+        hr_caption, lr_caption = (
+            f"{view}, {image.shape[1]}x{image.shape[0]} px" + (f", {m:.3g} µm/px" if m else "")
             for view, image, m in (("HR", hr, mpp), ("LR", lr, mpp and mpp * lr_factor))
         )
-        rows.append(draw_row(hr, lr, entry["annotations"], split.classes, title, captions))
+        rows.append(draw_row(hr, lr, entry["annotations"], split.classes, title, (hr_caption, lr_caption)))
     return rows
 
 
-def _save(picture, path):
+def _save(picture: np.ndarray, path: Path) -> None:
     with replacing(path) as temporary:
         Image.fromarray(picture).save(temporary, format="PNG")

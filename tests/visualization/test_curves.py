@@ -4,14 +4,8 @@ from pathlib import Path
 
 import mhkd  # noqa: F401  (before Detectron2)
 from mhkd.errors import InputError
-from mhkd.visualization.curves import (
-    curves_figure,
-    plot_curves,
-    plot_stage_ap,
-    read_metrics,
-    running_median,
-    stage_ap_figure,
-)
+from mhkd.visualization.curves import curves_figure, plot_curves, plot_stage_ap, stage_ap_figure
+from mhkd.visualization.metrics import read_metrics, running_median
 from mhkd.visualization.predict import name_runs
 
 import numpy as np
