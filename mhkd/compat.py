@@ -11,8 +11,9 @@ import importlib
 import sys
 import types
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
+from typing import Any
 
 _MODELING = "detectron2.modeling"
 
@@ -29,13 +30,14 @@ class _Detectron2Finder:
         for finder in sys.meta_path[sys.meta_path.index(_Detectron2Finder) + 1 :]:
             spec = finder.find_spec(name, path, target)
             if spec is not None:
-                if spec.loader is not None:  # a loader of this spec alone; it keeps whatever else it can do
-                    spec.loader.exec_module = functools.partial(_execute, spec.loader.exec_module)
+                loader: Any = spec.loader  # of this spec alone; it keeps whatever else it can do
+                if loader is not None:
+                    loader.exec_module = functools.partial(_execute, loader.exec_module)
                 return spec
         return None
 
 
-def _execute(exec_module, module: types.ModuleType) -> None:
+def _execute(exec_module: Callable[[types.ModuleType], None], module: types.ModuleType) -> None:
     if module.__name__ == "detectron2":
         _prepare(module)
     exec_module(module)
@@ -43,12 +45,13 @@ def _execute(exec_module, module: types.ModuleType) -> None:
         _register_networks()
 
 
-def _prepare(detectron2: types.ModuleType) -> None:
+def _prepare(detectron2: Any) -> None:
     import PIL.Image
 
     # Pillow 10 removed the alias that detectron2.data.transforms uses at import.
-    if not hasattr(PIL.Image, "LINEAR"):
-        PIL.Image.LINEAR = PIL.Image.BILINEAR
+    pillow: Any = PIL.Image
+    if not hasattr(pillow, "LINEAR"):
+        pillow.LINEAR = pillow.BILINEAR
 
     # Messages about our dependencies' own age, which no user of this project can act upon.
     warnings.filterwarnings("ignore", message=".*pkg_resources is deprecated.*")
@@ -59,7 +62,7 @@ def _prepare(detectron2: types.ModuleType) -> None:
     # and the fast COCO evaluation need what is in it, and we use none of them. importlib.util.find_spec would
     # import Detectron2, and torch with it, to look there.
     if PathFinder.find_spec("detectron2._C", detectron2.__path__) is None:
-        stub = types.ModuleType("detectron2._C")
+        stub: Any = types.ModuleType("detectron2._C")
         stub.get_compiler_version = lambda: "not compiled"
         stub.get_cuda_version = lambda: "not compiled"
         stub.has_cuda = lambda: False

@@ -1,6 +1,7 @@
 """The project's config keys, added to Detectron2's defaults, and configs read from files."""
 
 import os
+from typing import Any
 
 from detectron2.config import CfgNode as CN
 from detectron2.config import get_cfg
@@ -9,7 +10,7 @@ from .errors import InputError
 from .yaml_files import merge, one_line, parse_config, read_config
 
 
-def load_cfg(path: str | os.PathLike, allow_base: bool = True) -> CN:
+def load_cfg(path: str | os.PathLike[str], allow_base: bool = True) -> CN:
     """Every default and, over it, what a config file sets. Nothing in the file is executed or fetched.
 
     The only way that this project reads a config: Detectron2's own takes unsafe YAML.
@@ -24,7 +25,7 @@ def load_cfg(path: str | os.PathLike, allow_base: bool = True) -> CN:
     return _over_defaults(merge(own, base), path)
 
 
-def parse_cfg(text: str, source: str | os.PathLike) -> CN:
+def parse_cfg(text: str, source: str | os.PathLike[str]) -> CN:
     """:func:`load_cfg` of a config that a checkpoint records as text.
 
     Args:
@@ -35,7 +36,7 @@ def parse_cfg(text: str, source: str | os.PathLike) -> CN:
     return _over_defaults(parse_config(text, source), source)
 
 
-def _over_defaults(content: dict, source: str | os.PathLike) -> CN:
+def _over_defaults(content: dict[str, Any], source: str | os.PathLike[str]) -> CN:
     cfg = get_cfg()
     add_mhkd_config(cfg)
     version = content.get("VERSION", cfg.VERSION)
@@ -51,7 +52,7 @@ def _over_defaults(content: dict, source: str | os.PathLike) -> CN:
     return cfg
 
 
-def _empty_keys(content: dict, cfg: CN, prefix: str = "") -> list[str]:
+def _empty_keys(content: dict[str, Any], cfg: CN, prefix: str = "") -> list[str]:
     """Keys without a value, which yacs takes for any type."""
     found = []
     for key, value in content.items():

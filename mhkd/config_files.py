@@ -14,7 +14,7 @@ def configs_folder() -> Path:
     return installed if installed.is_dir() else root.parent / "projects/MHKD/configs"
 
 
-def find_config(name: str | os.PathLike) -> Path:
+def find_config(name: str | os.PathLike[str]) -> Path:
     """A config file of the user's, or else of the project's: ``KidneyROI/mhkd_R18_FPN_cpu.yaml``.
 
     Raises:

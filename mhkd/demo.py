@@ -1,7 +1,9 @@
 """``mhkd demo``: the whole method on drawn slides, small enough for two CPU cores."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,7 +25,7 @@ CLASSES = ["normal", "sclerotic"]
 HR_MPP, LR_FACTOR, TILE_SIZE_PX = 4.0, 6, 384
 
 
-def run_demo(out: Path, seed: int = 0, options: tuple = ()) -> dict:
+def run_demo(out: Path, seed: int = 0, options: Sequence[Any] = ()) -> dict[str, Any]:
     """Draw slides, train teacher and student, score and draw what they find.
 
     Finished parts are kept, so that a demo that was stopped goes on.
@@ -76,7 +78,7 @@ def make_dataset(out: Path, seed: int) -> None:
         write_coco(content, str(out / "data" / "demo" / f"annotations_{split}.json"))
 
 
-def train(output_dir: Path, schedule: str, seed: int, options: tuple = ()) -> None:
+def train(output_dir: Path, schedule: str, seed: int, options: Sequence[Any] = ()) -> None:
     """Train ``schedule`` with the demo's config."""
     cfg = load_cfg(find_config(CONFIG))
     own = ["OUTPUT_DIR", str(output_dir), "MHKD.SCHEDULE", schedule, "SEED", seed]

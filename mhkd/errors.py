@@ -31,7 +31,7 @@ def in_one_line(program: str, status: int = 2) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def about(path: str | os.PathLike) -> Iterator[None]:
+def about(path: str | os.PathLike[str]) -> Iterator[None]:
     """Within it, an error that names a key names the file of that key as well."""
     try:
         yield

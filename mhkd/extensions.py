@@ -15,7 +15,7 @@ from .errors import InputError
 _loaded: list[str] = []
 
 
-def load_extensions(files: Iterable[str | os.PathLike]) -> None:
+def load_extensions(files: Iterable[str | os.PathLike[str]]) -> None:
     """Run each file, once in this process.
 
     Raises:
@@ -29,7 +29,7 @@ def load_extensions(files: Iterable[str | os.PathLike]) -> None:
             raise InputError(f"--with {file}: no such file")
         name = f"mhkd_extension_{len(_loaded)}_{path.stem}"
         spec = importlib.util.spec_from_file_location(name, path)
-        if spec is None:
+        if spec is None or spec.loader is None:
             raise InputError(f"--with {file}: must be a Python file, .py")
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module  # as dataclasses and pickle expect

@@ -3,6 +3,7 @@
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -18,7 +19,7 @@ MAX_FILES = 50  # of one config, bases included
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
-def parse_yaml(text: str, source: str | os.PathLike):
+def parse_yaml(text: str, source: str | os.PathLike[str]) -> Any:
     """The content of a YAML document: maps, lists, text, numbers.
 
     Args:
@@ -42,15 +43,18 @@ def parse_yaml(text: str, source: str | os.PathLike):
     except InputError:
         raise
     except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as e:
-        mark = getattr(e, "problem_mark", None)
-        where = f"line {mark.line + 1}: {e.problem}" if mark else one_line(e)
+        where = one_line(e)
+        if isinstance(e, yaml.MarkedYAMLError) and e.problem_mark:
+            where = f"line {e.problem_mark.line + 1}: {e.problem}"
         raise InputError(f"{source}: is no YAML that is safe to read ({where})") from e
     finally:
         if loader is not None:
             loader.dispose()
 
 
-def read_config(path: str | os.PathLike, allow_base: bool = True) -> tuple[dict, dict]:
+def read_config(
+    path: str | os.PathLike[str], allow_base: bool = True
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """A config file's own settings, and those that it has from its ``_BASE_``.
 
     ``_BASE_`` is as in Detectron2, one file or a list of them relative to the file that names it, but local;
@@ -68,7 +72,7 @@ def read_config(path: str | os.PathLike, allow_base: bool = True) -> tuple[dict,
     return _read_config(Path(path), allow_base, (), [])
 
 
-def merge(over: dict, under: dict) -> dict:
+def merge(over: dict[str, Any], under: dict[str, Any]) -> dict[str, Any]:
     """``under`` with what ``over`` sets, key by key; a new dict."""
     merged = dict(under)
     for key, value in over.items():
@@ -83,7 +87,7 @@ def one_line(e: BaseException, limit: int = 300) -> str:
     return text if len(text) <= limit else f"{text[: limit // 2]} ... {text[-limit // 2 :]}"
 
 
-def parse_config(text: str, source: str | os.PathLike) -> dict:
+def parse_config(text: str, source: str | os.PathLike[str]) -> dict[str, Any]:
     """A config's text as a nested dict, ``_BASE_`` included.
 
     Raises:
@@ -97,7 +101,9 @@ def parse_config(text: str, source: str | os.PathLike) -> dict:
     return content
 
 
-def _read_config(path: Path, allow_base: bool, within: tuple[Path, ...], files: list) -> tuple[dict, dict]:
+def _read_config(
+    path: Path, allow_base: bool, within: tuple[Path, ...], files: list[Path]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     real = Path(os.path.realpath(path))
     if real in within:
         raise InputError(f"{path}: its {BASE_KEY} leads back to itself: remove it from one of the files")
@@ -111,14 +117,14 @@ def _read_config(path: Path, allow_base: bool, within: tuple[Path, ...], files: 
             f"{path}: has a {BASE_KEY}, but the config of an exported network is whole: export it again with "
             "`mhkd export`"
         )
-    base = {}
+    base: dict[str, Any] = {}
     for name in named if isinstance(named, list) else [named]:
         merged = merge(*_read_config(_base_path(path, name), allow_base, (*within, real), files))
         base = merge(merged, base)
     return own, base
 
 
-def _base_path(path: Path, name) -> Path:
+def _base_path(path: Path, name: object) -> Path:
     if not isinstance(name, str) or not name or ADDRESS.match(name):
         raise InputError(f"{path}: {BASE_KEY} {_shown(name)}: must name a local file")
     name = os.path.expanduser(name)
@@ -145,16 +151,19 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path}: is no config: it is not text") from e
 
 
-def _count_values(node: yaml.Node, counts: dict, depth: int, source) -> int:
+def _count_values(
+    node: yaml.Node, counts: dict[int, int | None], depth: int, source: str | os.PathLike[str]
+) -> int:
     """Nodes below ``node`` with every alias written out, itself included."""
-    if counts.get(id(node), 0) is None:
-        raise InputError(f"{source}: an alias refers to what contains it")
     if id(node) in counts:
-        return counts[id(node)]
+        known = counts[id(node)]
+        if known is None:
+            raise InputError(f"{source}: an alias refers to what contains it")
+        return known
     if depth > MAX_DEPTH:
         raise InputError(f"{source}: is nested more than {MAX_DEPTH} deep: is it the right file?")
-    counts[id(node)] = None
-    children = []
+    counts[id(node)] = None  # being counted
+    children: list[yaml.Node] = []
     if isinstance(node, yaml.MappingNode):
         seen = set()
         for key, value in node.value:
@@ -167,19 +176,20 @@ def _count_values(node: yaml.Node, counts: dict, depth: int, source) -> int:
         children = node.value
     elif len(node.value) > MAX_TEXT:
         raise InputError(f"{_place(node, source)}: a value has more than {MAX_TEXT} characters")
-    counts[id(node)] = 1 + sum(_count_values(child, counts, depth + 1, source) for child in children)
-    return counts[id(node)]
+    count = 1 + sum(_count_values(child, counts, depth + 1, source) for child in children)
+    counts[id(node)] = count
+    return count
 
 
-def _place(node: yaml.Node, source) -> str:
+def _place(node: yaml.Node, source: str | os.PathLike[str]) -> str:
     return f"{source}, line {node.start_mark.line + 1}"
 
 
-def _shown(value) -> str:
+def _shown(value: object) -> str:
     return repr(value)[:200]
 
 
-def _check_keys(content: dict, source) -> None:
+def _check_keys(content: dict[Any, Any], source: str | os.PathLike[str]) -> None:
     for key, value in content.items():
         if not isinstance(key, str):
             raise InputError(f"{source}: {_shown(key)} is no key of a config")

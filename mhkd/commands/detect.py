@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -34,9 +36,10 @@ from .slide_options import SLIDE_MPP, with_options
               help="Leave out glass, or not, where tissue is taken for it.")
 @click.option("--scheduler", help="Dask scheduler's address (tcp://host:8786), or local.")
 def detect(
-    slides, student, out, device, overlap_um, tile_size_px, student_mpp, score_threshold, keep_from_score,
-    workers, scheduler, **options,
-):  # fmt: skip
+    slides: Sequence[str], student: str, out: str, device: str, overlap_um: float, tile_size_px: int | None,
+    student_mpp: float | None, score_threshold: float | None, keep_from_score: float,
+    workers: int, scheduler: str | None, **options: Any,
+) -> None:  # fmt: skip
     """Find the glomeruli of SLIDES (files, folders) with a trained student.
 
     Each slide is read at the student's low resolution, whatever its own is, and gets a folder in OUT: COCO
@@ -61,7 +64,7 @@ def detect(
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     threshold = working_threshold(student, score_threshold)
     results, mixed = detect_slides(
-        slides,
+        list(slides),
         out,
         {
             "folder": student,

@@ -1,6 +1,7 @@
 """Numbers that options take; what cannot be meant is refused before anything is done."""
 
 import math
+from typing import Any, NoReturn
 
 import click
 
@@ -8,7 +9,9 @@ import click
 class _Named:
     """A click type whose errors read "--workers 0 is not in the range x>=1"."""
 
-    def fail(self, message, param=None, ctx=None):
+    def fail(
+        self, message: str, param: click.Parameter | None = None, ctx: click.Context | None = None
+    ) -> NoReturn:
         raise click.BadParameter(f"{param.opts[-1]} {message}" if param else message, ctx)
 
 
@@ -19,7 +22,7 @@ class Whole(_Named, click.IntRange):
 class Number(_Named, click.FloatRange):
     """A finite number: nan passes every comparison of a FloatRange."""
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number.", param, ctx)
@@ -35,7 +38,7 @@ ABOVE_0 = Number(min=0, min_open=True)
 
 
 def whole_numbers(text: str, option: str, least: int = 0) -> list[int]:
-    """ "0,1,2" as a list.
+    """Numbers such as "0,1,2" as a list.
 
     Raises:
         click.BadParameter: it is empty, one is no whole number, below ``least`` or there twice.

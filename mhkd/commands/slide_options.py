@@ -1,8 +1,13 @@
 """Options of the commands that make datasets of slides."""
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import click
 
 from .numbers import ABOVE_0, FROM_1, FROM_2, SEED
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class SlideMpp(click.ParamType):
@@ -10,10 +15,10 @@ class SlideMpp(click.ParamType):
 
     name = "NUMBER|CSV"
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         from ..slides.slide_table import parse_mpp
 
-        return parse_mpp(value, param.opts[0])
+        return parse_mpp(value, param.opts[0] if param else self.name)
 
 
 SLIDE_MPP = (
@@ -50,10 +55,10 @@ RUNNING = (
 )  # fmt: skip
 
 
-def with_options(*options):
+def with_options(*options: Callable[[Any], Any]) -> Callable[[Function], Function]:
     """Decorator: adds click options, in this order."""
 
-    def decorate(command):
+    def decorate(command: Function) -> Function:
         for option in reversed(options):
             command = option(command)
         return command

@@ -1,6 +1,7 @@
 """``mhkd table``."""
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -27,7 +28,10 @@ from .numbers import FROM_1, whole_numbers
 @click.option("--opts", default="", metavar="'KEY VALUE ...'", help="Config overrides, for all rows.")
 @click.option("--with", "extensions", multiple=True, type=click.Path(), metavar="FILE.py",
               help="Python file that registers losses or schedules of your own.")
-def table(table, dataset, size, seeds, out, rows, dry_run, num_gpus, samples, opts, extensions):
+def table(
+    table: str, dataset: str, size: str, seeds: str, out: Path, rows: str, dry_run: bool,
+    num_gpus: int, samples: int, opts: str, extensions: Sequence[str],
+) -> None:  # fmt: skip
     """Fill a TABLE of the paper, I to VI or all: train what is missing, score, compare, write.
 
     What rows share (the teacher, equal first steps) is trained once. Stopped, it goes on where it was.

@@ -1,6 +1,8 @@
 """``mhkd tile``."""
 
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -46,7 +48,10 @@ from .slide_options import CLASSES, READING, RUNNING, SPLITS, with_options
               help="Of LR files; regions go by INPUT.LR_FILTER.")
 @click.option("--verify", is_flag=True, help="Read every tile now, so that damage shows.")
 @with_options(*RUNNING)
-def tile(slides, out, pairs, class_map, classes, workers, strict, **options):
+def tile(
+    slides: Sequence[str], out: str, pairs: Sequence[str], class_map: str | None, classes: str | None,
+    workers: int, strict: bool, **options: Any,
+) -> None:  # fmt: skip
     """Make a dataset to train on of SLIDES (files, folders) and their annotations, from whatever tool.
 
     Stopped, or run again with more slides, it does only what is missing. Slides and annotations that cannot

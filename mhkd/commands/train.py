@@ -1,5 +1,8 @@
 """``mhkd train`` and ``mhkd eval``, and both as train_net.py with Detectron2's usual arguments."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import click
 
 from .numbers import FROM_0, FROM_1
@@ -30,7 +33,7 @@ AS_DETECTRON2 = {"allow_interspersed_args": False, "help_option_names": ["-h", "
 
 @click.command(context_settings=AS_DETECTRON2)
 @with_options(*CONFIG, RESUME, *PROCESSES)
-def train(**options):
+def train(**options: Any) -> None:
     """Train the teacher, then the student step by step, as a config says; [KEY VALUE]... change it.
 
     \b
@@ -46,7 +49,7 @@ def train(**options):
 
 @click.command("eval", context_settings=AS_DETECTRON2)
 @with_options(*CONFIG, *PROCESSES)
-def evaluate(**options):
+def evaluate(**options: Any) -> None:
     """Score what was trained with a config, on its DATASETS.TEST.
 
     \b
@@ -63,7 +66,7 @@ def evaluate(**options):
 @with_options(*CONFIG, RESUME)
 @click.option("--eval-only", is_flag=True, help="Score what is trained: see MHKD.EVAL.")
 @with_options(*PROCESSES)
-def train_net(**options):
+def train_net(**options: Any) -> None:
     """Train or score a detector for low-resolution slides with multi-step hybrid knowledge distillation.
 
     Takes Detectron2's usual arguments; `mhkd train` and `mhkd eval` do the same.
@@ -74,7 +77,10 @@ def train_net(**options):
         _run("train_net.py", **options)
 
 
-def _run(program, config_file, opts, extensions, resume=False, eval_only=False, **processes):
+def _run(
+    program: str, config_file: str, opts: Sequence[str], extensions: Sequence[str],
+    resume: bool = False, eval_only: bool = False, **processes: Any,
+) -> None:  # fmt: skip
     from ..config_files import find_config
     from ..engine.program import Task, run_program
     from ..extensions import load_extensions

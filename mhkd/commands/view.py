@@ -16,7 +16,7 @@ from .numbers import PORT
               help="Folder, or one file; default: beside each slide.")
 @click.option("--slides", type=click.Path(exists=True, file_okay=False),
               help="Where the slides are now, if they have moved.")
-def view(out_dir, port, no_browser, annotations, slides):
+def view(out_dir: Path, port: int, no_browser: bool, annotations: str | None, slides: str | None) -> None:
     """Look at what `mhkd detect` found: a web page with deep zoom, for this machine only.
 
     OUT_DIR is the folder that `mhkd detect --out` wrote. Nothing in it is changed, nothing leaves the
@@ -31,8 +31,10 @@ def view(out_dir, port, no_browser, annotations, slides):
 
     finished, unfinished, damaged = find_finished(out_dir)
     mixed = differences(finished)
-    shown = [ShownSlide(f, slides, annotations, tuple(mixed)) for f in finished]
-    shown += [DamagedSlide(name, reason) for name, reason in damaged.items()]
+    shown: list[ShownSlide | DamagedSlide] = [
+        *(ShownSlide(f, slides, annotations, tuple(mixed)) for f in finished),
+        *(DamagedSlide(name, reason) for name, reason in damaged.items()),
+    ]
     server = make_server(shown, out_dir.absolute().name, port)
     for name in unfinished:
         click.echo(f"not finished, so not shown: {name}", err=True)
@@ -44,8 +46,8 @@ def view(out_dir, port, no_browser, annotations, slides):
         if slide.missing:
             click.echo(f"without its picture: {slide.missing}", err=True)
     if annotations:
-        slides = [f.run["slide_file"] for f in finished]
-        for line in lines(unused(annotations_in(annotations), slides, {})):
+        files = [f.run["slide_file"] for f in finished]
+        for line in lines(unused(annotations_in(annotations), files, {})):
             click.echo(line, err=True)
     url = f"http://{ADDRESS}:{server.server_port}/"
     click.echo(f"{len(shown)} slides at {url} (Ctrl-C ends it)")

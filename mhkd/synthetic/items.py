@@ -5,8 +5,6 @@ muscle, small lumens). Their mean colours and sizes overlap, so that far away on
 remains.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2
@@ -15,6 +13,8 @@ import numpy as np
 from .layout import Item
 from .stain import Look
 from .texture import NoiseBank, cell_mosaic, jittered_points, nucleus_stamps, ramp, stamp_max
+
+Dyes = tuple[np.ndarray, np.ndarray, np.ndarray]  # of haematoxylin, counterstain and red cells
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Patch:
     def texture(self, name: str) -> np.ndarray:
         return self.noise.random_crop(self.rng, name, self.shape)
 
-    def cells(self, pitch_um: float, warp_um: float = 2.5):
+    def cells(self, pitch_um: float, warp_um: float = 2.5) -> tuple[np.ndarray, np.ndarray]:
         """(value in [0, 1) of each cell, distance to the cell's border in um), both (H, W)."""
         warp = warp_um * self.px_per_um
         labels, border_px = cell_mosaic(
@@ -54,7 +54,9 @@ class Patch:
         """A soft line of the given width where ``distance_um`` is 0."""
         return np.exp(-((distance_um / np.float32(width_um / 1.66)) ** 2))
 
-    def nuclei(self, pitch_um: float, keep: np.ndarray, length_um=7.0, width_um=5.5):
+    def nuclei(
+        self, pitch_um: float, keep: np.ndarray, length_um: float = 7.0, width_um: float = 5.5
+    ) -> np.ndarray:
         """(H, W) nuclei at random places, each kept with the probability in ``keep``."""
         canvas = np.zeros(self.shape, np.float32)
         points = jittered_points(self.rng, *self.shape, pitch_um * self.px_per_um)
@@ -68,10 +70,7 @@ class Patch:
         """Fibres that run in bent bundles, mean 0, deviation 1."""
         s = self.px_per_um
         y, x = np.indices(self.shape, dtype=np.float32)
-        angle = (
-            self.rng.uniform(0, np.pi)
-            + 0.5 * cv2.GaussianBlur(self.texture("mid"), (0, 0), 8 * s) * 4
-        )
+        angle = self.rng.uniform(0, np.pi) + 0.5 * cv2.GaussianBlur(self.texture("mid"), (0, 0), 8 * s) * 4
         mean = float(angle.mean())
         bend = (angle - mean) * 14 * s
         u = x * np.cos(mean) + y * np.sin(mean)
@@ -87,7 +86,7 @@ class Patch:
         return self.noise.sample("fibre", v, u + self.rng.uniform(0, 1000))
 
 
-def _normal(p: Patch):
+def _normal(p: Patch) -> Dyes:
     """Capillary loops in lobules, many nuclei, a thin Bowman's space and the capsule's line."""
     up = p.look.uptake
     crescent = 0.5 + 0.5 * np.cos(p.theta - p.rng.uniform(0, 2 * np.pi))
@@ -108,7 +107,7 @@ def _normal(p: Patch):
     return haem, counter, red
 
 
-def _sclerotic(p: Patch):
+def _sclerotic(p: Patch) -> Dyes:
     """A solid ball of fine fibres with few nuclei; the capsule is thick, its space closed."""
     up = p.look.uptake
     inside = ramp(p.depth_um - 1.0, 2.0)
@@ -126,7 +125,7 @@ def _sclerotic(p: Patch):
     return haem, counter, np.zeros(p.shape, np.float32)
 
 
-def _artery(p: Patch):
+def _artery(p: Patch) -> Dyes:
     """Rings of smooth muscle around a small, often folded lumen."""
     up = p.look.uptake
     inside = ramp(p.depth_um + p.texture("mid"), 3.0)
@@ -146,7 +145,7 @@ def _artery(p: Patch):
     return haem * open_, counter * open_, red
 
 
-def _atrophic(p: Patch):
+def _atrophic(p: Patch) -> Dyes:
     """A ball of shrunken tubules: small lumens, thick membranes, crowded nuclei."""
     up = p.look.uptake
     inside = ramp(p.depth_um + 3 * p.texture("mid"), 4.0)
@@ -162,7 +161,7 @@ def _atrophic(p: Patch):
     return haem * open_, np.maximum(counter, 0) * open_, np.zeros(p.shape, np.float32)
 
 
-def _infiltrate(p: Patch):
+def _infiltrate(p: Patch) -> Dyes:
     """A nest of round, dark lymphocytes in loose fibres, without capsule or loops."""
     up = p.look.uptake
     inside = ramp(p.depth_um + 5 * p.texture("mid"), 12.0)
@@ -174,7 +173,7 @@ def _infiltrate(p: Patch):
     return haem, np.maximum(counter, 0), np.zeros(p.shape, np.float32)
 
 
-def _cast(p: Patch):
+def _cast(p: Patch) -> Dyes:
     """A group of swollen tubules whose lumens are filled with smooth protein casts."""
     up = p.look.uptake
     inside = ramp(p.depth_um + 2 * p.texture("mid"), 4.0)
@@ -200,7 +199,9 @@ _DRAW = {
 }
 
 
-def draw_item(rng: np.random.Generator, item: Item, noise: NoiseBank, look: Look, px_per_um: float):
+def draw_item(
+    rng: np.random.Generator, item: Item, noise: NoiseBank, look: Look, px_per_um: float
+) -> tuple[tuple[int, int], np.ndarray, np.ndarray]:
     """One item's close-up.
 
     Returns:
@@ -215,7 +216,7 @@ def draw_item(rng: np.random.Generator, item: Item, noise: NoiseBank, look: Look
     local = np.round((item.outline - (x0 + 0.5, y0 + 0.5)) * 16).astype(np.int32)
     mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
     cv2.fillPoly(mask, [local], 1, shift=4)
-    depth = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
+    depth: np.ndarray = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
     depth -= cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5)
     y, x = np.indices(mask.shape, dtype=np.float32)
     x, y = x + (x0 + 0.5 - item.center_px[0]), y + (y0 + 0.5 - item.center_px[1])

@@ -1,7 +1,5 @@
 """Where things are on a synthetic slide: the tissue, the glomeruli and their look-alikes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2
@@ -69,7 +67,7 @@ def tissue_field(rng: np.random.Generator, size_um: float) -> np.ndarray:
     return (inside + fine * 5).astype(np.float32)
 
 
-def outline(rng: np.random.Generator, center_px, radius_px: float) -> np.ndarray:
+def outline(rng: np.random.Generator, center_px: tuple[float, float], radius_px: float) -> np.ndarray:
     """(72, 2) points of an irregular, roughly elliptical closed curve that is star-shaped."""
     theta = np.linspace(0, 2 * np.pi, 72, endpoint=False)
     radius = 1 + rng.uniform(0.02, 0.13) * np.cos(2 * (theta - rng.uniform(0, np.pi)))
@@ -112,7 +110,8 @@ def place_items(
             gap = np.linalg.norm(centers[:, None] - taken[None, :, :2], axis=2) - taken[:, 2]
             free = (gap > reach_px).all(axis=1)
             if free.any():
-                center = tuple(float(v) for v in centers[free.argmax()])
+                x, y = centers[free.argmax()].tolist()
+                center = (x, y)
                 items.append(Item(kind, center, (shape + center).astype(np.float32)))
                 taken = np.vstack([taken, [*center, reach_px]])
                 break

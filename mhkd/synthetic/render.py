@@ -1,8 +1,6 @@
 """One synthetic slide as pixels and outlines: the tubules between the items, then everything
 together."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from shapely.geometry import Polygon
@@ -24,7 +22,9 @@ from .texture import (
 TUBULE_PITCH_UM = 52.0
 
 
-def _tubule_map(rng: np.random.Generator, size_px: int, px_per_um: float, items: list[Item]):
+def _tubule_map(
+    rng: np.random.Generator, size_px: int, px_per_um: float, items: list[Item]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[int]]:
     """Cells around curved centre lines: what a section through packed tubes looks like.
 
     Returns:
@@ -50,9 +50,7 @@ def _tubule_map(rng: np.random.Generator, size_px: int, px_per_um: float, items:
         cv2.fillPoly(seeds, [outline], 255)
         core = (item.outline - item.center_px) * 0.8 + item.center_px
         cv2.fillPoly(seeds, [core.round().astype(np.int32)], 0)
-    axis, labels = cv2.distanceTransformWithLabels(
-        seeds, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_CCOMP
-    )
+    axis, labels = cv2.distanceTransformWithLabels(seeds, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_CCOMP)
     edge = label_edges_distance(labels)
     axis /= np.float32(s)
     edge /= np.float32(s)
@@ -60,7 +58,9 @@ def _tubule_map(rng: np.random.Generator, size_px: int, px_per_um: float, items:
     return labels, edge, axis, sorted(own)
 
 
-def _tubule_types(rng: np.random.Generator, num_labels: int, look: Look, item_labels: list[int]):
+def _tubule_types(
+    rng: np.random.Generator, num_labels: int, look: Look, item_labels: list[int]
+) -> list[np.ndarray]:
     """Per label (last one for items): gap to the border, lumen's share, counterstain, membrane,
     density of nuclei."""
     up = look.uptake
@@ -76,7 +76,9 @@ def _tubule_types(rng: np.random.Generator, num_labels: int, look: Look, item_la
     return [v.astype(np.float32) for v in (gap, lumen, dye, membrane, nuclei)]
 
 
-def _parenchyma(rng: np.random.Generator, size_px: int, px_per_um: float, look, items, noise):
+def _parenchyma(
+    rng: np.random.Generator, size_px: int, px_per_um: float, look: Look, items: list[Item], noise: NoiseBank
+) -> np.ndarray:
     """(size, size, 3) uint8 concentrations of tubules and interstitium."""
     s = px_per_um
     labels, edge, axis, own = _tubule_map(rng, size_px, s, items)
@@ -123,7 +125,7 @@ def _parenchyma(rng: np.random.Generator, size_px: int, px_per_um: float, look, 
     return conc
 
 
-def _blend(conc: np.ndarray, corner, patch: np.ndarray, alpha: np.ndarray) -> None:
+def _blend(conc: np.ndarray, corner: tuple[int, int], patch: np.ndarray, alpha: np.ndarray) -> None:
     """Lay a patch over ``conc`` (in place) with its upper left corner at (x, y)."""
     x, y = corner
     size = conc.shape[0]
@@ -179,7 +181,7 @@ def render_slide(
     conc = _parenchyma(rng, size_px, s, look, items, noise)
     for item in items:
         _blend(conc, *draw_item(rng, item, noise, look, s))
-    thickness = 1 + 0.07 * smooth_field(rng, 128, 5)
+    thickness: np.ndarray = 1 + 0.07 * smooth_field(rng, 128, 5)
     whole = (size_px, size_px)
     thickness = cv2.resize(thickness, whole, interpolation=cv2.INTER_LINEAR)
     edge_um = cv2.resize(field, whole, interpolation=cv2.INTER_LINEAR)

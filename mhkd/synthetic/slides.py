@@ -44,7 +44,7 @@ def to_geojson(glomeruli: list[tuple[Polygon, str]], seed: int | Sequence[int]) 
     return {"type": "FeatureCollection", "features": features}
 
 
-def write_tiff(path: str | os.PathLike, rgb: np.ndarray, mpp: float, description: str) -> None:
+def write_tiff(path: str | os.PathLike[str], rgb: np.ndarray, mpp: float, description: str) -> None:
     """Write (H, W, 3) uint8 as a tiled pyramidal JPEG TIFF that records ``mpp``.
 
     ``path`` is replaced only once the whole file is there.
@@ -102,7 +102,7 @@ def _one_thread() -> None:
 
 
 def make_slides(
-    out_dir: str | os.PathLike,
+    out_dir: str | os.PathLike[str],
     num_slides: int,
     *,
     seed: int = 0,

@@ -4,8 +4,6 @@ Drawings are made of three concentrations per pixel: haematoxylin (nuclei), the 
 or PAS) and red cells. Beer-Lambert turns them into light: ``RGB = white * exp(-c @ od)``.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

@@ -4,8 +4,6 @@ Lengths in micrometres become pixels through ``px_per_um``. Everything is float3
 nothing but the generator that is passed in.
 """
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 
@@ -35,8 +33,7 @@ class NoiseBank:
         s = px_per_um
         sigmas = {"fine": (0.9, 0.9), "mid": (4.0, 4.0), "fibre": (0.9, 9.0)}
         self.fields = {
-            k: _filtered(rng, NOISE_SIZE_PX, max(a * s, 0.4), max(b * s, 0.4))
-            for k, (a, b) in sigmas.items()
+            k: _filtered(rng, NOISE_SIZE_PX, max(a * s, 0.4), max(b * s, 0.4)) for k, (a, b) in sigmas.items()
         }
         y, x = np.indices((NOISE_SIZE_PX, NOISE_SIZE_PX), dtype=np.float32)
         dy, dx = (_filtered(rng, NOISE_SIZE_PX, 30 * s, 30 * s) * np.float32(28 * s) for _ in "yx")
@@ -48,7 +45,7 @@ class NoiseBank:
         cols = (np.arange(width) + x) % NOISE_SIZE_PX
         return self.fields[name][rows].take(cols, axis=1)
 
-    def random_crop(self, rng: np.random.Generator, name: str, shape: tuple) -> np.ndarray:
+    def random_crop(self, rng: np.random.Generator, name: str, shape: tuple[int, int]) -> np.ndarray:
         y, x = rng.integers(0, NOISE_SIZE_PX, 2)
         return self.crop(name, int(y), int(x), *shape)
 
@@ -69,9 +66,7 @@ def smooth_field(rng: np.random.Generator, size: int, cells: int) -> np.ndarray:
     return (field - field.mean()) / max(float(field.std()), 1e-6)
 
 
-def jittered_points(
-    rng: np.random.Generator, height: int, width: int, pitch_px: float
-) -> np.ndarray:
+def jittered_points(rng: np.random.Generator, height: int, width: int, pitch_px: float) -> np.ndarray:
     """(N, 2) integer (y, x), one random point in each cell of a grid of the given pitch."""
     ys = np.arange(0, height, pitch_px, dtype=np.float32)
     xs = np.arange(0, width, pitch_px, dtype=np.float32)
@@ -89,7 +84,7 @@ def label_edges_distance(labels: np.ndarray) -> np.ndarray:
 
 
 def cell_mosaic(
-    rng: np.random.Generator, shape: tuple, pitch_px: float, warp_y: np.ndarray, warp_x: np.ndarray
+    rng: np.random.Generator, shape: tuple[int, int], pitch_px: float, warp_y: np.ndarray, warp_x: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Irregular cells: (labels, distance to the cell border in pixels), each of ``shape``.
 
@@ -98,9 +93,7 @@ def cell_mosaic(
     seeds = np.full(shape, 255, np.uint8)
     points = jittered_points(rng, *shape, pitch_px)
     seeds[points[:, 0], points[:, 1]] = 0
-    _, labels = cv2.distanceTransformWithLabels(
-        seeds, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
+    _, labels = cv2.distanceTransformWithLabels(seeds, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     y, x = np.indices(shape, dtype=np.float32)
     y = np.clip(y + warp_y, 0, shape[0] - 1).astype(np.int32)
     x = np.clip(x + warp_x, 0, shape[1] - 1).astype(np.int32)
@@ -126,9 +119,7 @@ def nucleus_stamps(
     return np.asarray(stamps, np.float32)
 
 
-def stamp_max(
-    canvas: np.ndarray, points: np.ndarray, stamps: np.ndarray, rng: np.random.Generator
-) -> None:
+def stamp_max(canvas: np.ndarray, points: np.ndarray, stamps: np.ndarray, rng: np.random.Generator) -> None:
     """Press random stamps on ``canvas`` (float32 H, W; in place) at each (y, x), keeping maxima."""
     half = stamps.shape[1] // 2
     low, high = half, (canvas.shape[0] - half - 1, canvas.shape[1] - half - 1)
