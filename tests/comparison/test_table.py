@@ -60,6 +60,7 @@ def test_the_teacher_is_trained_once(filled):
     assert not list(filled.root.rglob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_what_a_table_says(filled):
     content = json.loads((filled.root / "table_III.json").read_text())
     assert [r["key"] for r in content["rows"]] == ["three_step", "mhkd"]

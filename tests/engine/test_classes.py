@@ -134,6 +134,7 @@ def test_every_detector_is_known(name):
 
 @pytest.mark.parametrize("heads", ["StandardROIHeads", "CascadeROIHeads"])
 @pytest.mark.parametrize("recorded_in", ["both", "config.yaml", "model_final.pth"])
+@pytest.mark.slow
 def test_an_exported_network_finds_the_same_under_the_same_names(kinds, tmp_path, heads, recorded_in):
     cascade = heads == "CascadeROIHeads"
     cfg = kinds("kinds", "MODEL.ROI_HEADS.NAME", heads, "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG", cascade)

@@ -81,6 +81,7 @@ def test_stains(tmp_path, stain):
 
 @pytest.mark.parametrize("width_um", [60, 200])
 @pytest.mark.parametrize("stain", ["h_e", "pale_pas", "dark"])
+@pytest.mark.slow
 def test_pen_is_no_tissue_and_takes_none(tmp_path, stain, width_um):
     rgb, truth = draw(STAINS[stain])
     width_px = round(width_um / BASE_MPP)
@@ -91,6 +92,7 @@ def test_pen_is_no_tissue_and_takes_none(tmp_path, stain, width_um):
 
 
 @pytest.mark.parametrize("ink", INKS)
+@pytest.mark.slow
 def test_a_broad_pen_larger_than_the_tissue(tmp_path, ink):
     rgb, truth = draw(STAINS["pale_pas"])
     stroke(rgb, INKS[ink], 250)

@@ -62,6 +62,7 @@ def test_diameter_is_physical_whatever_the_base_resolution():
         assert 125 <= 2 * np.sqrt(polygon.area / np.pi) * 0.5 <= 225
 
 
+@pytest.mark.slow
 def test_glass_is_bright_and_tissue_fills_a_good_part(slide):
     green = slide[0][..., 1]
     assert np.median(green[:8, :8]) > 220

@@ -111,6 +111,7 @@ def test_a_foreign_file_is_left_alone(tmp_path):
     assert mine.read_bytes() == b"my own slide"
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_what_was_there(tmp_path):
     make_slides(tmp_path, 1, **PARAMS)
     before = _state(tmp_path)
