@@ -114,7 +114,7 @@ def draw(order: list[list[str]], found: list[Import], path: Path) -> None:
         here = [r for r in rooms if level[r] == k]
 
         def wish(name: str) -> float:
-            below = [column[b] for a, b in edges if a == name and b in column]
+            below = [column[b] for a, b in sorted(edges) if a == name and b in column]
             return sum(below) / len(below) if below else 0.0
 
         for j, name in enumerate(sorted(here, key=wish)):
