@@ -1,10 +1,13 @@
 """Which of the annotators' class names become which classes of a dataset."""
 
+import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ..errors import InputError
 from ..yaml_files import parse_yaml
+from .annotation import Annotation, AnnotationSet
 from .files import read_annotation_head, read_text
 from .names import ObjectName, is_default, is_number, is_region
 
@@ -19,26 +22,31 @@ class ClassMap:
     mentions them.
     """
 
-    def __init__(self, mapping=None, classes=None):
+    def __init__(
+        self, mapping: Mapping[Any, Any] | None = None, classes: Iterable[str] | None = None
+    ) -> None:
         """
         Args:
-            mapping (Mapping, optional): name in the file -> name in the dataset, "" or None to
-                drop.
-            classes (sequence[str], optional): the dataset's; whatever else comes out of the map is
-                unknown. None: all names are welcome.
+            mapping: name in the file -> name in the dataset, "" or None to drop.
+            classes: the dataset's; whatever else comes out of the map is unknown. None: all are welcome.
         """
         pairs = (mapping or {}).items()
         self.mapping = {_text(old): _text(new) for old, new in pairs}
         self.classes = None if classes is None else list(classes)
 
     @classmethod
-    def parse(cls, pairs=(), path=None, classes=None):
+    def parse(
+        cls,
+        pairs: Iterable[str] = (),
+        path: str | os.PathLike[str] | None = None,
+        classes: Iterable[str] | None = None,
+    ) -> "ClassMap":
         """From the command line.
 
         Args:
-            pairs (sequence[str]): "from=to", "from=" to drop; they win over the file.
-            path (str, optional): YAML file of ``from: to``, null to drop.
-            classes (sequence[str], optional): see the constructor.
+            pairs: "from=to", "from=" to drop; they win over the file.
+            path: YAML file of ``from: to``, null to drop.
+            classes: see the constructor.
 
         Raises:
             InputError: a pair without "=", a name given twice, or a file that is no such map.
@@ -54,15 +62,15 @@ class ClassMap:
             mapping[old] = new
         return cls(mapping, classes)
 
-    def target(self, name, has_class=True):
+    def target(self, name: str | None, has_class: bool = True) -> str | None:
         """What a name becomes.
 
         Args:
-            name (str or None): as the file has it.
-            has_class (bool): False: it names something, but hardly a class ("Layer 3").
+            name: as the file has it.
+            has_class: False: it names something, but hardly a class ("Layer 3").
 
         Returns:
-            str or None: None: dropped.
+            The name in the dataset; None: dropped.
         """
         name = name or ""
         if name in self.mapping:
@@ -75,21 +83,24 @@ class ClassMap:
             return self.mapping.get("") or None
         return name or None
 
-    def apply(self, annotations, strict=False):
+    def apply(
+        self, annotations: AnnotationSet, strict: bool = False
+    ) -> tuple[list[tuple[Annotation, str]], Counter[str]]:
         """Rename and drop.
 
         Args:
-            annotations (AnnotationSet): from one slide.
-            strict (bool): unknown classes are an error, not a count.
+            annotations: from one slide.
+            strict: unknown classes are an error, not a count.
 
         Returns:
-            tuple[list[tuple[Annotation, str]], Counter]: objects with the dataset's class names,
-            and what was left out, or is doubtful, in words.
+            Objects with the dataset's class names, and what was left out, or is doubtful, in words.
 
         Raises:
             InputError: strict, and a class that is not known.
         """
-        kept, counts, unknown = [], Counter(), Counter()
+        kept: list[tuple[Annotation, str]] = []
+        counts: Counter[str] = Counter()
+        unknown: Counter[str | None] = Counter()
         sure = any(a.name and not isinstance(a.name, ObjectName) for a in annotations)
         for annotation in annotations:
             name = annotation.name or ""
@@ -102,24 +113,23 @@ class ClassMap:
                 what = f"of the class {name!r}" if name else "without a class"
                 counts[f"objects {what} dropped by the map"] += 1
             elif target is None and name:
-                counts[
-                    f"objects without a class, called {name!r}, left out (use --class '{name}=...' for them)"
-                ] += 1
+                what = f"called {name!r}, left out (use --class '{name}=...' for them)"
+                counts[f"objects without a class, {what}"] += 1
             elif target is None or (self.classes is not None and target not in self.classes):
                 unknown[annotation.name] += 1
             else:
                 kept.append((annotation, target))
-                if target == name and name not in self.mapping and self.classes is None:
-                    counts[_doubt(name, by_name)] += 1
-        del counts[None]
+                is_free = target == name and name not in self.mapping and self.classes is None
+                if is_free and (doubt := _doubt(name, by_name)):
+                    counts[doubt] += 1
         if unknown and strict:
             raise InputError(f"{annotations.path}: {self._remedy(unknown)}")
-        for name, n in unknown.items():
-            what = "without a class" if name is None else f"of the unknown class {name!r}"
+        for unmapped, n in unknown.items():
+            what = "without a class" if unmapped is None else f"of the unknown class {unmapped!r}"
             counts[f"objects {what} left out"] += n
         return kept, counts
 
-    def _remedy(self, unknown):
+    def _remedy(self, unknown: Iterable[str | None]) -> str:
         names = ", ".join("(none)" if n is None else repr(n) for n in list(unknown)[:10])
         known = "" if self.classes is None else f", which are {', '.join(self.classes)}"
         return (
@@ -128,7 +138,7 @@ class ClassMap:
         )
 
 
-def _doubt(name, by_name):
+def _doubt(name: str, by_name: bool) -> str | None:
     """What is odd about a class that is called by its name in the file, in words; None: nothing."""
     if is_number(name):
         why = "a number, which may mean something else in another file"
@@ -141,7 +151,7 @@ def _doubt(name, by_name):
     return f"objects whose class is {name!r}, {why} (use --class '{name}=...' to name or drop it)"
 
 
-def _read_yaml(path):
+def _read_yaml(path: str | os.PathLike[str]) -> dict[str, str]:
     read_annotation_head(path)
     content = parse_yaml(read_text(path), path)
     scalars = (str, int, float, type(None))
@@ -152,5 +162,5 @@ def _read_yaml(path):
     return {_text(old): new for old, new in content.items()}
 
 
-def _text(name):
+def _text(name: Any) -> str:
     return "" if name is None else str(name).strip()

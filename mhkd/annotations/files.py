@@ -1,8 +1,13 @@
 """Opens annotation files: JSON in little memory, XML without its dangers, all errors one kind."""
 
+import contextlib
 import json
+import os
+from functools import cached_property
+from typing import Any
 from xml.sax import SAXException
 from xml.sax.handler import ContentHandler
+from xml.sax.xmlreader import AttributesImpl
 
 import defusedxml.sax
 import numpy as np
@@ -14,8 +19,45 @@ MAX_BYTES = 2**30  # an annotation file beyond this is not one of a slide
 AGAIN = "export the annotations again"
 
 
-def read_annotation_head(path, size=4096):
-    """bytes: how the file begins.
+class AnnotationFile:
+    """A file that formats look at to see whether it is of theirs; each look is taken once."""
+
+    def __init__(self, path: str) -> None:
+        """
+        Raises:
+            InputError: see :func:`read_annotation_head`.
+        """
+        self.path = path
+        self.head = read_annotation_head(path)  # the first 4096 bytes
+        begin = self.head.lstrip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n")[:1]  # marks of UTF-8, -16, -32; blanks
+        self.is_xml, self.is_json = begin == b"<", begin in (b"{", b"[")
+
+    @cached_property
+    def json(self) -> Any:
+        """The content of a JSON file, see :func:`load_json`; None where it does not begin like one.
+
+        Raises:
+            InputError: no JSON after all.
+        """
+        return load_json(self.path) if self.is_json else None
+
+    @cached_property
+    def xml_root(self) -> str | None:
+        """The name of the root element of an XML file; None where it does not begin like one.
+
+        Raises:
+            InputError: no XML after all, or XML that is not read, see :func:`parse_xml`.
+        """
+        if not self.is_xml:
+            return None
+        root = _Root()
+        with contextlib.suppress(_RootFound):
+            parse_xml(self.path, root)
+        return root.name
+
+
+def read_annotation_head(path: str | os.PathLike[str], size: int = 4096) -> bytes:
+    """How the file begins.
 
     Raises:
         InputError: missing, empty, unreadable or too large.
@@ -26,8 +68,8 @@ def read_annotation_head(path, size=4096):
     return head
 
 
-def read_text(path):
-    """str: the file, in UTF-8, -16 or -32.
+def read_text(path: str | os.PathLike[str]) -> str:
+    """The content of a file in UTF-8, -16 or -32.
 
     Raises:
         InputError: not in one of these.
@@ -42,7 +84,7 @@ def read_text(path):
         ) from e
 
 
-def load_json(path):
+def load_json(path: str | os.PathLike[str]) -> Any:
     """The content of a JSON file, with lists of numbers as float64 arrays.
 
     They are packed as soon as the object around them is complete: memory stays near the size of
@@ -57,47 +99,34 @@ def load_json(path):
         raise InputError(f"{path}: is no valid JSON, or cut short ({e}): {AGAIN}") from e
 
 
-def _pack_values(obj):
+def _pack_values(obj: dict[str, Any]) -> dict[str, Any]:
     for key, value in obj.items():
         if isinstance(value, list) and value:
             obj[key] = _packed(value)
     return obj
 
 
-def _packed(value):
+def _packed(value: list[Any]) -> np.ndarray | list[Any]:
     """A list of numbers, or of lists of them, as an array; else the list, its parts packed."""
     first = value[0]
     if isinstance(first, (int, float, list)) and not isinstance(first, bool):
-        try:
+        with contextlib.suppress(ValueError, OverflowError):  # lists of unequal lengths
             array = np.array(value)
-        except (ValueError, OverflowError):  # lists of unequal lengths
-            array = None
-        if array is not None and array.dtype.kind in "iuf":
-            return array.astype(np.float64)
+            if array.dtype.kind in "iuf":
+                return array.astype(np.float64)
         return [_packed(v) if isinstance(v, list) and v else v for v in value]
     return value
 
 
-def parse_xml(path, readers, collector):
+def parse_xml(path: str | os.PathLike[str], handler: ContentHandler) -> None:
     """Run a SAX handler over an XML file.
-
-    Args:
-        path (str): file.
-        readers (dict): name of the root element -> handler class, made with ``collector``.
-        collector (Collector): what the handler fills.
-
-    Returns:
-        The handler; None if there is none for the root element.
 
     Raises:
         InputError: broken XML, or XML with a document type (entities, external files).
     """
-    root = _Root(readers, collector)
     try:
         with open(path, "rb") as f:
-            defusedxml.sax.parse(f, root, forbid_dtd=True)
-    except _UnknownRoot:
-        return None
+            defusedxml.sax.parse(f, handler, forbid_dtd=True)
     except defusedxml.DefusedXmlException as e:
         raise InputError(
             f"{path}: declares a document type or entities, which annotations never need and "
@@ -107,23 +136,17 @@ def parse_xml(path, readers, collector):
         raise
     except (SAXException, ValueError, LookupError) as e:  # wrong encodings are the latter two
         raise InputError(f"{path}: is no valid XML, or cut short ({e}): {AGAIN}") from e
-    return root.handler
 
 
-class _UnknownRoot(Exception):
+class _RootFound(Exception):
     pass
 
 
 class _Root(ContentHandler):
-    """Hands everything on to the handler that the root element stands for."""
+    """Ends at the first element."""
 
-    def __init__(self, readers, collector):
-        super().__init__()
-        self._readers, self._collector = readers, collector
-        self.handler = None
+    name: str | None = None
 
-    def startElement(self, name, attrs):
-        if name not in self._readers:
-            raise _UnknownRoot
-        self.handler = self._readers[name](self._collector)
-        self.startElement, self.endElement = self.handler.startElement, self.handler.endElement
+    def startElement(self, name: str, attrs: AttributesImpl) -> None:
+        self.name = name
+        raise _RootFound

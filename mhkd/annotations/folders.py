@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ..errors import InputError
 from ..slides.file_names import slide_name
-from .find import OUTLINES
+from .find import OUTLINES, outline_suffixes
 
 # TIFFs of any suffix are opened as what is in them.
 _SLIDES = tuple(".svs .tif .tiff .ndpi .mrxs .scn .vms .vmu .svslide .bif .qptiff .btf .tf2 .tf8".split())
@@ -41,9 +41,9 @@ class Entry:
     """Something in a folder.
 
     Attributes:
-        path (str): where.
-        kind (str): "slide", "annotations", "image", "folder" or "other", by its name.
-        fault (str or None): why it cannot be used whatever it is asked for.
+        path: where.
+        kind: "slide", "annotations", "image", "folder" or "other", by its name.
+        fault: why it cannot be used whatever it is asked for.
     """
 
     path: str
@@ -56,10 +56,10 @@ class Unused:
     """An entry that is not used.
 
     Attributes:
-        path (str): where.
-        reason (str): why.
-        is_slide (bool): it looks like a slide.
-        is_fault (bool): it looks like a slide or annotations, and something is to be done about it.
+        path: where.
+        reason: why.
+        is_slide: it looks like a slide.
+        is_fault: it looks like a slide or annotations, and something is to be done about it.
     """
 
     path: str
@@ -67,7 +67,7 @@ class Unused:
     is_slide: bool = False
     is_fault: bool = False
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.path}: {self.reason}"
 
 
@@ -91,20 +91,22 @@ def look_into(folder: str) -> Iterator[Entry]:
             yield Entry(path, kind, _fault(path, kind))
 
 
-def find_slides(paths: Iterable[str]) -> tuple[list[str], list[Entry]]:
+def find_slides(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[str], list[Entry]]:
     """Files, and the slides in folders.
 
     Args:
         paths: files and folders.
 
     Returns:
-        tuple[list[str], list[Entry]]: the slides, sorted by path, each once; and what else is in the folders.
+        The slides, sorted by path, each once; and what else is in the folders.
 
     Raises:
         InputError: a folder has no slides, or cannot be read.
     """
-    found, others = [], []
-    for path in map(os.fspath, paths):
+    found: list[str] = []
+    others: list[Entry] = []
+    for given in paths:
+        path = os.fspath(given)
         if not os.path.isdir(path):
             found.append(path)
             continue
@@ -119,11 +121,12 @@ def find_slides(paths: Iterable[str]) -> tuple[list[str], list[Entry]]:
     return sorted({os.path.realpath(p): p for p in found}.values()), others
 
 
-def annotations_in(folder: str) -> list[Entry]:
+def annotations_in(folder: str | os.PathLike[str]) -> list[Entry]:
     """What is in a folder of annotations but slides and pictures, which may lie there for other reasons."""
     if not os.path.isdir(folder):
         return []
-    return [e for e in look_into(folder) if e.kind == "annotations" or (e.fault and e.kind != "slide")]
+    entries = look_into(os.fspath(folder))
+    return [e for e in entries if e.kind == "annotations" or (e.fault and e.kind != "slide")]
 
 
 def unused(
@@ -140,13 +143,14 @@ def unused(
         annotations: of each slide that could be used its annotation file; None: none are asked for.
         also_used: other files and folders that the command was given.
     """
-    owners = {n: s for s in slides for n in (os.path.basename(s), slide_name(s), _stem(s))}
+    slides = list(slides)
+    owners = {n: s for s in slides for n in (os.path.basename(s), slide_name(s))}
     files = [*slides, *(annotations or {}).values(), *also_used]
     used = {os.path.realpath(f) for f in files if f}
-    found = {}
+    found: dict[str, Unused] = {}
     for entry in entries:
         if entry.fault or os.path.realpath(entry.path) not in used:
-            owner = owners.get(_stem(entry.path))
+            owner = owners.get(slide_name(entry.path))  # as is_named_like decides
             own = None if owner is None or annotations is None else annotations.get(owner, "")
             if not entry.fault and own == "" and entry.kind in ("annotations", "image"):
                 continue  # the slide's own error says what is wrong
@@ -156,7 +160,8 @@ def unused(
 
 def lines(entries: Iterable[Unused], limit: int = 20) -> list[str]:
     """For the terminal: faults one by one, others together by their reason."""
-    said, together = [], {}
+    said: list[str] = []
+    together: dict[str, list[str]] = {}
     for entry in entries:
         if entry.is_fault:
             said.append(f"skipped: {entry}")
@@ -168,11 +173,11 @@ def lines(entries: Iterable[Unused], limit: int = 20) -> list[str]:
     return said
 
 
-def _unused(entry, owner, own, are_asked_for):
+def _unused(entry: Entry, owner: str | None, own: str | None, are_asked_for: bool) -> Unused:
     if entry.fault and (are_asked_for or entry.kind != "annotations"):
         is_slide = entry.kind == "slide"
         return Unused(entry.path, entry.fault, is_slide, is_slide or entry.kind == "annotations")
-    if own and entry.kind != "folder":
+    if owner and own and entry.kind != "folder":
         return Unused(entry.path, f"the annotations of {os.path.basename(owner)} are read from {own}")
     if entry.kind == "annotations" and are_asked_for:
         return Unused(entry.path, "named like none of the slides, and no file of all slides")
@@ -186,19 +191,19 @@ def _unused(entry, owner, own, are_asked_for):
     return Unused(entry.path, reasons[entry.kind])
 
 
-def _kind(path):
+def _kind(path: str) -> str:
     name = os.path.basename(path).lower()
     suffix = os.path.splitext(name)[1]
     if suffix in _SLIDES or suffix in _UNREAD_SLIDES:
         return "slide"
     if os.path.isdir(path):
         return "slide" if any(n.lower().endswith(".dcm") for n in _list(path)) else "folder"
-    if name.endswith((*OUTLINES, *_UNREAD_ANNOTATIONS)):
+    if name.endswith((*outline_suffixes(), *_UNREAD_ANNOTATIONS)):
         return "annotations"
     return "image" if suffix in _IMAGES else "other"
 
 
-def _fault(path, kind):
+def _fault(path: str, kind: str) -> str | None:
     suffix = os.path.splitext(path)[1].lower()
     if os.path.islink(path) and not os.path.exists(path):
         return f"is a dead link: there is no {os.readlink(path)}; restore or remove it"
@@ -221,7 +226,7 @@ def _fault(path, kind):
     return next((why for s, why in _UNREAD_ANNOTATIONS.items() if path.lower().endswith(s)), None)
 
 
-def _belongs_to(name, stems):
+def _belongs_to(name: str, stems: set[str]) -> bool:
     """Whether a file or folder is a part of a slide of several files."""
     if name in stems or (name[:1] == name[-1:] == "_" and name[1:-1] in stems):
         return True  # MIRAX, Olympus
@@ -229,12 +234,12 @@ def _belongs_to(name, stems):
     return is_part and any(name.startswith(s) for s in stems)
 
 
-def _list(folder):
+def _list(folder: str) -> list[str]:
     try:
         return os.listdir(folder)
     except OSError:
         return []
 
 
-def _stem(path):
+def _stem(path: str) -> str:
     return os.path.splitext(os.path.basename(path))[0]

@@ -8,24 +8,28 @@ the canvas, and Aperio's slides have no bounds. Masks and COCO images are held a
 the slide instead.
 """
 
+import os
+from collections.abc import Mapping
+
 import openslide
 
 from ..errors import InputError
+from ..slides.slide import Slide
 
 _FROM_BOUNDS = {"QuPath GeoJSON"}
 _FROM_CANVAS = {"ASAP XML", "Aperio ImageScope XML"}
 _KEYS = tuple(f"openslide.bounds-{k}" for k in ("x", "y", "width", "height"))
 
 
-def tool_offset_px(file_format, slide):
+def tool_offset_px(file_format: str, slide: Slide) -> tuple[float, float]:
     """What to add to a tool's coordinates to get base pixels of a slide.
 
     Args:
-        file_format (str): one of ``FORMATS``.
-        slide (mhkd.slides.slide.Slide): slide.
+        file_format: name of a format.
+        slide: slide.
 
     Returns:
-        tuple[float, float]: x and y in base pixels.
+        x and y in base pixels; none for a format that counts as :class:`Slide` does.
     """
     if file_format not in _FROM_BOUNDS | _FROM_CANVAS:
         return (0.0, 0.0)
@@ -37,16 +41,18 @@ def tool_offset_px(file_format, slide):
     return offset_between(file_format, properties, slide.size_px)
 
 
-def offset_between(file_format, properties, size_px):
+def offset_between(
+    file_format: str, properties: Mapping[str, str], size_px: tuple[int, int]
+) -> tuple[float, float]:
     """As :func:`tool_offset_px`, from what OpenSlide says of the slide.
 
     Args:
-        file_format (str): one of ``FORMATS``.
-        properties (Mapping): OpenSlide's properties of the slide.
-        size_px (tuple[int, int]): the slide's size as :class:`Slide` has it: cropped or not.
+        file_format: name of a format.
+        properties: OpenSlide's properties of the slide.
+        size_px: the slide's size as :class:`Slide` has it: cropped or not.
 
     Returns:
-        tuple[float, float]: x and y in base pixels.
+        x and y in base pixels.
     """
     try:
         x, y, width, height = (int(properties[k]) for k in _KEYS)
@@ -54,32 +60,35 @@ def offset_between(file_format, properties, size_px):
         return (0.0, 0.0)
     slide_origin = (x, y) if tuple(size_px) == (width, height) else (0, 0)
     tool_origin = (x, y) if file_format in _FROM_BOUNDS else (0, 0)
-    return tuple(float(t - s) for t, s in zip(tool_origin, slide_origin))
+    return float(tool_origin[0] - slide_origin[0]), float(tool_origin[1] - slide_origin[1])
 
 
-def scale_to_slide(path, image_px, slide_px):
+def scale_to_slide(
+    path: str | os.PathLike[str], image_px: tuple[int, int], slide_px: tuple[int, int]
+) -> tuple[float, float]:
     """Base pixels per pixel of an image or mask of the whole slide.
 
     Args:
-        path (str): of the annotations, for the message.
-        image_px, slide_px (tuple[int, int]): widths and heights.
+        path: of the annotations, for the message.
+        image_px: width and height of the image.
+        slide_px: width and height of the slide.
 
     Returns:
-        tuple[float, float]: along x and y. A whole number where the size agrees with one, be it
-        that the image's last pixel was cut or filled up.
+        Along x and y. A whole number where the size agrees with one, be it that the image's last pixel was
+        cut or filled up.
 
     Raises:
         InputError: the image is larger than the slide or has other proportions.
     """
-    ratios = [s / i for s, i in zip(slide_px, image_px)]
-    whole = round(min(ratios, key=lambda r: abs(r - round(r))))
+    x, y = (s / i for s, i in zip(slide_px, image_px))
+    whole = round(x if abs(x - round(x)) <= abs(y - round(y)) else y)
     if whole >= 1 and all(s // whole == i or -(-s // whole) == i for s, i in zip(slide_px, image_px)):
         return (float(whole), float(whole))
     # a free size is rounded to whole pixels: the proportions may be off by one of them
-    off_px = abs(ratios[0] / ratios[1] - 1) * min(image_px)
-    if min(ratios) < 1 or off_px > 1.5:
+    off_px = abs(x / y - 1) * min(image_px)
+    if min(x, y) < 1 or off_px > 1.5:
         raise InputError(
             f"{path}: its image of {image_px[0]}x{image_px[1]} px is not one of a slide of "
             f"{slide_px[0]}x{slide_px[1]} px: are these the annotations of another slide?"
         )
-    return tuple(ratios)
+    return x, y

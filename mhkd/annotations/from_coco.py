@@ -1,38 +1,39 @@
 """COCO JSON with whole slides, or their overviews, as images."""
 
 import os
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..coco import schema as coco_schema
-from ..coco.rle import add_runs, counts_to_runs
+from ..coco.rle import counts_to_runs
 from ..errors import InputError
+from .collect import Collector
+from .files import AnnotationFile
+from .formats import AnnotationFormat
 from .frames import scale_to_slide
 from .names import class_name
 
-
-def is_coco(content):
-    """bool: whether the JSON is of this format."""
-    return isinstance(content, dict) and all(
-        isinstance(content.get(k), list) for k in ("images", "annotations")
-    )
+COCO = "COCO JSON"
 
 
-def read(content, collector, slide_name, size_px):
-    """The records are checked as for training, see :mod:`mhkd.coco.schema`; of annotations
-    of other images only whose they are.
+def recognise(file: AnnotationFile) -> dict[str, Any] | None:
+    """The content."""
+    return file.json if coco_schema.is_coco(file.json) else None
 
-    Args:
-        content (dict): the file.
-        collector (Collector): to fill.
-        slide_name (str or None): stem of the slide's file; None where the file has one image only.
-        size_px (tuple[int, int] or None): the slide's; images of it may be smaller.
+
+def read(content: dict[str, Any], collector: Collector) -> None:
+    """Fill the collector with the objects of one slide, whose image may be smaller.
+
+    The records are checked as for training, see :mod:`mhkd.coco.schema`; of annotations of other images only
+    whose they are.
     """
     path = collector.path
     coco_schema.check_records(path, content["images"], ("id", "file_name"), "image")
     coco_schema.check_records(path, content["annotations"], ("image_id", "category_id"), "annotation")
-    image = _image(content["images"], path, slide_name)
+    image = _image(content["images"], path, collector.slide_name)
     image_px = coco_schema.size_px(image, f"{path}: image {image['id']}")
-    if size_px is not None:
-        collector.scale = scale_to_slide(path, image_px, size_px)
+    if collector.size_px is not None:
+        collector.scale = scale_to_slide(path, image_px, collector.size_px)
     names = _names(content.get("categories"), collector)
     image_ids = {i["id"] for i in content["images"]}
     for number, annotation in enumerate(content["annotations"], 1):
@@ -42,7 +43,7 @@ def read(content, collector, slide_name, size_px):
             _object(annotation, names[annotation["category_id"]], image_px, collector, where)
 
 
-def _image(images, path, slide_name):
+def _image(images: Sequence[dict[str, Any]], path: str, slide_name: str | None) -> dict[str, Any]:
     for image in images:
         coco_schema.text(image, "file_name", f"{path}: image {image['id']}")
     if slide_name is not None:
@@ -57,18 +58,24 @@ def _image(images, path, slide_name):
     return images[0]
 
 
-def _is_named(file_name, slide_name):
+def _is_named(file_name: str, slide_name: str) -> bool:
     base = os.path.basename(file_name.replace("\\", "/"))
     return slide_name in (base, os.path.splitext(base)[0])
 
 
-def _names(categories, collector):
+def _names(categories: Any, collector: Collector) -> dict[int, str | None]:
     categories = categories if isinstance(categories, list) else []
     coco_schema.check_records(collector.path, categories, ("id",), "category")
     return {c["id"]: class_name(c.get("name"), collector, f"category {c['id']}") for c in categories}
 
 
-def _object(annotation, name, image_px, collector, where):
+def _object(
+    annotation: Mapping[str, Any],
+    name: str | None,
+    image_px: tuple[int, int],
+    collector: Collector,
+    where: str,
+) -> None:
     """The outline, else the box."""
     iscrowd = coco_schema.is_ignored(annotation, f"{collector.path}: {where}")
     try:
@@ -78,10 +85,13 @@ def _object(annotation, name, image_px, collector, where):
     if note:
         collector.counts[f"objects whose outline {note}"] += 1
     if outline is None:
-        box = coco_schema.bbox(annotation, f"{collector.path}: {where}")
-        collector.box(*box, name, where, iscrowd)
+        x, y, width, height = coco_schema.bbox(annotation, f"{collector.path}: {where}")
+        collector.box(x, y, width, height, name, where, iscrowd)
     elif isinstance(outline, list):
         collector.polygons([[ring] for ring in outline], name, where, iscrowd)
     else:
-        runs = counts_to_runs(outline)
-        add_runs(*runs, image_px, name, collector, where, as_one=True, iscrowd=iscrowd)
+        start, length = counts_to_runs(outline)
+        collector.mask(start, length, image_px, name, where, as_one=True, iscrowd=iscrowd)
+
+
+FORMAT = AnnotationFormat(COCO, recognise, read, of_many_slides=True)

@@ -8,20 +8,27 @@ ellipse or a circle of any rotation the corners around it, and the annotation wi
 feature only.
 """
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 
-from .collect import MAX_COORDINATE_PX
-from .dsa import SIZED, element_classes, sized
+from .collect import MAX_COORDINATE_PX, Collector
+from .dsa import DSA, SIZED, element_classes, sized
+from .files import AnnotationFile
+from .formats import AnnotationFormat
 from .names import ObjectName, class_name, first_class, word
 
+GEOJSON = "QuPath GeoJSON"
 _POINTS = {"Point", "MultiPoint"}
 _LINES = {"LineString", "MultiLineString"}
 _NO_OBJECTS = {"tile", "pathtileobject", "tmacore", "tmacoreobject", "root", "pathrootobject"}
 _CHILDREN = ("childObjects", "children")
 
 
-def features_of(content):
-    """list or None: the features, where the JSON is GeoJSON."""
+def recognise(file: AnnotationFile) -> list[Any] | None:
+    """The features."""
+    content = file.json
     if isinstance(content, dict):
         if word(content, "type") == "Feature":
             return [content]
@@ -35,17 +42,10 @@ def features_of(content):
     return None
 
 
-def read(features, collector):
-    """Fill the collector.
-
-    Args:
-        features (list): see :func:`features_of`.
-        collector (Collector): to fill.
-
-    Returns:
-        bool: whether they are the Digital Slide Archive's.
-    """
-    annotation, is_dsa = {}, False
+def read(features: list[Any], collector: Collector) -> str:
+    """Fill the collector; returns DSA for features of the Digital Slide Archive, else GEOJSON."""
+    annotation: dict[str, Any] = {}
+    is_dsa = False
     for where, feature in _flat(features, "feature", collector):
         properties = feature.get("properties")
         properties = properties if isinstance(properties, dict) else {}
@@ -63,10 +63,10 @@ def read(features, collector):
             collector.no_geometry()
         elif not _sized(geometry, properties, name, collector, where):
             _geometry(geometry, name, collector, where)
-    return is_dsa
+    return DSA if is_dsa else GEOJSON
 
 
-def _flat(features, what, collector):
+def _flat(features: list[Any], what: str, collector: Collector) -> Iterator[tuple[str, Any]]:
     """Yields features, and those within them, with what to call them."""
     for number, feature in enumerate(features, 1):
         where = f"{what} {number}"
@@ -80,12 +80,12 @@ def _flat(features, what, collector):
                 yield from _flat(children, f"{where}, child", collector)
 
 
-def _object_type(feature, properties):
+def _object_type(feature: dict[str, Any], properties: dict[str, Any]) -> str:
     kinds = (word(properties, "objectType"), word(properties, "object_type"), word(feature, "id"))
     return next((k for k in kinds if k), "").replace("_", "").lower()
 
 
-def _geometry(geometry, name, collector, where):
+def _geometry(geometry: Any, name: str | None, collector: Collector, where: str) -> None:
     kind = word(geometry, "type")
     if kind == "GeometryCollection":  # of areas: one object; of anything else: each by itself
         parts = list(_parts(geometry, collector, where))
@@ -111,7 +111,7 @@ def _geometry(geometry, name, collector, where):
         raise collector.error(where, f"has a geometry of the type {str(kind)[:40]}")
 
 
-def _parts(collection, collector, where):
+def _parts(collection: dict[str, Any], collector: Collector, where: str) -> Iterator[Any]:
     """Yields what is in a collection, and in collections in it."""
     for part in _list(collection.get("geometries"), collector, where):
         if word(part, "type") == "GeometryCollection":
@@ -120,14 +120,16 @@ def _parts(collection, collector, where):
             yield part
 
 
-def _polygons(geometry, collector, where):
+def _polygons(geometry: dict[str, Any], collector: Collector, where: str) -> list[Any]:
     coordinates = _list(geometry.get("coordinates"), collector, where)
     if word(geometry, "type") == "Polygon":
         return [coordinates]
     return [_list(p, collector, where) for p in coordinates]
 
 
-def _sized(geometry, properties, name, collector, where):
+def _sized(
+    geometry: Any, properties: dict[str, Any], name: str | None, collector: Collector, where: str
+) -> bool:
     """Whether corners stand for a shape, which is added.
 
     The Archive's own measures are used where they are given: releases of it turn the corners wrongly.
@@ -141,7 +143,8 @@ def _sized(geometry, properties, name, collector, where):
     if len(ring) not in (4, 5) or (len(ring) == 5 and not np.allclose(ring[0], ring[4], rtol=0, atol=0.1)):
         return False
     centre, sides = ring[:4].mean(axis=0), ring[1:3] - ring[:2]
-    size, rotation = np.hypot(*sides.T), np.arctan2(sides[0, 1], sides[0, 0])
+    size: Any = np.hypot(*sides.T)
+    rotation: float = np.arctan2(sides[0, 1], sides[0, 0])
     if kind not in SIZED:  # QuPath's ellipses are upright, whatever points are within their box
         low, high = ring.min(axis=0), ring.max(axis=0)
         kind, centre, size, rotation = "ellipse", (low + high) / 2, high - low, 0.0
@@ -159,12 +162,12 @@ def _sized(geometry, properties, name, collector, where):
     return True
 
 
-def _measure(value):
+def _measure(value: Any) -> float | None:
     known = isinstance(value, (int, float)) and not isinstance(value, bool)
     return float(value) if known and abs(value) <= MAX_COORDINATE_PX else None
 
 
-def _list(value, collector, where):
+def _list(value: Any, collector: Collector, where: str) -> Any:
     """Lists, and the arrays they were packed into."""
     if value is None:
         return []
@@ -173,7 +176,7 @@ def _list(value, collector, where):
     raise collector.error(where, "has no list of coordinates")
 
 
-def _class(properties, annotation_name, collector, where):
+def _class(properties: dict[str, Any], annotation_name: Any, collector: Collector, where: str) -> str | None:
     """QuPath's classification, else the Archive's places, else QuPath's name of the object."""
     found = properties.get("classification")
     if isinstance(found, dict):
@@ -184,3 +187,6 @@ def _class(properties, annotation_name, collector, where):
     own = class_name(word(properties, "name"), collector, where)
     places = (found, *element_classes(properties), annotation_name, own and ObjectName(own))
     return first_class(places, collector, where)
+
+
+FORMAT = AnnotationFormat(GEOJSON, recognise, read)

@@ -4,32 +4,41 @@ An index map's classes are called "1", "2", ...; a colour map's "#rrggbb". Zero,
 transparent pixels are background. The class map gives them their names.
 """
 
+from typing import Any
+
 import numpy as np
 import pyvips
 import shapely
 
 from ..coco.runs import MAX_RUNS, TooManyRuns, outlines
 from ..errors import InputError
+from .collect import Collector
+from .files import AnnotationFile
+from .formats import AnnotationFormat
 from .frames import scale_to_slide
 
+MASK = "label mask"
+_IMAGES = (b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 MAX_CLASSES = 255
 THIN_PX = 1.6  # twice the area over the outline's length: 1 of a line of one pixel, 2 of one of two
 MIN_THIN_VALUES, MIN_THIN_SHARE = 3, 0.1  # of the values, of the objects: an edge has shades
 MAX_MASK_PX = 2**32
 _STRIP_PX = 2**22
-_RUN = np.dtype([(k, np.int64) for k in ("value", "y", "begin", "end")])
-_TYPES = {"uchar": np.uint8, "ushort": np.uint16, "uint": np.uint32}
+_COLUMNS = ("value", "y", "begin", "end")
+_RUN = np.dtype([(k, np.int64) for k in _COLUMNS])
+_TYPES: dict[str, Any] = {"uchar": np.uint8, "ushort": np.uint16, "uint": np.uint32}
 
 
-def read(path, collector, size_px):
+def recognise(file: AnnotationFile) -> str | None:
+    """The path."""
+    return file.path if file.head.startswith(_IMAGES) else None
+
+
+def read(path: str, collector: Collector) -> None:
     """Fill the collector: every connected part of a class is an object.
 
-    The mask is read in strips; memory grows with what is on it, not with its size.
-
-    Args:
-        path (str): file.
-        collector (Collector): to fill.
-        size_px (tuple[int, int] or None): the slide's; the mask may be smaller.
+    The mask is read in strips; memory grows with what is on it, not with its size. It may be smaller than the
+    slide.
     """
     try:
         image = pyvips.Image.new_from_file(path, access="sequential", fail_on="truncated")
@@ -42,8 +51,8 @@ def read(path, collector, size_px):
                 f"{path}: has pixels of {image.format} ({image.interpretation}), which are no "
                 "classes: save the mask as whole numbers or 8-bit RGB"
             )
-        if size_px is not None:
-            collector.scale = scale_to_slide(path, mask_px, size_px)
+        if collector.size_px is not None:
+            collector.scale = scale_to_slide(path, mask_px, collector.size_px)
         runs = _runs(image, path)
     except pyvips.Error as e:
         reason = " ".join(str(e).split())[:120]
@@ -51,7 +60,8 @@ def read(path, collector, size_px):
 
     values = np.unique(runs["value"])
     is_colour = image.bands >= 3
-    areas, names = [], []
+    areas: list[Any] = []
+    names: list[str] = []
     for value in values:
         chosen = runs[runs["value"] == value]
         try:
@@ -65,12 +75,13 @@ def read(path, collector, size_px):
         collector.area(shapely.transform(area, lambda xy: xy[:, ::-1]), str(name))
 
 
-def _runs(image, path):
+def _runs(image: pyvips.Image, path: str) -> np.ndarray:
     """Structured array of value, y, begin and end of every run of one value in a row."""
     region = pyvips.Region.new(image)
     rows = max(1, _STRIP_PX // image.width)
     # one growing buffer: an array a strip would pin the strips' freed memory in between
-    found, count, classes = bytearray(), 0, set()
+    found, count = bytearray(), 0
+    classes: set[int] = set()
     for top in range(0, image.height, rows):
         n = min(rows, image.height - top)
         pixels = np.frombuffer(region.fetch(0, top, image.width, n), _TYPES[image.format])
@@ -84,7 +95,7 @@ def _runs(image, path):
         keep = value != 0
         count += int(keep.sum())
         part = np.empty(int(keep.sum()), _RUN)
-        for key, column in zip(part.dtype.names, (value, y + top, begin, end)):
+        for key, column in zip(_COLUMNS, (value, y + top, begin, end)):
             part[key] = column[keep]
         classes.update(np.unique(part["value"]).tolist())
         if count > MAX_RUNS or len(classes) > MAX_CLASSES:
@@ -93,7 +104,7 @@ def _runs(image, path):
     return np.frombuffer(found, _RUN)
 
 
-def _values(pixels):
+def _values(pixels: np.ndarray) -> np.ndarray:
     """One number per pixel; the last of an even number of channels is alpha."""
     colours = min(3, pixels.shape[2] - (pixels.shape[2] % 2 == 0))
     values = np.zeros(pixels.shape[:2], np.uint32)
@@ -104,7 +115,7 @@ def _values(pixels):
     return values
 
 
-def _check_edges(areas, names, collector):
+def _check_edges(areas: list[Any], names: np.ndarray, collector: Collector) -> None:
     """Smoothing, scaling and lossy compression put lines of other values around objects."""
     thin = np.flatnonzero(2 * shapely.area(areas) < THIN_PX * shapely.length(areas))
     line, other = shapely.STRtree(areas).query(np.array(areas, object)[thin], predicate="intersects")
@@ -123,8 +134,11 @@ def _check_edges(areas, names, collector):
     )
 
 
-def _noise(path):
+def _noise(path: str) -> InputError:
     return InputError(
         f"{path}: has too many values or spots for a label mask: a photograph, an anti-aliased or "
         f"an instance mask? One value or colour a class is needed, {MAX_CLASSES} at most"
     )
+
+
+FORMAT = AnnotationFormat(MASK, recognise, read)

@@ -6,9 +6,18 @@ ellipses may be given by two opposite corners. ``NegativeROA`` regions are cut o
 layer.
 """
 
+from typing import Any
+from xml.sax.handler import ContentHandler
+from xml.sax.xmlreader import AttributesImpl
+
+import numpy as np
 import shapely
+from shapely.geometry.base import BaseGeometry
 
 from .annotation import Annotation
+from .collect import Collector
+from .files import AnnotationFile, parse_xml
+from .formats import AnnotationFormat
 from .names import class_name, first_class
 from .xml_points import Points
 
@@ -24,21 +33,40 @@ _KNOWN = set(
 )
 
 
-class LayersHandler:
-    """SAX handler; ``format`` is what the file turned out to be."""
+def recognise(file: AnnotationFile) -> str | None:
+    """The path."""
+    return file.path if file.xml_root == "Annotations" else None
 
-    def __init__(self, collector):
+
+def read(path: str, collector: Collector) -> str:
+    """Fill the collector; returns APERIO or HALO."""
+    handler = _Handler(collector)
+    parse_xml(path, handler)
+    return handler.format
+
+
+class _Handler(ContentHandler):
+    """``format`` is what the file turned out to be."""
+
+    _attributes: list[tuple[Any, Any]]
+    _region: tuple[dict[str, str], Points, list[Any]] | None
+    _in_layer: int
+    _holes: list[BaseGeometry]
+
+    def __init__(self, collector: Collector) -> None:
+        super().__init__()
         self._out = collector
         self.format = APERIO
-        self._layers = []  # each its names by place, and of its regions: where they begin and end
+        # of each layer: where, name, id, attributes; and of its regions, where they begin and end
+        self._layers: list[tuple[str, str | None, str, list[tuple[Any, Any]], int, int]] = []
         self._number = self._regions = 0
-        self._strange = None
-        self._start_layer({})
+        self._strange: str | None = None
+        self._start_layer(None, None)
 
-    def startElement(self, name, attrs):
+    def startElement(self, name: str, attrs: AttributesImpl) -> None:
         if name == "Annotation":
             self._number += 1
-            self._start_layer(attrs)
+            self._start_layer(attrs.get("Name"), attrs.get("Id"))
         elif name == "Attribute":
             self._add_attribute(attrs)
         elif name == "Region":
@@ -52,7 +80,7 @@ class LayersHandler:
         elif name not in _KNOWN and self._strange is None:
             self._strange = name
 
-    def endElement(self, name):
+    def endElement(self, name: str) -> None:
         if name == "Region" and self._region is not None:
             self._end_region(*self._region)
             self._region = None
@@ -61,20 +89,20 @@ class LayersHandler:
         elif name == "Annotations":
             self._end_file()
 
-    def _start_layer(self, attrs):
-        self._name, self._id = attrs.get("Name"), attrs.get("Id") or str(self._number)
+    def _start_layer(self, name: str | None, number: str | None) -> None:
+        self._name, self._id = name, number or str(self._number)
         self._attributes = []
         self._region = None
         self._in_layer, self._holes = 0, []
         self._first = len(self._out.annotations)
 
-    def _add_attribute(self, attrs):
+    def _add_attribute(self, attrs: AttributesImpl) -> None:
         if self._region is not None:
             self._region[2].append(attrs.get("Value"))
         else:
             self._attributes.append((attrs.get("Name"), attrs.get("Value")))
 
-    def _end_region(self, attrs, points, names):
+    def _end_region(self, attrs: dict[str, str], points: Points, names: list[Any]) -> None:
         where, xy = points.where, points.xy()
         kind = attrs.get("Type", "0").strip().lower()
         begin = len(self._out.annotations)
@@ -85,17 +113,18 @@ class LayersHandler:
             self._out.point(xy[0], label, where)
         elif kind in _ELLIPSE and len(xy) in (2, 4):
             low, high = xy.min(axis=0), xy.max(axis=0)
-            self._out.ellipse((low + high) / 2, *(high - low), 0.0, label, where)
+            width, height = high - low
+            self._out.ellipse((low + high) / 2, width, height, 0.0, label, where)
         elif kind in _RECTANGLE and len(xy) == 2:
-            low, high = xy.min(axis=0), xy.max(axis=0)
-            self._out.box(*low, *(high - low), label, where)
+            (x, y), (width, height) = xy.min(axis=0), np.ptp(xy, axis=0)
+            self._out.box(x, y, width, height, label, where)
         else:
             self._out.polygons([[xy]], label, where)
         if attrs.get("NegativeROA", "").strip().lower() in ("1", "true"):
             self._holes += [a.geometry for a in self._out.annotations[begin:]]
             del self._out.annotations[begin:]
 
-    def _end_layer(self):
+    def _end_layer(self) -> None:
         """Cut the holes; the regions' classes are known when all layers are."""
         regions = self._out.annotations[self._first :]
         areas = [r.geometry for r in regions]
@@ -117,9 +146,9 @@ class LayersHandler:
         name = class_name(self._name, self._out, where)
         last = len(self._out.annotations)
         self._layers.append((where, name, self._id, self._attributes, self._first, last))
-        self._start_layer({})
+        self._start_layer(None, None)
 
-    def _end_file(self):
+    def _end_file(self) -> None:
         if self._strange and not self._regions:
             raise self._out.error(f"the element {self._strange}", "is of another tool, and it has no regions")
         headings = [_headings(attributes) for _, _, _, attributes, *_ in self._layers]
@@ -133,6 +162,9 @@ class LayersHandler:
                 self._out.annotations[i] = Annotation(region.geometry, found or f"Layer {number}")
 
 
-def _headings(attributes):
+def _headings(attributes: list[tuple[Any, Any]]) -> list[str]:
     """Names of a layer's attributes that are no headings."""
     return [n for n, _ in attributes if n and n.strip() and n.strip().lower() not in _HEADINGS]
+
+
+FORMAT = AnnotationFormat(APERIO, recognise, read)

@@ -6,6 +6,10 @@ What ends up as a class by want of anything better is told by :func:`is_number`,
 """
 
 import re
+from collections.abc import Iterable
+from typing import Any
+
+from .collect import Collector
 
 _NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
 # what tools call a layer or an annotation that nobody named
@@ -17,8 +21,8 @@ class ObjectName(str):
     """What an annotator called one object whose class is not given: a class, or "left kidney"."""
 
 
-def class_name(value, collector, where):
-    """str or None: the name without surrounding blanks; None where there is none.
+def class_name(value: Any, collector: Collector, where: str) -> str | None:
+    """The name without surrounding blanks; None where there is none.
 
     Raises:
         InputError: neither a text nor a number.
@@ -34,40 +38,41 @@ def class_name(value, collector, where):
     return ObjectName(name) if name and isinstance(value, ObjectName) else name
 
 
-def first_class(values, collector, where):
+def first_class(values: Iterable[Any], collector: Collector, where: str) -> str | None:
     """The class that a tool wrote in one of several places.
 
     Args:
-        values (Iterable): of the places, the first is the surest.
-        collector, where: see :func:`class_name`.
+        values: of the places, the first is the surest.
+        collector: what the reader fills, for the message.
+        where: which object of the file this is.
 
     Returns:
-        str or None: the first; numbers, which may count objects, come after other classes.
+        The first; numbers, which may count objects, come after other classes.
     """
     names = [n for n in (class_name(v, collector, where) for v in values) if n is not None]
     classes = (n for n in names if not (is_number(n) or isinstance(n, ObjectName)))
     return next(classes, names[0] if names else None)
 
 
-def is_number(name):
-    """bool: whether a class is called by a number, which means something in its file or tool only."""
+def is_number(name: str) -> bool:
+    """Whether a class is called by a number, which means something in its file or tool only."""
     return _NUMBER.fullmatch(name) is not None
 
 
-def is_default(name):
-    """bool: whether a name is what a tool gives to what nobody named: "Layer 3", "Annotation 12"."""
+def is_default(name: str) -> bool:
+    """Whether a name is what a tool gives to what nobody named: "Layer 3", "Annotation 12"."""
     return _DEFAULT.fullmatch(name) is not None
 
 
-def is_region(name):
-    """bool: whether a name says that objects are looked for in there: "ROI 2", QuPath's "Region*".
+def is_region(name: str) -> bool:
+    """Whether a name says that objects are looked for in there: "ROI 2", QuPath's "Region*".
 
     QuPath gives a star to all classes that are none of objects ("Ignore*" is another).
     """
     return name.endswith("*") or _REGION.fullmatch(name) is not None
 
 
-def word(obj, key):
-    """str or None: a text in a JSON object; None where there is none or anything else."""
+def word(obj: Any, key: str) -> str | None:
+    """A text in a JSON object; None where there is none or anything else."""
     value = obj.get(key) if isinstance(obj, dict) else None
     return value if isinstance(value, str) else None

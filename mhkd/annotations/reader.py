@@ -3,48 +3,56 @@
 import logging
 import os
 
+import numpy as np
 import shapely
 
-from ..coco import rle
 from ..errors import InputError
-from . import dsa, geojson, label_mask
-from . import from_coco as coco
+from ..slides.slide import Slide
+from . import asap, dsa, from_coco, geojson, hubmap_csv, label_mask, layers
 from .annotation import Annotation, AnnotationSet
-from .asap import ASAP, AsapHandler
 from .collect import Collector
-from .files import load_json, parse_xml, read_annotation_head
+from .files import AnnotationFile
+from .formats import AnnotationFormat, own_formats
 from .frames import tool_offset_px
-from .layers import APERIO, HALO, LayersHandler
 
 logger = logging.getLogger(__name__)
 
-GEOJSON, DSA, COCO = "QuPath GeoJSON", "Digital Slide Archive JSON", "COCO JSON"
-RLE, MASK = "HuBMAP RLE CSV", "label mask"
-FORMATS = (GEOJSON, APERIO, HALO, ASAP, DSA, COCO, RLE, MASK)
-_XML = {"Annotations": LayersHandler, "ASAP_Annotations": AsapHandler}
-_IMAGES = (b"\x89PNG\r\n\x1a\n", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# What the formats below may turn out to be.
+FORMATS = (
+    geojson.GEOJSON, layers.APERIO, layers.HALO, asap.ASAP, dsa.DSA, from_coco.COCO, hubmap_csv.RLE,
+    label_mask.MASK,
+)  # fmt: skip
+# In the order in which they are asked; formats of the user's own come before them.
+_WITH_THE_PACKAGE = (
+    label_mask.FORMAT, layers.FORMAT, asap.FORMAT, geojson.FORMAT, dsa.FORMAT, from_coco.FORMAT,
+    hubmap_csv.FORMAT,
+)  # fmt: skip
 
 
 def read_annotations(
-    path, slide=None, *, slide_name=None, size_px=None, offset_px=None, point_diameter_px=None
-):
+    path: str | os.PathLike[str],
+    slide: Slide | None = None,
+    *,
+    slide_name: str | None = None,
+    size_px: tuple[int, int] | None = None,
+    offset_px: tuple[float, float] | None = None,
+    point_diameter_px: float | None = None,
+) -> AnnotationSet:
     """Read the annotations of one slide.
 
     Args:
-        path (str): file of one of :data:`FORMATS`, whatever its name.
-        slide (mhkd.slides.slide.Slide, optional): where the next three come from if not given.
-        slide_name (str, optional): picks the slide from a file of many (COCO, RLE): the id, or the
-            file name with or without its ending.
-        size_px (tuple[int, int], optional): width and height of the slide in base pixels. Masks
-            and images of it are scaled to it, what lies off the slide is left out; RLE needs it.
-        offset_px (tuple[float, float], optional): the base pixel from which the file counts, see
-            :mod:`mhkd.annotations.frames`.
-        point_diameter_px (float, optional): points become circles of this size; without it they
-            are left out.
+        path: file of one of :data:`FORMATS` or of a registered one, see :mod:`mhkd.annotations.formats`; its
+            name does not matter.
+        slide: where the next three come from if not given.
+        slide_name: picks the slide from a file of many (COCO, RLE): the id, or the file name with or without
+            its ending.
+        size_px: width and height of the slide in base pixels. Masks and images of it are scaled to it, what
+            lies off the slide is left out; RLE needs it.
+        offset_px: the base pixel from which the file counts, see :mod:`mhkd.annotations.frames`.
+        point_diameter_px: points become circles of this size; without it they are left out.
 
     Returns:
-        AnnotationSet: in base pixels of the slide; what was repaired or left out is counted in it,
-        and logged in one warning.
+        In base pixels of the slide. What was repaired or left out is counted in it, and logged in one line.
 
     Raises:
         InputError: no known format, damaged, absurd coordinates, of another slide, or none of its outlines
@@ -55,52 +63,35 @@ def read_annotations(
         if slide_name is None:
             slide_name = os.path.splitext(os.path.basename(slide.path))[0]
         size_px = slide.size_px if size_px is None else size_px
-    collector = Collector(path, point_diameter_px)
-    file_format = _read(path, collector, slide_name, size_px)
+    collector = Collector(path, point_diameter_px, slide_name, size_px)
+    file_format, name = _read(path, collector)
     if collector.unreadable and not collector.annotations:
         raise InputError(
             f"{path}: none of its {collector.unreadable} objects has an outline that can be read "
-            f"({file_format}): export the annotations again"
+            f"({name}): export the annotations again"
         )
     if offset_px is None:
-        offset_px = (0.0, 0.0) if slide is None else tool_offset_px(file_format, slide)
-    annotations = _placed(collector, offset_px, size_px)
-    result = AnnotationSet(path, file_format, annotations, +collector.counts)
+        offset_px = (0.0, 0.0) if slide is None else tool_offset_px(name, slide)
+    annotations = _placed(collector, offset_px)
+    result = AnnotationSet(path, name, annotations, +collector.counts, file_format.of_many_slides)
     if result.counts:
         logger.warning("%s: %s", path, result.summary())
     return result
 
 
-def _read(path, collector, slide_name, size_px):
-    """Fill the collector; returns the format."""
-    head = read_annotation_head(path)
-    if head.startswith(_IMAGES):
-        label_mask.read(path, collector, size_px)
-        return MASK
-    begin = head.lstrip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n")[:1]  # marks of UTF-8, -16, -32; blanks
-    if begin == b"<":
-        handler = parse_xml(path, _XML, collector)
-        if handler is not None:
-            return handler.format
-    elif begin in (b"{", b"["):
-        content = load_json(path)
-        if (features := geojson.features_of(content)) is not None:
-            return DSA if geojson.read(features, collector) else GEOJSON
-        if (annotations := dsa.annotations_of(content)) is not None:
-            dsa.read(annotations, collector)
-            return DSA
-        if coco.is_coco(content):
-            coco.read(content, collector, slide_name, size_px)
-            return COCO
-    elif (columns := rle.csv_columns(head)) is not None:
-        rle.read_csv(path, columns, collector, slide_name, size_px)
-        return RLE
-    raise InputError(f"{path}: holds annotations of no known format; these are read: {', '.join(FORMATS)}")
+def _read(path: str, collector: Collector) -> tuple[AnnotationFormat, str]:
+    """Fill the collector; returns the format, and the name that the file turned out to have."""
+    file = AnnotationFile(path)
+    for one in (*own_formats(), *_WITH_THE_PACKAGE):
+        if (found := one.recognise(file)) is not None:
+            return one, one.read(found, collector) or one.name
+    names = ", ".join((*FORMATS, *(f.name for f in own_formats())))
+    raise InputError(f"{path}: holds annotations of no known format; these are read: {names}")
 
 
-def _placed(collector, offset_px, size_px):
+def _placed(collector: Collector, offset_px: tuple[float, float]) -> list[Annotation]:
     """Moved to base pixels; what lies off the slide is left out."""
-    found = collector.annotations
+    found, size_px = collector.annotations, collector.size_px
     if tuple(offset_px) != (0.0, 0.0):
         found = [
             Annotation(shapely.transform(a.geometry, lambda xy: xy + offset_px), a.name, a.iscrowd)
@@ -109,7 +100,7 @@ def _placed(collector, offset_px, size_px):
     if size_px is None or not found:
         return found
     boxes = shapely.bounds([a.geometry for a in found])
-    inside = (boxes[:, 2:] > 0).all(axis=1) & (boxes[:, :2] < size_px).all(axis=1)
+    inside = np.all((boxes[:, 2:] > 0) & (boxes[:, :2] < size_px), axis=1)
     if not inside.any():
         raise InputError(
             f"{collector.path}: none of its {len(found)} objects lies on the slide of "

@@ -4,6 +4,8 @@ import functools
 import json
 import logging
 import os
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import pycocotools.mask as mask_util
 
@@ -17,15 +19,15 @@ logger = logging.getLogger(__name__)
 XYWH_ABS = 1  # detectron2.structures.BoxMode.XYWH_ABS, whose import takes seconds
 
 
-def read_coco(json_file):
+def read_coco(json_file: str) -> dict[str, Any]:
     """Read a COCO annotation file and check its structure; no image is opened.
 
     Args:
-        json_file (str): COCO file with ``images``, ``annotations`` and ``categories``; only without
-            annotations may it be without categories.
+        json_file: COCO file with ``images``, ``annotations`` and ``categories``; only without annotations may
+            it be without categories.
 
     Returns:
-        dict: the file's content.
+        The file's content.
 
     Raises:
         InputError: the file is missing, empty, cut short, or not COCO.
@@ -37,21 +39,18 @@ def read_coco(json_file):
     names = [category_name(c, json_file) for c in content["categories"]]
     twice = next((n for n in names if names.count(n) > 1), None)
     if twice is not None:
-        raise InputError(
-            f"{json_file}: category name {twice!r} is there more than once: make it unique"
-        )
+        raise InputError(f"{json_file}: category name {twice!r} is there more than once: make it unique")
     return content
 
 
-def load_coco(json_file):
+def load_coco(json_file: str) -> dict[str, Any]:
     """As :func:`read_coco`, but the records themselves may have any fault."""
     try:
         with open(json_file, encoding="utf-8-sig") as f:  # some tools begin files with UTF-8's mark
             content = json.load(f)
     except FileNotFoundError as e:
         raise InputError(
-            f"{json_file}: there is no such annotation file: put it there, or point the "
-            "environment "
+            f"{json_file}: there is no such annotation file: put it there, or point the environment "
             "variable DETECTRON2_DATASETS at the folder that holds the datasets"
         ) from e
     except (ValueError, RecursionError) as e:  # JSONDecodeError, UnicodeDecodeError
@@ -66,14 +65,12 @@ def load_coco(json_file):
             raise InputError(f"{json_file}: is no COCO file: it has no list {key!r}")
     for key in ("images", "categories") if content["annotations"] else ("images",):
         if not content[key]:
-            raise InputError(
-                f"{json_file}: its list {key!r} is empty: export the annotations again"
-            )
+            raise InputError(f"{json_file}: its list {key!r} is empty: export the annotations again")
     return content
 
 
-def category_name(category, json_file):
-    """str: a category's name, given as a text or as a whole number.
+def category_name(category: Mapping[str, Any], json_file: str) -> str:
+    """A category's name, given as a text or as a whole number.
 
     Raises:
         InputError: it has none.
@@ -85,34 +82,39 @@ def category_name(category, json_file):
     return name
 
 
-def sorted_categories(content, json_file):
+def sorted_categories(content: Mapping[str, Any], json_file: str) -> tuple[tuple[int, str], ...]:
     """Categories of a file's content as ((id, name), ...), in the order of the ids."""
     return tuple(sorted((c["id"], category_name(c, json_file)) for c in content["categories"]))
 
 
-def coco_to_dicts(content, json_file, image_root, id_map, check_images=True):
+def coco_to_dicts(
+    content: Mapping[str, Iterable[Any]],
+    json_file: str,
+    image_root: str,
+    id_map: Mapping[int, int],
+    check_images: bool = True,
+) -> list[dict[str, Any]]:
     """COCO content to Detectron2 dataset dicts, in the order of the image ids.
 
     Outlines are kept where they can be read. Boxes do without: what is odd about outlines is one warning.
 
     Args:
-        content (dict): from :func:`read_coco`.
-        json_file (str): where it came from, for the messages.
-        image_root (str): folder that ``file_name``, ``lr_file_name`` and ``region.slide_file`` are
-            relative to.
-        id_map (dict[int, int]): category id in the file -> contiguous class id.
-        check_images (bool): read the header of every image, compare its size, and see that it is whole.
+        content: from :func:`read_coco`.
+        json_file: where it came from, for the messages.
+        image_root: folder that ``file_name``, ``lr_file_name`` and ``region.slide_file`` are relative to.
+        id_map: category id in the file -> contiguous class id.
+        check_images: read the header of every image, compare its size, and see that it is whole.
 
     Returns:
-        list[dict]: Detectron2 dataset dicts with this project's optional keys.
+        Detectron2 dataset dicts with this project's optional keys.
 
     Raises:
         InputError: a fault in an image entry or an annotation.
     """
-    dicts = {}
+    dicts: dict[int, dict[str, Any]] = {}
     for image in content["images"]:
         dicts[image["id"]] = image_to_dict(image, json_file, image_root, check_images)
-    odd = {}
+    odd: dict[str, list[int]] = {}
     for annotation in content["annotations"]:
         where = f"{json_file}: annotation {annotation['id']}"
         coco_schema.check_reference(annotation, dicts, id_map, where)
@@ -139,50 +141,53 @@ def coco_to_dicts(content, json_file, image_root, id_map, check_images=True):
 
 
 @functools.lru_cache(maxsize=256)
-def _warn_once(message):
+def _warn_once(message: str) -> None:
     """A dataset is loaded for every step."""
     logger.warning(message)
 
 
-def read_outline(annotation, entry):
+def read_outline(
+    annotation: Mapping[str, Any], entry: Mapping[str, Any]
+) -> tuple[list[list[float]] | dict[str, Any] | None, str | None]:
     """An annotation's outline in Detectron2's forms: polygons, or a compressed mask.
 
     Args:
-        annotation (dict): COCO's.
-        entry (dict): its image, with ``width`` and ``height``.
+        annotation: COCO's.
+        entry: its image, with ``width`` and ``height``.
 
     Returns:
-        tuple[list[list[float]] or dict or None, str or None]: None where there is none that can be read;
-        and what is odd about it, in words.
+        None where there is none that can be read; and what is odd about it, in words.
     """
     segmentation = annotation.get("segmentation")
     try:
         outline, note = coco_schema.outline(segmentation, (entry["width"], entry["height"]))
     except ValueError as e:
         return None, str(e)
+    if outline is None:
+        return None, note
     if isinstance(outline, list):
-        outline = [ring.ravel().tolist() for ring in outline] if note else segmentation  # memory
-    elif outline is not None:
-        size = [entry["height"], entry["width"]]
-        packed = mask_util.frPyObjects({"size": size, "counts": outline.tolist()}, *size)
-        outline = {"size": size, "counts": packed["counts"].decode()}
-    return outline, note
+        return ([ring.ravel().tolist() for ring in outline] if note else segmentation), note  # memory
+    size = [entry["height"], entry["width"]]
+    packed = mask_util.frPyObjects({"size": size, "counts": outline.tolist()}, *size)
+    return {"size": size, "counts": packed["counts"].decode()}, note
 
 
-def image_to_dict(image, json_file, image_root, check_images=True):
+def image_to_dict(
+    image: Mapping[str, Any], json_file: str, image_root: str, check_images: bool = True
+) -> dict[str, Any]:
     """One image entry, without annotations; see :func:`coco_to_dicts`."""
     where = f"{json_file}: image {image['id']}"
     file_name = coco_schema.text(image, "file_name", where)
     named = f"{where} ({file_name})"
     width, height = coco_schema.size_px(image, named)
-    entry = {
+    entry: dict[str, Any] = {
         "file_name": os.path.join(image_root, file_name),
         "image_id": image["id"],
         "width": width,
         "height": height,
         "annotations": [],
     }
-    optional = {"mpp": coco_schema.mpp(image, named)}
+    optional: dict[str, Any] = {"mpp": coco_schema.mpp(image, named)}
     optional.update({key: coco_schema.label(image, key, named) for key in ("slide", "patient")})
     entry.update({k: v for k, v in optional.items() if v is not None})
     if image.get("lr_file_name") not in (None, ""):
@@ -195,7 +200,7 @@ def image_to_dict(image, json_file, image_root, check_images=True):
     return entry
 
 
-def _check_files(entry, where):
+def _check_files(entry: Mapping[str, Any], where: str) -> None:
     if "region" in entry:
         slide_file = entry["region"]["slide_file"]
         if not os.path.exists(slide_file):

@@ -2,13 +2,15 @@
 
 A run is pixels that follow each other along one axis: ``line`` is its column (or row), ``begin``
 and ``end`` (exclusive) its extent along it. Masks of any size are worked on as runs; nothing of the
-mask's own size is ever made.
+mask's own size is ever made. Written by hand because pycocotools and OpenCV need the whole mask, gigabytes
+for a slide.
 """
 
 import numpy as np
 import shapely
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from shapely.geometry import MultiPolygon, Polygon
 
 MAX_RUNS = 1_000_000  # a mask of outlined objects has some ten thousand
 MAX_OBJECTS = 50_000
@@ -18,16 +20,21 @@ class TooManyRuns(ValueError):
     """The mask is noise, not outlined objects."""
 
 
-def split_runs(start, length, line_px):
+def split_runs(
+    start: np.ndarray, length: np.ndarray, line_px: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Runs of the flattened mask cut at the ends of its lines.
 
     Args:
-        start, length (ndarray): int64, 0-based, in any order; they may overlap.
-        line_px (int): pixels per line (the height of a column-major mask).
+        start: int64, 0-based, in any order; runs may overlap.
+        length: int64, of each run.
+        line_px: pixels per line (the height of a column-major mask).
 
     Returns:
-        tuple[ndarray, ndarray, ndarray]: line, begin and end of runs that are sorted and have gaps
-        between them.
+        Line, begin and end of runs that are sorted and have gaps between them.
+
+    Raises:
+        TooManyRuns: more runs than MAX_RUNS.
     """
     if not len(start):
         return start, start, start
@@ -50,16 +57,18 @@ def split_runs(start, length, line_px):
     return line, begin, end
 
 
-def outlines(line, begin, end):
+def outlines(line: np.ndarray, begin: np.ndarray, end: np.ndarray) -> list[Polygon | MultiPolygon]:
     """The objects of a mask: pixels that touch, at corners too, are one.
 
     Args:
-        line, begin, end (ndarray): int64; sorted by line and begin, with gaps between runs of one
-            line, as :func:`split_runs` gives them.
+        line: int64; sorted by line and begin, with gaps between runs of one line, as :func:`split_runs` gives
+            them.
+        begin: int64, of each run on its line.
+        end: int64, exclusive.
 
     Returns:
-        list[Polygon or MultiPolygon]: with x across the lines and y along them; pixel (0, 0) covers
-        the square from (0, 0) to (1, 1).
+        Outlines with x across the lines and y along them; pixel (0, 0) covers the square from (0, 0) to
+        (1, 1).
 
     Raises:
         TooManyRuns: more runs or objects than MAX_RUNS, MAX_OBJECTS.
@@ -76,7 +85,7 @@ def outlines(line, begin, end):
     return [_outline(line[i], begin[i], end[i]) for i in np.split(order, cuts)]
 
 
-def _objects(line, begin, end):
+def _objects(line: np.ndarray, begin: np.ndarray, end: np.ndarray) -> tuple[int, np.ndarray]:
     """Connected components of the graph of runs that touch a run of the next line."""
     span = int(end.max()) + 1
     lo = np.searchsorted(line * span + end, (line + 1) * span + begin, side="left")
@@ -85,10 +94,11 @@ def _objects(line, begin, end):
     a = np.repeat(np.arange(len(line)), touching)
     b = np.arange(len(a)) + np.repeat(lo - (np.cumsum(touching) - touching), touching)
     graph = coo_array((np.ones(len(a), bool), (a, b)), shape=(len(line),) * 2)
-    return connected_components(graph, directed=False)
+    n, labels = connected_components(graph, directed=False)
+    return n, labels
 
 
-def _outline(line, begin, end):
+def _outline(line: np.ndarray, begin: np.ndarray, end: np.ndarray) -> Polygon | MultiPolygon:
     """The edges between pixels in and out of the object, put together by GEOS.
 
     Along a border between two lines the ends of both lines' runs, sorted, are in turn where the
@@ -102,14 +112,14 @@ def _outline(line, begin, end):
     ends = np.append(begin, end)
     lines = np.tile(line, 2)
     tips = np.stack([np.stack([lines, ends], 1), np.stack([lines + 1, ends], 1)], axis=1)
-    edges = shapely.linestrings(np.concatenate([borders, tips]).astype(np.float64))
+    edges = np.asarray(shapely.linestrings(np.concatenate([borders, tips]).astype(np.float64)))
     faces = shapely.get_parts(shapely.polygonize(edges))  # of the object and of its holes
     faces = shapely.simplify(faces[_are_inside(faces, line, begin, end)], 0)
-    return faces[0] if len(faces) == 1 else shapely.multipolygons(faces)
+    return faces[0] if len(faces) == 1 else MultiPolygon(list(faces))
 
 
-def _are_inside(faces, line, begin, end):
-    """bool (n,): whether a pixel of each face is in a run."""
+def _are_inside(faces: np.ndarray, line: np.ndarray, begin: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Whether a pixel of each face is in a run: bool, shape (n,)."""
     points = shapely.get_coordinates(shapely.point_on_surface(faces))
     x, y = np.floor(points).astype(np.int64).T
     span = int(end.max()) + 1

@@ -5,7 +5,8 @@ is always the file and the record, as messages begin. Values come from :mod:`jso
 numbers packed as arrays (:func:`mhkd.annotations.files.load_json`).
 """
 
-from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -24,52 +25,84 @@ MAX_NUMBER = 1e300
 OUTSIDE_TOLERANCE_PX = 2.0
 
 
-def is_number(value):
-    """bool: a finite number that a float can hold; true and false are none."""
+def is_coco(content: Any) -> bool:
+    """Whether JSON has the lists that make it a COCO file: those of images and of annotations."""
+    return isinstance(content, dict) and all(
+        isinstance(content.get(k), list) for k in ("images", "annotations")
+    )
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number that a float can hold; true and false are none."""
     return type(value) in (int, float) and abs(value) < MAX_NUMBER
 
 
-def is_id(value):
-    """bool: a whole number of at most 53 bits; 1.0 and "1" are none."""
+def is_id(value: Any) -> bool:
+    """Whether a value is a whole number of at most 53 bits; 1.0 and "1" are none."""
     return type(value) is int and abs(value) <= MAX_ID
 
 
-def missing_keys(record, keys):
-    """sequence[str]: those of ``keys`` that the record has not; all if it is no JSON object."""
+def missing_keys(record: Any, keys: Sequence[str]) -> Sequence[str]:
+    """Those of ``keys`` that the record has not; all if it is no JSON object."""
     return keys if not isinstance(record, dict) else [k for k in keys if k not in record]
 
 
-def check_records(path, records, keys, what):
+def record_fault(record: Any, keys: Sequence[str], ids: set[int]) -> str | None:
+    """What is wrong with a record as such.
+
+    Args:
+        record: of a COCO file.
+        keys: those that are needed.
+        ids: of the records before it; that of a sound one is added.
+
+    Returns:
+        "no keys", "no id" (one that is there is no whole number), "same id" (as one before) or None.
+    """
+    if missing_keys(record, keys):
+        return "no keys"
+    if not all(is_id(record[k]) for k in IDS if k in record):
+        return "no id"
+    if "id" in record:
+        if record["id"] in ids:
+            return "same id"
+        ids.add(record["id"])
+    return None
+
+
+def check_records(path: str, records: Sequence[Any], keys: Sequence[str], what: str) -> None:
     """Every record must have the keys, and ids that are whole numbers, its own unlike any other.
 
     Args:
-        path (str): the file, for messages.
-        records (list): of a COCO file.
-        keys (sequence[str]): that are needed.
-        what (str): "image", "annotation" or "category".
+        path: the file, for messages.
+        records: of a COCO file.
+        keys: those that are needed.
+        what: "image", "annotation" or "category".
 
     Raises:
         InputError: the first fault.
     """
-    own = Counter()
+    ids: set[int] = set()
+    twice = None
     for number, record in enumerate(records, 1):
-        missing = missing_keys(record, keys)
-        if missing:
-            raise InputError(f"{path}: {what} number {number} has no {', '.join(missing)}")
-        for key in IDS:
-            if key in record and not is_id(record[key]):
-                raise InputError(
-                    f"{path}: {what} number {number} has {key} {shown(record[key])}: the {key} of every "
-                    f"{what} must be a whole number, written without quotes and point, below 2^53"
-                )
-        if "id" in record:
-            own[record["id"]] += 1
-    twice = next((i for i, n in own.items() if n > 1), None)
+        fault = record_fault(record, keys, ids)
+        if fault == "no keys":
+            missing = ", ".join(missing_keys(record, keys))
+            raise InputError(f"{path}: {what} number {number} has no {missing}")
+        if fault == "no id":
+            key = next(k for k in IDS if k in record and not is_id(record[k]))
+            raise InputError(
+                f"{path}: {what} number {number} has {key} {shown(record[key])}: the {key} of every "
+                f"{what} must be a whole number, written without quotes and point, below 2^53"
+            )
+        if fault == "same id" and twice is None:
+            twice = record["id"]
     if twice is not None:
         raise InputError(f"{path}: {what} id {twice} is there more than once: make it unique")
 
 
-def check_reference(annotation, image_ids, category_ids, where):
+def check_reference(
+    annotation: Mapping[str, Any], image_ids: Collection[int], category_ids: Collection[int], where: str
+) -> None:
     """An annotation's image and category must be there.
 
     Raises:
@@ -87,16 +120,16 @@ def check_reference(annotation, image_ids, category_ids, where):
         )
 
 
-def text(record, key, where):
-    """str: a text that must be there and not be empty."""
+def text(record: Mapping[str, Any], key: str, where: str) -> str:
+    """A text that must be there and not be empty."""
     value = record.get(key)
     if not isinstance(value, str) or not value:
         raise InputError(f"{where} has {key} {shown(value)}: it must be a text")
     return value
 
 
-def label(record, key, where):
-    """str or None: a name, given as a text or as a whole number; None where there is none, or an empty one.
+def label(record: Mapping[str, Any], key: str, where: str) -> str | None:
+    """A name, given as a text or as a whole number; None where there is none, or an empty one.
 
     So that 3, 3.0 and "3" are the same slide, blanks around a text are left out.
     """
@@ -108,19 +141,17 @@ def label(record, key, where):
     return str(int(value))
 
 
-def size_px(image, where):
-    """tuple[int, int]: width and height of an image."""
-    size = (image.get("width"), image.get("height"))
-    for key, value in zip(("width", "height"), size):
+def size_px(image: Mapping[str, Any], where: str) -> tuple[int, int]:
+    """Width and height of an image."""
+    for key in ("width", "height"):
+        value = image.get(key)
         if type(value) is not int or not 0 < value <= MAX_SIDE_PX:
-            raise InputError(
-                f"{where} has {key} {shown(value)}: whole pixels are needed, 1 to {MAX_SIDE_PX}"
-            )
-    return size
+            raise InputError(f"{where} has {key} {shown(value)}: whole pixels are needed, 1 to {MAX_SIDE_PX}")
+    return image["width"], image["height"]
 
 
-def mpp(record, where, key="mpp"):
-    """float or None: micrometres per pixel; None where it is not given."""
+def mpp(record: Mapping[str, Any], where: str, key: str = "mpp") -> float | None:
+    """Micrometres per pixel; None where it is not given."""
     value = record.get(key)
     if value is None:
         return None
@@ -131,8 +162,8 @@ def mpp(record, where, key="mpp"):
     return value
 
 
-def region(image, where):
-    """dict or None: a checked copy of an image's ``region``; None where it is a file."""
+def region(image: Mapping[str, Any], where: str) -> dict[str, Any] | None:
+    """A checked copy of an image's ``region``; None where the image is a file."""
     value = image.get("region")
     if value is None:
         return None
@@ -150,8 +181,8 @@ def region(image, where):
     return dict(value)
 
 
-def is_ignored(annotation, where):
-    """bool: whether an object is neither learned nor counted, COCO's ``iscrowd`` or ``ignore``."""
+def is_ignored(annotation: Mapping[str, Any], where: str) -> bool:
+    """Whether an object is neither learned nor counted, COCO's ``iscrowd`` or ``ignore``."""
     found = False
     for key in ("iscrowd", "ignore"):
         value = annotation.get(key)
@@ -161,27 +192,27 @@ def is_ignored(annotation, where):
     return found
 
 
-def bbox_fault(bbox, width=None, height=None):
-    """What is wrong with a box, [x, y, width, height] in pixels of an image of that size.
+def bbox_fault(bbox: Any, width: float | None = None, height: float | None = None) -> str | None:
+    """What is wrong with a box, [x, y, width, height] in pixels of an image of that size, if it is given.
 
     Returns:
-        str or None: "no numbers", "no area", "outside" (by more than OUTSIDE_TOLERANCE_PX) or None.
+        "no numbers", "no area", "outside" (by more than OUTSIDE_TOLERANCE_PX) or None.
     """
     if not isinstance(bbox, list) or len(bbox) != 4 or not all(is_number(v) for v in bbox):
         return "no numbers"
     x, y, w, h = bbox
     if w <= 0 or h <= 0:
         return "no area"
-    if width is None:
+    if width is None or height is None:
         return None
     t = OUTSIDE_TOLERANCE_PX
     outside = x < -t or y < -t or x + w > width + t or y + h > height + t
     return "outside" if outside else None
 
 
-def bbox(annotation, where, image=None):
-    """list[float]: a box, [x, y, width, height] in pixels; inside its image, if that one is given."""
-    value = annotation.get("bbox")
+def bbox(annotation: Mapping[str, Any], where: str, image: Mapping[str, Any] | None = None) -> list[float]:
+    """A box, [x, y, width, height] in pixels; inside its image, if that one is given."""
+    value: Any = annotation.get("bbox")
     value = value.tolist() if isinstance(value, np.ndarray) else value  # of load_json
     fault = bbox_fault(value, *((image["width"], image["height"]) if image else ()))
     if fault == "no numbers":
@@ -190,7 +221,7 @@ def bbox(annotation, where, image=None):
         )
     if fault == "no area":
         raise InputError(f"{where} has bbox {shown(value)}, of no area: correct or remove it")
-    if fault == "outside":
+    if fault == "outside" and image:
         raise InputError(
             f"{where} has bbox {shown(value)}, outside its image of {image['width']}x{image['height']} px "
             f"({image['file_name']}): boxes are [x, y, width, height] in pixels of that image"
@@ -198,17 +229,18 @@ def bbox(annotation, where, image=None):
     return [float(v) for v in value]
 
 
-def outline(segmentation, image_size_px):
+def outline(
+    segmentation: Any, image_size_px: tuple[int, int]
+) -> tuple[list[np.ndarray] | np.ndarray | None, str | None]:
     """Read any form of a ``segmentation``.
 
     Args:
         segmentation: polygons, a mask in either of COCO's codings, or nothing.
-        image_size_px (tuple[int, int]): width and height of its image.
+        image_size_px: width and height of its image.
 
     Returns:
-        tuple[list[ndarray] or ndarray or None, str or None]: polygons, each float64 of shape (n, 2) with 3
-        points or more; or a mask's int64 counts, see :func:`mhkd.coco.rle.coco_counts`; None
-        where there is no outline. And what is odd about it, in words.
+        Polygons, each float64 of shape (n, 2) with 3 points or more; or a mask's int64 counts, see
+        :func:`mhkd.coco.rle.coco_counts`; None where there is no outline. And what is odd about it, in words.
 
     Raises:
         ValueError: it cannot be read; the message says why, "has ..."
@@ -231,7 +263,7 @@ def outline(segmentation, image_size_px):
     return whole or None, note
 
 
-def _ring(ring):
+def _ring(ring: Any) -> np.ndarray:
     fault = ValueError("has a polygon that is no list of x, y, x, y, ...")
     if not isinstance(ring, (list, np.ndarray)):
         raise fault
@@ -246,7 +278,7 @@ def _ring(ring):
     return xy.astype(np.float64).reshape(-1, 2)
 
 
-def _counts(mask, image_size_px):
+def _counts(mask: Mapping[str, Any], image_size_px: tuple[int, int]) -> np.ndarray:
     width, height = image_size_px
     size = mask.get("size")
     size = size.tolist() if isinstance(size, np.ndarray) else size
@@ -262,7 +294,7 @@ def _counts(mask, image_size_px):
     return counts
 
 
-def shown(value):
-    """str: a value for a message, in one line and not too long."""
+def shown(value: Any) -> str:
+    """A value for a message, in one line and not too long."""
     found = " ".join(repr(value.tolist() if isinstance(value, np.ndarray) else value).split())
     return found if len(found) <= 60 else f"{found[:57]}..."

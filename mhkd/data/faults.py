@@ -17,13 +17,12 @@ from ..coco.read import XYWH_ABS, category_name, image_to_dict, load_coco, read_
 from ..coco.schema import (
     ANNOTATION_KEYS,
     CATEGORY_KEYS,
-    IDS,
     IMAGE_KEYS,
     bbox_fault,
-    is_id,
     is_ignored,
     is_number,
     missing_keys,
+    record_fault,
 )
 from ..errors import InputError
 from ..slides.images import read_rgb
@@ -201,14 +200,14 @@ def _records(
     ids: set[int] = set()
     good: list[dict[str, Any]] = []
     for number, record in enumerate(records, 1):
-        missing = missing_keys(record, keys)
-        if missing:
-            warnings.add(f"{what} without {', '.join(missing)}", f"{name}: number {number}")
-        elif not all(is_id(record[k]) for k in IDS if k in record):
+        fault = record_fault(record, keys, ids)
+        if fault == "no keys":
+            missing = ", ".join(missing_keys(record, keys))
+            warnings.add(f"{what} without {missing}", f"{name}: number {number}")
+        elif fault == "no id":
             warnings.add(f"{what} whose ids are no whole numbers", f"{name}: number {number}")
-        elif record["id"] in ids:
+        elif fault == "same id":
             warnings.add(f"{what} with the id of another", f"{name}: id {record['id']}")
         else:
-            ids.add(record["id"])
             good.append(record)
     return good

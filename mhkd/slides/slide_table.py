@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 def read_rows(
-    path: str | os.PathLike[str], what: str, needed: Callable[[list[str]], bool]
+    path: str | os.PathLike[str], what: str, needed: Callable[[list[str]], object]
 ) -> list[dict[str, str]] | None:
     """Rows of a comma- or semicolon-separated table with a line of column names.
 

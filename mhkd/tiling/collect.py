@@ -14,14 +14,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from ..annotations import ClassMap
+from ..annotations import ClassMap, find_annotations
 from ..coco.read import coco_to_dicts
 from ..errors import InputError
 from ..files import write_text
 from ..slides.file_names import slide_name
 from ..slides.slide import slide_with_mpp
 from .layout import Layout, lay_tiles
-from .objects import annotation_file, read_objects
+from .objects import read_objects
 from .splits import split_by_slide
 
 __all__ = ["register_slides", "slides_to_coco", "split_by_slide", "write_coco"]
@@ -124,7 +124,7 @@ def slides_to_coco(
         slide, remark = slide_with_mpp(path, slide_mpp, override_slide_mpp)
         if remark:
             logger.warning("%s: %s", path, remark)
-        found, _, counts = read_objects(slide, annotation_file(path, annotations_dir), class_map)
+        found, _, counts = read_objects(slide, find_annotations(path, annotations_dir), class_map)
         others += counts
         tiles = list(lay_tiles(slide, found, layout, functools.partial(logger.warning, "%s: %s", path)))
         parts.append({"slide_file": path, "slide_mpp": slide.slide_mpp, "tiles": tiles})

@@ -1,39 +1,20 @@
 """The annotated objects of a slide, under the class names of the dataset."""
 
 import math
-import os
 from collections import Counter
 
 import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from ..annotations import AnnotationSet, ClassMap, find_annotations, read_annotations
+from ..annotations import AnnotationSet, ClassMap, belongs_to, read_annotations
 from ..errors import InputError
-from ..slides.file_names import slide_name
 from ..slides.slide import Slide
 
-OF_MANY_SLIDES = ("COCO JSON", "HuBMAP RLE CSV")  # formats that say which slide an object is on
 # Glomeruli are 50 to 400 um wide, tufts and sections of them a little less. Beyond this the
 # resolution is wrong by a power of ten, or the objects are of another kind.
 PLAUSIBLE_WIDTH_UM = (20, 1000)
 SlideObject = tuple[BaseGeometry, str, bool]  # outline in base pixels, class, to be ignored
-
-
-def annotation_file(slide_path: str, annotations: str | None = None) -> str:
-    """The file with the annotations of a slide.
-
-    Args:
-        slide_path: slide.
-        annotations: folder, or the file itself; by default the slide's folder.
-
-    Returns:
-        Path.
-
-    Raises:
-        InputError: none, or several that could be meant.
-    """
-    return find_annotations(slide_path, annotations or os.path.dirname(os.path.abspath(slide_path)))
 
 
 def read_objects(
@@ -64,8 +45,7 @@ def read_objects(
     mpp = slide.mpp
     diameter_px = None if point_diameter_um is None else point_diameter_um / mpp
     found = read_annotations(path, slide, point_diameter_px=diameter_px)
-    named = slide_name(path) in (slide_name(slide.path), os.path.basename(slide.path))
-    if not (named or only_slide or found.format in OF_MANY_SLIDES):
+    if not (only_slide or belongs_to(found, slide.path)):
         raise InputError(
             f"{slide.path}: has no annotations of its own; {path} ({found.format}) is named like "
             "another slide: add what is missing, or rename it"

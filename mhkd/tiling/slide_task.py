@@ -17,7 +17,7 @@ from typing import Any
 
 from PIL import Image
 
-from ..annotations import ClassMap
+from ..annotations import ClassMap, find_annotations
 from ..errors import InputError
 from ..files import WriteError, replacing_folder, sha256, write_json
 from ..slides.file_names import slide_name
@@ -26,7 +26,7 @@ from ..slides.slide_table import mpp_of
 from ..slides.views import read_view
 from ..version import __version__
 from .layout import Layout, lay_tiles
-from .objects import SlideObject, annotation_file, read_objects
+from .objects import SlideObject, read_objects
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def tile_slide(path: str, work: str, options: TileOptions, only_slide: bool = Fa
     """
     try:
         with _quiet_readers():
-            annotations = annotation_file(path, options.annotations) if options.annotated else None
+            annotations = find_annotations(path, options.annotations) if options.annotated else None
             sums = {"sha256": sha256(path), "annotation_sha256": annotations and sha256(annotations)}
             key = _key(path, sums, options)
             part_file = os.path.join(work, f"{key}.json")

@@ -10,13 +10,11 @@ from typing import Any, ClassVar
 import numpy as np
 import shapely
 
-from ..annotations import read_annotations
+from ..annotations import belongs_to, find_annotations, is_named_like, read_annotations
 from ..errors import InputError
 from ..palette import class_colors, hex_color
 from ..slide_detection.finished import FinishedSlide
-from ..slides.file_names import slide_name
 from ..slides.slide import Slide
-from ..tiling.objects import OF_MANY_SLIDES, annotation_file
 from .tiles import DeepZoom
 
 logger = logging.getLogger(__name__)
@@ -123,13 +121,13 @@ class ShownSlide:
     ) -> tuple[list[tuple[str | None, list[list[float]]]], str | None]:
         """(class, rings in the page's pixels) of the annotations, and why there are none."""
         try:
-            path = annotation_file(slide.path, self.annotations)
+            path = find_annotations(slide.path, self.annotations)
         except InputError as e:
             return [], str(e) if self.annotations else None
-        own = slide_name(path) in (slide_name(slide.path), os.path.basename(slide.path))
+        own = is_named_like(path, slide.path)
         try:
             read = read_annotations(path, slide)
-            if not (own or self.annotations == path or read.format in OF_MANY_SLIDES):
+            if not (self.annotations == path or belongs_to(read, slide.path)):
                 raise InputError(f"{path}: is named like another slide than {self.finished.name}")
         except InputError as e:
             if not (own or self.annotations):

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ...annotations import ClassMap
+from ...annotations import ClassMap, find_annotations
 from ...annotations.folders import Unused, annotations_in, lines, unused
 from ...errors import InputError
 from ...evaluation.best_threshold import Choice
@@ -15,7 +15,6 @@ from ...evaluation.bootstrap import Groups
 from ...evaluation.threshold_file import WEIGHTS, record_threshold
 from ...files import sha256, write_json, write_text
 from ...slides.file_names import slide_name
-from ...tiling.objects import annotation_file
 from ...tiling.splits import patients_by_pattern, read_split_table
 from ..finished import FinishedSlide, differences, find_finished
 from .report import FILES, markdown, slides_csv
@@ -168,7 +167,7 @@ def _unused_annotations(
     finished: Iterable[FinishedSlide], damaged: Iterable[str], scored: Iterable[ScoredSlide], annotations: str
 ) -> list[Unused]:
     """What is in the folder of annotations and belongs to no slide, or cannot be read."""
-    files = {one.slide.path: annotation_file(one.slide.path, annotations) for one in scored}
+    files = {one.slide.path: find_annotations(one.slide.path, annotations) for one in scored}
     names = {one.name for one in scored}
     slides = [*files, *(one.run["slide_file"] for one in finished if one.name not in names), *damaged]
     return unused(annotations_in(annotations), slides, files)

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 import shapely
 
-from ...annotations import ClassMap
+from ...annotations import ClassMap, find_annotations, is_named_like
 from ...annotations.class_map import REST
 from ...errors import InputError
 from ...evaluation.detections import Detections
-from ...slides.file_names import slide_name
 from ...slides.slide import Slide
-from ...tiling.objects import annotation_file, read_objects
+from ...tiling.objects import read_objects
 from ..exports import slide_image_id
 from ..finished import FinishedSlide
 
@@ -102,11 +101,11 @@ def load_slides(
             failed[one.name] = str(e)
             continue
         try:
-            path = annotation_file(slide.path, annotations)
+            path = find_annotations(slide.path, annotations)
         except InputError as e:
             unannotated[one.name] = str(e)
             continue
-        own = slide_name(path) in (slide_name(slide.path), one.name)
+        own = is_named_like(path, slide.path)
         only = len(finished) == 1 and not os.path.isdir(annotations)
         try:
             objects, read, counts = read_objects(slide, path, class_map, only_slide=only)
