@@ -9,6 +9,7 @@ first row is the section alone.
 import multiprocessing
 import tempfile
 import time
+from multiprocessing.queues import Queue
 from pathlib import Path
 
 import mhkd  # noqa: F401  (first)
@@ -26,8 +27,8 @@ from read_tiles import memory_mib, write_pyramid
 GLASS = (244, 243, 245)
 
 
-def draw(path, section, size_px):
-    """The section in the middle of a square of glass."""
+def draw(path: str, section: str, size_px: int) -> None:
+    """Write the section in the middle of a square of glass."""
     slide = Slide(section)
     image = pyvips.Image.new_from_file(section)
     x, y = ((size_px - n) // 2 for n in slide.size_px)
@@ -35,9 +36,10 @@ def draw(path, section, size_px):
     write_pyramid(path, image, slide.mpp_xy)
 
 
-def worker(queue, path, student, options):
+def worker(queue: Queue, path: str, folder: str, options: DetectOptions) -> None:
+    """Glomeruli, MiB and CPU seconds of one slide."""
     torch.set_num_threads(1)
-    student = load_student(student, "cpu", None, options.overlap_um)
+    student = load_student(folder, "cpu", None, options.overlap_um)
     before, began = memory_mib("VmRSS"), time.process_time()
     with tempfile.TemporaryDirectory() as out:
         summary = detect_slide(path, out, student, options, progress=False)
@@ -49,7 +51,7 @@ def worker(queue, path, student, options):
 @click.option("--student", required=True, type=click.Path(exists=True))
 @click.option("--sizes", default="10000,20000,40000,60000", show_default=True, help="Sides in base pixels.")
 @click.option("--glass-too", is_flag=True, help="Search all of it: as many tiles as the slide is large.")
-def main(section, student, sizes, glass_too):
+def main(section: str, student: str, sizes: str, glass_too: bool) -> None:
     context = multiprocessing.get_context("spawn")
     click.echo("| side, px | glomeruli | peak MiB | CPU s |\n|---:|---:|---:|---:|")
     for size in [None, *whole_numbers(sizes, "--sizes", least=1)]:

@@ -7,6 +7,8 @@ measured up to ``--nms-limit`` boxes and the ratio is given there. Seconds are t
 """
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 from mhkd.commands.numbers import FROM_1
 from mhkd.slide_detection import Detections, merge_tiles
@@ -47,7 +49,7 @@ def make_boxes(n: int) -> tuple[Detections, np.ndarray]:
 @click.option("--boxes", type=FROM_1, multiple=True, default=(10_000, 30_000, 100_000, 1_000_000),
               show_default=True)
 @click.option("--nms-limit", type=FROM_1, default=30_000, show_default=True)
-def main(boxes, nms_limit):
+def main(boxes: tuple[int, ...], nms_limit: int) -> None:
     torch.set_num_threads(1)
     click.echo("| boxes | of them cut | objects | merging s | us a box | NMS s | NMS / merging |")
     click.echo("|---:|---:|---:|---:|---:|---:|---:|")
@@ -67,7 +69,8 @@ def main(boxes, nms_limit):
         click.echo("| " + " | ".join(map(str, row)) + " |")
 
 
-def timed(function, *args):
+def timed(function: Callable[..., Any], *args: Any) -> tuple[float, Any]:
+    """Seconds of the process, and the result."""
     start = time.process_time()
     result = function(*args)
     return time.process_time() - start, result

@@ -15,7 +15,11 @@ import os
 import random
 import tempfile
 import time
+from collections.abc import Iterable, Iterator, Sequence
+from multiprocessing.connection import Connection
+from multiprocessing.queues import Queue
 from pathlib import Path
+from typing import Any
 
 import mhkd
 from mhkd.commands.numbers import AT_LEAST_0, FROM_1
@@ -36,7 +40,7 @@ WORKERS = 4
 ENTRIES_PER_WORKER = 100_000
 
 
-def slide_parts(num_tiles, objects_per_tile, folder):
+def slide_parts(num_tiles: int, objects_per_tile: float, folder: Path) -> Iterator[dict[str, Any]]:
     """Slides with tiles in rows of 100, as :func:`mhkd.tiling.layout.lay_tiles` lays them."""
     rng = random.Random(0)
     angle = np.linspace(0, 2 * np.pi, 40, endpoint=False)
@@ -57,8 +61,8 @@ def slide_parts(num_tiles, objects_per_tile, folder):
         yield {"slide_file": name, "tiles": tiles}
 
 
-def write(folder, num_tiles, objects_per_tile):
-    """``annotations_train.json``, never all of it in memory."""
+def write(folder: Path, num_tiles: int, objects_per_tile: float) -> Path:
+    """Write ``annotations_train.json``, never all of it in memory."""
     annotations = folder / "annotations.part"
     json_file = folder / "annotations_train.json"
     with open(json_file, "w") as f, open(annotations, "w") as part:
@@ -78,13 +82,13 @@ def write(folder, num_tiles, objects_per_tile):
     return json_file
 
 
-def memory_mib(what):
+def memory_mib(what: str) -> float:
     """Resident memory of this process, "VmRSS", or its peak, "VmHWM"; getrusage has the parent's peak too."""
     with open("/proc/self/status") as f:
         return next(int(line.split()[1]) for line in f if line.startswith(what)) / 1024
 
 
-def shared_memory_mib(pids):
+def shared_memory_mib(pids: Iterable[int | None]) -> float:
     """Memory of several processes; pages that they share are counted once (PSS)."""
     total = 0
     for pid in pids:
@@ -93,14 +97,15 @@ def shared_memory_mib(pids):
     return total / 1024
 
 
-def look_around(stream, start, connection):
+def look_around(stream: ShuffledStream, start: int, connection: Connection) -> None:
+    """Draw entries, then stay until told to end."""
     for k in range(start, start + ENTRIES_PER_WORKER):
         stream[k]
     connection.send(None)
     connection.recv()
 
 
-def with_workers_mib(stream):
+def with_workers_mib(stream: ShuffledStream) -> float:
     """Memory of this process and of WORKERS that have drawn entries, forked as a DataLoader's are."""
     context = multiprocessing.get_context("fork")
     pipes, workers = [], []
@@ -118,7 +123,7 @@ def with_workers_mib(stream):
     return total
 
 
-def serialised_entries(names):
+def serialised_entries(names: Sequence[str]) -> DatasetFromList:
     """As Detectron2 would train on the dataset."""
     read_regions.MIN_BYTES = float("inf")  # no file is that large
     dicts = get_detection_dataset_dicts(names, filter_empty=False)
@@ -128,7 +133,8 @@ def serialised_entries(names):
     return DatasetFromList(dicts, copy=False, serialize=True)
 
 
-def get_ready(queue, root, what):
+def get_ready(queue: Queue, root: str, what: str) -> None:
+    """What one process measures."""
     before = memory_mib("VmRSS")
     start, cpu = time.perf_counter(), time.process_time()
     cfg = get_cfg()
@@ -139,7 +145,8 @@ def get_ready(queue, root, what):
     serialised = what == "from_coco_serialised"
     entries = serialised_entries(cfg.DATASETS.TRAIN) if serialised else training_entries(cfg)
     stream = ShuffledStream(entries, lambda entry: entry["image_id"], 0)
-    assert len({stream[k] for k in range(1000)}) == 1000
+    num_tiles = min(1000, len(entries))
+    assert len({stream[k] for k in range(num_tiles)}) == num_tiles
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     peak = memory_mib("VmHWM")
     queue.put({"entries": len(entries), "seconds": round(seconds, 1), "cpu_seconds": round(cpu, 1),
@@ -152,7 +159,7 @@ def get_ready(queue, root, what):
               show_default=True, help="region_references.json.")
 @click.option("--num-tiles", type=FROM_1, default=1_000_000, show_default=True)
 @click.option("--objects-per-tile", type=AT_LEAST_0, default=0.5, show_default=True)
-def main(out, num_tiles, objects_per_tile):
+def main(out: Path, num_tiles: int, objects_per_tile: float) -> None:
     """Measure how soon, and in how much memory, a dataset of NUM_TILES region references is ready."""
     with tempfile.TemporaryDirectory() as root:
         folder = Path(root) / "many"

@@ -19,14 +19,16 @@ import shutil
 import statistics
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import mhkd  # noqa: F401  (first)
 from mhkd.annotations import ClassMap
 from mhkd.commands.numbers import ABOVE_0, AT_LEAST_0, FROM_1
 from mhkd.slide_detection.options import DetectOptions
 from mhkd.slide_detection.run import detect_slide
-from mhkd.slide_detection.student import load_student
+from mhkd.slide_detection.student import Student, load_student
 from mhkd.slides.slide import Slide
 from mhkd.tiling.objects import read_objects
 
@@ -40,11 +42,14 @@ from faster_coco_eval import COCO, COCOeval_faster
 from torchvision.ops import batched_nms
 from tqdm import tqdm
 
+Found = tuple[np.ndarray, np.ndarray, np.ndarray]  # boxes XYXY, scores, classes
 LOWEST_SCORE = 0.05
 GLASS = (244, 243, 245)
 
 
-def compose(slides, folder, columns, gap):
+def compose(
+    slides: Sequence[str], folder: Path, columns: int, gap: float
+) -> tuple[str, np.ndarray, list[str]]:
     """The slides as sections of one, ``gap`` times their width apart; returns it and its objects."""
     sections = [Slide(s) for s in slides]
     width, height = sections[0].size_px
@@ -73,7 +78,7 @@ def compose(slides, folder, columns, gap):
 class Meter:
     """Wall and CPU seconds (of all threads) and the growth of the resident peak, of a call."""
 
-    def __call__(self, function):
+    def __call__(self, function: Callable[[], Any]) -> "Meter":
         gc.collect()
         Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak starts again from here
         before = self._status("VmRSS")
@@ -83,16 +88,18 @@ class Meter:
         self.mib = (self._status("VmHWM") - before) / 1024
         return self
 
-    def _status(self, key):
+    def _status(self, key: str) -> int:
         return int(Path("/proc/self/status").read_text().split(f"{key}:")[1].split()[0])
 
 
-def whole_image(path, student):
+def whole_image(path: str, student: Student) -> np.ndarray:
     slide = Slide(path)
     return slide.read_region(0, 0, *slide.size_at(student.lr_mpp), student.lr_mpp, from_base=False)
 
 
-def with_mhkd(path, student, options, folder):
+def with_mhkd(
+    path: str, student: Student, options: DetectOptions, folder: Path
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, int, dict[str, float]]:
     out = Path(tempfile.mkdtemp(dir=folder))
     detect_slide(path, out, student, options, progress=False)
     found = json.loads((out / Path(path).name / "coco_instances_results.json").read_text())
@@ -104,7 +111,7 @@ def with_mhkd(path, student, options, folder):
     return boxes, np.array([r["score"] for r in found]), classes, run["tiles"], run["timings"]
 
 
-def with_sahi(path, student, overlap_px, model):
+def with_sahi(path: str, student: Student, overlap_px: int, model: Any) -> Found:
     from sahi.predict import get_sliced_prediction
 
     image = whole_image(path, student)
@@ -122,7 +129,9 @@ def with_sahi(path, student, overlap_px, model):
     return boxes, scores, np.array([p.category.id for p in found], int)
 
 
-def with_loop(path, student, overlap_px, predictor, whole_only=False):
+def with_loop(
+    path: str, student: Student, overlap_px: int, predictor: DefaultPredictor, whole_only: bool = False
+) -> Found:
     """``whole_only``: leave out boxes that end at a side of their tile inside the slide."""
     image = whole_image(path, student)
     side = student.tile_px
@@ -140,7 +149,7 @@ def with_loop(path, student, overlap_px, predictor, whole_only=False):
     return boxes[keep].numpy(), scores[keep].numpy(), classes[keep].numpy()
 
 
-def tiles_of(shape, side, overlap_px):
+def tiles_of(shape: Sequence[int], side: int, overlap_px: int) -> list[tuple[int, int]]:
     """Corners of a lattice whose last tiles are flush, as SAHI's."""
     xs, ys = (
         sorted({min(k, max(n - side, 0)) for k in range(0, max(n - overlap_px, 1), side - overlap_px)})
@@ -149,7 +158,15 @@ def tiles_of(shape, side, overlap_px):
     return [(x, y) for y in ys for x in xs]
 
 
-def score(found, scores, classes, boxes, names, class_names, size):
+def score(
+    found: np.ndarray,
+    scores: np.ndarray,
+    classes: np.ndarray,
+    boxes: np.ndarray,
+    names: list[str],
+    class_names: list[str],
+    size: tuple[int, int],
+) -> tuple[float, float]:
     """AP and AP50 in percent."""
     known = [k for k, n in enumerate(names) if n in class_names]
     annotations = [
@@ -189,7 +206,18 @@ def score(found, scores, classes, boxes, names, class_names, size):
 @click.option("--rounds", type=FROM_1, default=3, show_default=True)
 @click.option("--threads", type=FROM_1, default=1, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="Write the figures as JSON.")
-def main(annotated, folder, student_mpp, columns, gap, overlap_um, batch_size, rounds, threads, out):
+def main(
+    annotated: tuple[str, ...],
+    folder: str,
+    student_mpp: float | None,
+    columns: int,
+    gap: float,
+    overlap_um: float,
+    batch_size: int,
+    rounds: int,
+    threads: int,
+    out: Path | None,
+) -> None:
     from sahi import AutoDetectionModel
 
     torch.set_num_threads(threads)

@@ -6,6 +6,7 @@ import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -19,11 +20,11 @@ COMMANDS = {
 ROOT = Path(__file__).parents[1]
 
 
-def measure(arguments, runs):
+def measure(arguments: Sequence[str], runs: int) -> tuple[float, float]:
     """Medians over fresh processes.
 
     Returns:
-        tuple[float, float]: user and system CPU seconds; the most resident memory in MB.
+        User and system CPU seconds; the most resident memory in MB.
     """
     seconds, memory = [], []
     for _ in range(runs):
@@ -39,7 +40,7 @@ def measure(arguments, runs):
 
 @click.command()
 @click.option("--runs", type=click.IntRange(1), default=5, show_default=True, help="Of each.")
-def main(runs):
+def main(runs: int) -> None:
     measure(FLOOR, 1)  # so that its files are in memory
     floor_s, floor_mb = measure(FLOOR, runs)
     report = {"floor": {"cpu_s": round(floor_s, 3), "memory_mb": round(floor_mb, 1)}}

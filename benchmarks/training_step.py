@@ -77,11 +77,19 @@ class Meter:
 @click.option("--schedule", default="mhkd", show_default=True)
 @click.option("--student-input", type=click.Choice(["upsampled", "native"]), multiple=True,
               default=("upsampled", "native"))  # fmt: skip
-@click.option("--size-px", type=FROM_1, default=256, show_default=True)
+@click.option("--size-px", type=click.IntRange(96), default=256, show_default=True)
 @click.option("--rounds", type=FROM_1, default=15, show_default=True)
 @click.option("--threads", type=FROM_1, default=1, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="Write the figures as JSON.")
-def main(config, schedule, student_input, size_px, rounds, threads, out):
+def main(
+    config: str,
+    schedule: str,
+    student_input: tuple[str, ...],
+    size_px: int,
+    rounds: int,
+    threads: int,
+    out: Path | None,
+) -> None:
     torch.set_num_threads(threads)
     rows = []
     click.echo("| input | step | floor s | step s | time ratio | floor MiB | step MiB | memory ratio |")

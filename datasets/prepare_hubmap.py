@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from mhkd.annotations import ClassMap
 from mhkd.commands.numbers import ABOVE_0, AT_LEAST_0, FROM_1, FROM_2, SEED, SHARE
@@ -45,7 +46,7 @@ CLASSES = ClassMap({"": "glomerulus"}, ["glomerulus"])  # runs (train.csv) have 
 @click.option("--tiles", type=click.Choice(["png", "regions"]), default="png", show_default=True,
               help="HR and LR files, or regions that are read from the TIFFs while training (slower).")
 @click.option("--workers", type=FROM_1, default=1, show_default=True, help="Processes.")
-def main(kaggle_folder, out, workers, **options):
+def main(kaggle_folder: Path, out: str, workers: int, **options: Any) -> None:
     """Make a dataset of KAGGLE_FOLDER, the unpacked "Hacking the Kidney" data:
 
     \b
@@ -76,13 +77,26 @@ def main(kaggle_folder, out, workers, **options):
 
 
 def prepare(
-    kaggle_folder, out, *, mpp, tile_size_px, lr_factor, overlap_um, keep_empty, split, folds, seed,
-    slide_mpp, tiles, workers=1, override_slide_mpp=None,
-):  # fmt: skip
-    """See ``--help``.
+    kaggle_folder: Path,
+    out: Path,
+    *,
+    mpp: float,
+    tile_size_px: int,
+    lr_factor: int,
+    overlap_um: float,
+    keep_empty: float,
+    split: str,
+    folds: int | None,
+    seed: int,
+    slide_mpp: float | dict[str, float] | None,
+    tiles: str,
+    workers: int = 1,
+    override_slide_mpp: float | dict[str, float] | None = None,
+) -> dict[str, Any]:
+    """Make the dataset, see ``--help``.
 
     Returns:
-        dict: the manifest.
+        The manifest.
 
     Raises:
         InputError: the folder is not of this layout, or a file in it is damaged.
@@ -118,11 +132,18 @@ def prepare(
     )
 
 
-def _split(slides, patients, shares, folds, seed):
+def _split(
+    slides: list[str],
+    patients: dict[str, str],
+    shares: dict[str, float] | None,
+    folds: int | None,
+    seed: int,
+) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Patients, and the splits that each slide is in."""
     return patients, split_slides(slides, patients, shares, folds, seed)
 
 
-def _patients(path, slides):
+def _patients(path: Path, slides: list[Path]) -> dict[str, str]:
     """Patient of every slide, by file name; warns where the table has another size for it."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as f:
@@ -140,7 +161,7 @@ def _patients(path, slides):
     return patients
 
 
-def _annotations(kaggle_folder, slides, out):
+def _annotations(kaggle_folder: Path, slides: list[Path], out: Path) -> Path:
     """Where the outlines are: the JSON files, which win, or train.csv, or copies of both together."""
     runs = kaggle_folder / "train.csv"
     files = [s.with_suffix(".json") for s in slides]
@@ -159,7 +180,7 @@ def _annotations(kaggle_folder, slides, out):
     return together
 
 
-def _with_channels_together(path, folder):
+def _with_channels_together(path: Path, folder: Path) -> Path:
     """Some of the TIFFs keep red, green and blue on pages of their own: those are converted once."""
     image = _open(path)
     if image.bands > 1 or image.get_typeof("n-pages") == 0 or image.get("n-pages") != 3:
@@ -181,7 +202,7 @@ def _with_channels_together(path, folder):
     return converted
 
 
-def _open(path):
+def _open(path: Path) -> pyvips.Image:
     try:
         return pyvips.Image.new_from_file(str(path))
     except pyvips.Error as e:

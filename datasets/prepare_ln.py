@@ -3,7 +3,9 @@
 
 import logging
 import sys
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from mhkd.annotations import ClassMap
 from mhkd.commands.slide_options import CLASSES as CLASS_OPTIONS
@@ -28,7 +30,7 @@ LR_FACTOR = 3
 @click.option("--tiles", type=click.Choice(["png", "regions"]), default="png", show_default=True,
               help="HR and LR files, or regions that are read from the slides while training (very slow).")
 @with_options(*RUNNING)
-def main(slides, out, **options):
+def main(slides: tuple[str, ...], out: str, **options: Any) -> None:
     """Make a dataset of SLIDES (files, folders) of lupus nephritis with annotated glomeruli.
 
     \b
@@ -59,13 +61,28 @@ def main(slides, out, **options):
 
 
 def prepare(
-    slides, out, *, annotations, pairs, class_map, split, folds, split_csv, patient_pattern, seed,
-    slide_mpp, point_diameter_um, tiles, workers=1, strict=False, override_slide_mpp=None,
-):  # fmt: skip
-    """See ``--help``.
+    slides: Sequence[str],
+    out: str,
+    *,
+    annotations: str | None,
+    pairs: Sequence[str],
+    class_map: str | None,
+    split: str | None,
+    folds: int | None,
+    split_csv: str | None,
+    patient_pattern: str | None,
+    seed: int,
+    slide_mpp: float | dict[str, float] | None,
+    point_diameter_um: float | None,
+    tiles: str,
+    workers: int = 1,
+    strict: bool = False,
+    override_slide_mpp: float | dict[str, float] | None = None,
+) -> dict[str, Any]:
+    """Make the dataset, see ``--help``.
 
     Returns:
-        dict: the manifest.
+        The manifest.
 
     Raises:
         InputError: a parameter makes no sense, no slide can be read, or strict and one cannot.
