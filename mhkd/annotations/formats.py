@@ -16,9 +16,12 @@ file with the line "glomeruli", and after it one of x, y and diameter for each, 
 
     register_format(AnnotationFormat("circles", recognise, read, suffixes=(".circles",)))
 
-It is asked before the formats that come with the package. The file beside ``a.svs`` is then ``a.circles``. A
-reader hands outlines to the :class:`~mhkd.annotations.collect.Collector`, which repairs and counts them, and
-says what is wrong with an object by ``raise collector.error("line 3", "has no diameter")``.
+It is asked before the formats that come with the package. The file beside ``a.svs`` is then ``a.circles``.
+It is known where it is registered: a script that tiles in processes (:func:`mhkd.tiling.tile.tile_slides`)
+registers it at its top level, which they run too; the command line knows the package's formats only.
+
+A reader hands outlines to the :class:`~mhkd.annotations.collect.Collector`, which repairs and counts them,
+and says what is wrong with an object by ``raise collector.error("line 3", "has no diameter")``.
 """
 
 from collections.abc import Callable
