@@ -2,8 +2,9 @@
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,7 +14,7 @@ from ..yaml_files import read_config
 logger = logging.getLogger(__name__)
 
 
-def recorded_classes(checkpoint: dict, path: str | os.PathLike[str]) -> list[str]:
+def recorded_classes(checkpoint: Mapping[str, Any], path: str | os.PathLike[str]) -> list[str]:
     """Class names of a checkpoint in the order of its weights: its own record or config.yaml beside it.
 
     Args:

@@ -2,6 +2,7 @@
 
 import logging
 import math
+from typing import Any
 
 from detectron2.engine import HookBase, default_writers, hooks
 from detectron2.utils import comm
@@ -24,10 +25,12 @@ class StageTransition(HookBase):
     ``student/`` (or ``teacher/`` for step 0), scores and, last, ``stage.json``.
     """
 
-    def __init__(self):
-        self._entered = None
+    trainer: Any
 
-    def before_step(self):
+    def __init__(self) -> None:
+        self._entered: Step | None = None
+
+    def before_step(self) -> None:
         trainer = self.trainer
         step = next(s for s in trainer.steps if s.start <= trainer.iter < s.end)
         if step is self._entered:
@@ -37,11 +40,11 @@ class StageTransition(HookBase):
         trainer.resumed_state = None
         self._entered = step
 
-    def after_step(self):
-        trainer = self.trainer
-        if trainer.iter + 1 == self._entered.end:
-            trainer.save(final_file(trainer.cfg, self._entered), within_step=False)
-            self.finish(self._entered)
+    def after_step(self) -> None:
+        trainer, step = self.trainer, self._entered
+        if step and trainer.iter + 1 == step.end:
+            trainer.save(final_file(trainer.cfg, step), within_step=False)
+            self.finish(step)
 
     def finish(self, step: Step) -> None:
         """Export and evaluate what ``step`` trained; say that it is finished."""
@@ -96,21 +99,21 @@ class StageTransition(HookBase):
 class MetricsWriter(hooks.PeriodicWriter):
     """Detectron2's writers; their files are opened when training begins, not for a run that is refused."""
 
-    def __init__(self, period: int = 20):
+    def __init__(self, period: int = 20) -> None:
         super().__init__([], period)
 
-    def before_train(self):
+    def before_train(self) -> None:
         self._writers = default_writers(str(self.trainer.output_dir), self.trainer.max_iter)
 
 
 class WithinStep(HookBase):
     """Every ``period`` iterations, but not at a step's end, which :class:`StageTransition` sees to."""
 
-    def __init__(self, period: int):
+    def __init__(self, period: int) -> None:
         """0: never."""
         self._period = period
 
-    def after_step(self):
+    def after_step(self) -> None:
         done = self.trainer.iter + 1
         if self._period > 0 and done % self._period == 0 and done != self.trainer.step.end:
             self.run()
@@ -119,7 +122,7 @@ class WithinStep(HookBase):
 class PeriodicCheckpoint(WithinStep):
     """Overwrites ``OUTPUT_DIR/checkpoint.pth``, unless that would replace a good one by a diverging one."""
 
-    def run(self):
+    def run(self) -> None:
         if not self.trainer.is_diverging():  # asked of every process: norms may be synchronized
             self.trainer.save(checkpoint_file(self.trainer.cfg), within_step=True)
 
@@ -127,7 +130,7 @@ class PeriodicCheckpoint(WithinStep):
 class PeriodicEval(WithinStep):
     """Scores the network in training."""
 
-    def run(self):
+    def run(self) -> None:
         trainer = self.trainer
         which = "student" if trainer.step.stage.student else "teacher"
         scores = evaluate(trainer.cfg, getattr(trainer.distilled, which), which)
@@ -135,11 +138,9 @@ class PeriodicEval(WithinStep):
         trainer.distilled.train()
 
 
-def _store(trainer, which: str, scores: dict) -> None:
+def _store(trainer: Any, which: str, scores: dict[str, float]) -> None:
     """To the event storage: of detection "bbox/AP" for the network in training, "direct/AP" beside it."""
     prefix = "direct" if which == "direct" else trainer.task.scores
     storage = getattr(trainer, "storage", None)  # none yet when a resumed run finishes a step
     if storage is not None and comm.is_main_process():
-        storage.put_scalars(
-            **{f"{prefix}/{k}": v for k, v in scores.items()}, smoothing_hint=False
-        )
+        storage.put_scalars(**{f"{prefix}/{k}": v for k, v in scores.items()}, smoothing_hint=False)

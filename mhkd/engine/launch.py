@@ -3,6 +3,8 @@
 import functools
 import os
 import socket
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from detectron2.engine import launch as detectron2_launch
@@ -12,7 +14,14 @@ from ..errors import InputError
 from ..extensions import load_extensions, loaded_extensions
 
 
-def launch(main, num_processes: int, num_machines: int, machine_rank: int, dist_url: str, args):
+def launch(
+    main: Callable[..., Any],
+    num_processes: int,
+    num_machines: int,
+    machine_rank: int,
+    dist_url: str,
+    args: tuple[Any, ...],
+) -> None:
     """Run ``main(*args)`` in ``num_processes`` processes on each of ``num_machines`` machines.
 
     On GPUs this is Detectron2's own launch (NCCL). Without a GPU the processes talk through gloo. They have
@@ -31,13 +40,14 @@ def launch(main, num_processes: int, num_machines: int, machine_rank: int, dist_
         raise InputError("--dist-url auto: name a port of the first machine, tcp://host:port")
     main = functools.partial(_extended, loaded_extensions(), main)
     if torch.cuda.is_available() or num_processes * num_machines == 1:
-        return detectron2_launch(main, num_processes, num_machines, machine_rank, dist_url, args)
+        detectron2_launch(main, num_processes, num_machines, machine_rank, dist_url, args)
+        return
     if dist_url == "auto":
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             dist_url = f"tcp://127.0.0.1:{s.getsockname()[1]}"
     # CPU processes would otherwise take all cores each.
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, os.cpu_count() // num_processes)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // num_processes)))
     world_size = num_processes * num_machines
     torch.multiprocessing.spawn(
         _cpu_worker,
@@ -46,16 +56,22 @@ def launch(main, num_processes: int, num_machines: int, machine_rank: int, dist_
     )
 
 
-def _extended(extensions, main, *args):
+def _extended(extensions: Sequence[str], main: Callable[..., Any], *args: Any) -> Any:
     load_extensions(extensions)
     return main(*args)
 
 
-def _cpu_worker(local_rank, main, world_size, num_processes, machine_rank, dist_url, args):
+def _cpu_worker(
+    local_rank: int,
+    main: Callable[..., Any],
+    world_size: int,
+    num_processes: int,
+    machine_rank: int,
+    dist_url: str,
+    args: tuple[Any, ...],
+) -> None:
     rank = machine_rank * num_processes + local_rank
-    torch.distributed.init_process_group(
-        "gloo", init_method=dist_url, world_size=world_size, rank=rank
-    )
+    torch.distributed.init_process_group("gloo", init_method=dist_url, world_size=world_size, rank=rank)
     for machine in range(world_size // num_processes):
         ranks = list(range(machine * num_processes, (machine + 1) * num_processes))
         group = torch.distributed.new_group(ranks)

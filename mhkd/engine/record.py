@@ -36,7 +36,8 @@ NOT_OF_TEACHER = (
     "MHKD.UNLABELED", "MHKD.UNLABELED_RATIO", "INPUT.LR_", "INPUT.SCANNER.",
 )  # fmt: skip
 # What a description of a step leaves out where it is this.
-_USUAL = {"labels": True, "student_start": "scratch"}
+_USUAL: dict[str, Any] = {"labels": True, "student_start": "scratch"}
+Version = tuple[str, int, int]  # path, time of the last change in ns, bytes
 
 
 def differences(asked: CfgNode, recorded: CfgNode, of_teacher: bool = False) -> list[str]:
@@ -46,9 +47,9 @@ def differences(asked: CfgNode, recorded: CfgNode, of_teacher: bool = False) -> 
         of_teacher: compare only what the teacher's own training depends on.
     """
     may_change = MAY_CHANGE + (NOT_OF_TEACHER if of_teacher else ())
-    asked, recorded = flat(asked), flat(recorded)
-    keys = [k for k in sorted(asked | recorded) if not _is_among(k, may_change)]
-    return _named({k: asked.get(k) for k in keys}, {k: recorded.get(k) for k in keys})
+    mine, theirs = flat(asked), flat(recorded)
+    keys = [k for k in sorted(mine | theirs) if not _is_among(k, may_change)]
+    return _named({k: mine.get(k) for k in keys}, {k: theirs.get(k) for k in keys})
 
 
 def settings_differences(
@@ -60,7 +61,7 @@ def settings_differences(
         within: it is half trained: nothing may change, also not what a finished teacher does not depend on.
     """
     of_student = bool(step.stage.student)
-    different = []
+    different: list[str] = []
     if of_student and not asked.MHKD.LR_RESTART:  # one course of the rate through all of the student's steps
         iterations = (c.MHKD.STUDENT_ITERS for c in (asked, recorded))
         different = _named(*({"MHKD.STUDENT_ITERS": n} for n in iterations))
@@ -70,8 +71,8 @@ def settings_differences(
     if within:
         return different + differences(asked, recorded)
     network = "student" if of_student else "teacher"
-    exported = (export_cfg(c, network, step.stage.bfa) for c in (asked, recorded))
-    return different + differences(*exported, of_teacher=not of_student)
+    asked, recorded = (export_cfg(c, network, step.stage.bfa) for c in (asked, recorded))
+    return different + differences(asked, recorded, of_teacher=not of_student)
 
 
 def _builds_bfa(cfg: CfgNode) -> bool | None:
@@ -82,15 +83,16 @@ def _builds_bfa(cfg: CfgNode) -> bool | None:
         return None
 
 
-def plan_differences(asked: dict, recorded: dict) -> list[str]:
+def plan_differences(asked: dict[str, Any], recorded: dict[str, Any]) -> list[str]:
     """The same of two descriptions of a step, see :meth:`mhkd.schedules.Step.describe`."""
     keys = list(_USUAL | asked)
     return _named({k: (_USUAL | asked)[k] for k in keys}, {k: (_USUAL | recorded).get(k) for k in keys})
 
 
-def source_differences(asked: dict, recorded: dict | None) -> list[str]:
+def source_differences(asked: dict[str, str], recorded: dict[str, str] | None) -> list[str]:
     """The same of two results of :func:`sources`; what older versions did not record is not compared."""
-    both = [k for k in asked if k in (recorded or {})]
+    recorded = recorded or {}
+    both = [k for k in asked if k in recorded]
     return _named({k: asked[k] for k in both}, {k: recorded[k] for k in both})
 
 
@@ -115,7 +117,7 @@ def step_differences(step: Step, cfg: CfgNode, folder: Path, conventions: bool =
     if exported.is_file():
         recorded = load_cfg(exported, allow_base=False)
     elif checkpoint.is_file():
-        recorded = parse_cfg(load_file(checkpoint).get("cfg"), checkpoint)
+        recorded = parse_cfg(load_file(checkpoint).get("cfg", ""), checkpoint)
     else:
         return [*different, f"{exported} is missing"]
     different += settings_differences(step, cfg, recorded)
@@ -144,7 +146,7 @@ def other_settings(path: Path, different: list[str], remedy: str) -> InputError:
     return InputError(f"{path}: was trained with other settings: {shown}. {remedy}")
 
 
-def sources(cfg: CfgNode, step: Step | None = None) -> dict:
+def sources(cfg: CfgNode, step: Step | None = None) -> dict[str, str]:
     """What is not in a config but decides weights all the same: the data's content, and a given teacher's.
 
     Args:
@@ -167,15 +169,15 @@ def sources(cfg: CfgNode, step: Step | None = None) -> dict:
     return found
 
 
-def _named(asked: dict, recorded: dict) -> list[str]:
+def _named(asked: Mapping[str, Any], recorded: Mapping[str, Any]) -> list[str]:
     return [f"{k} was {recorded[k]}, asked for {asked[k]}" for k in asked if asked[k] != recorded[k]]
 
 
-def _is_among(key: str, names) -> bool:
+def _is_among(key: str, names: Iterable[str]) -> bool:
     return any(key.startswith(n) if n.endswith((".", "_")) else key == n for n in names)
 
 
-def _version(path: str) -> tuple:
+def _version(path: str) -> Version:
     stat = os.stat(path)
     return os.path.abspath(path), stat.st_mtime_ns, stat.st_size
 
@@ -185,12 +187,12 @@ def _checksum(path: str) -> str:
 
 
 @functools.lru_cache(maxsize=256)
-def _checksum_of_version(version: tuple) -> str:
+def _checksum_of_version(version: Version) -> str:
     return _short(sha256(version[0]))
 
 
 @functools.lru_cache(maxsize=256)
-def _images_checksum(name: str, view: str, _version: tuple | None) -> str:
+def _images_checksum(name: str, view: str, _version: Version | None) -> str:
     """Of names and sizes, which are cheap to look at."""
     files = image_files(DatasetCatalog.get(name), view)
     listed = [(os.path.basename(p), os.path.getsize(p) if os.path.exists(p) else None) for p in files]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from detectron2.config import CfgNode
 
@@ -32,7 +33,7 @@ class Start:
     """
 
     iteration: int = 0
-    state: dict | None = None
+    state: dict[str, Any] | None = None
     path: Path | None = None
     unscored: Step | None = None
 
@@ -103,34 +104,33 @@ def find_start(
             f"{final_file(cfg, done[-1])}: missing, though {done[-1].folder} is finished and the next step "
             f"starts from it; restore it, or move {out / done[-1].folder} away to train that step again"
         )
-    start = Start()
+    found: list[tuple[dict[str, Any], Path]] = []
     if final:
-        start.path = final_file(cfg, final[-1])
-        start.state = _load(start.path, start.path.parent, [final_file(cfg, s) for s in final[:-1]])
+        path = final_file(cfg, final[-1])
+        found.append((_load(path, path.parent, [final_file(cfg, s) for s in final[:-1]]), path))
     if checkpoint.is_file():
-        latest = _load(checkpoint, checkpoint, [final_file(cfg, s) for s in final])
-        if start.state is None or latest["iteration"] > start.state["iteration"]:
-            start.path, start.state = checkpoint, latest
-    start.iteration = start.state["iteration"]
+        found.append((_load(checkpoint, checkpoint, [final_file(cfg, s) for s in final]), checkpoint))
+    state, path = max(found, key=lambda pair: pair[0]["iteration"])  # of equal ones the step's own
+    start = Start(state["iteration"], state, path)
     for step in final:
         if step not in done and start.iteration == step.end:
             start.unscored = step
-    different = _state_differences(cfg, steps, start, processes)
+    different = _state_differences(cfg, steps, start, state, path, processes)
     if until is None or start.iteration < until:
         begun = [s for s in steps if s.start < start.iteration]
-        different += convention_differences(start.state, begun, cfg)
+        different += convention_differences(state, begun, cfg)
     if different:
-        raise other_settings(start.path, different, remedy)
-    bad = not_finite(start.state["model"])
+        raise other_settings(path, different, remedy)
+    bad = not_finite(state["model"])
     if bad:
         raise InputError(
-            f"{start.path}: its weights are not finite (e.g. {bad[0]}), the training had diverged: move it "
+            f"{path}: its weights are not finite (e.g. {bad[0]}), the training had diverged: move it "
             "away to go on from what was before it, or choose another OUTPUT_DIR and a lower SOLVER.BASE_LR"
         )
     return start
 
 
-def _load(path: Path, unit: Path, earlier: list[Path]) -> dict:
+def _load(path: Path, unit: Path, earlier: list[Path]) -> dict[str, Any]:
     """A checkpoint, or what to do without it.
 
     Args:
@@ -152,10 +152,14 @@ def _load(path: Path, unit: Path, earlier: list[Path]) -> dict:
 
 
 def _state_differences(
-    cfg: CfgNode, steps: list[Step], start: Start, processes: int | None
+    cfg: CfgNode,
+    steps: list[Step],
+    start: Start,
+    state: dict[str, Any],
+    path: Path,
+    processes: int | None,
 ) -> list[str]:
-    """In what the steps up to the checkpoint differ from those that ``cfg`` asks for."""
-    state = start.state
+    """In what the steps up to the checkpoint, ``state`` at ``path``, differ from those that are asked for."""
     reached = [s for s in steps if s.start < start.iteration]
     trained = state["plan"][: len(reached)]
     if len(trained) != len(reached) or reached[-1].position != state["stage"]:
@@ -166,7 +170,7 @@ def _state_differences(
             return [f"{found['step']}: {different[0]}", *different[1:]]
     if not (start.within_step or start.unscored):
         return []  # its own record was compared
-    recorded, step = parse_cfg(state["cfg"], start.path), reached[-1]
+    recorded, step = parse_cfg(state["cfg"], path), reached[-1]
     different = settings_differences(step, cfg, recorded, start.within_step)
     different += source_differences(sources(cfg, step), state.get("sources"))
     if start.within_step and processes and state.get("processes", processes) != processes:

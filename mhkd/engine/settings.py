@@ -1,8 +1,8 @@
 """What each config key may hold, checked in one place before anything is trained or written."""
 
 import math
-from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import torch
 from detectron2.config import CfgNode
@@ -23,7 +23,7 @@ LARGEST = 16_384  # pixels along a side of an image that a network sees
 class Rule(NamedTuple):
     """``allows`` says whether a value is good, ``text`` what is: "KEY value: must be <text>"."""
 
-    allows: Callable[[object], bool]
+    allows: Callable[[Any], bool]
     text: str
 
 
@@ -46,7 +46,7 @@ def one_of(*names: str) -> Rule:
 def each(rule: Rule, count: int | None = None, levels: int = 1) -> Rule:
     """A list of ``count`` values (any number of them where None), or a list of lists of them."""
 
-    def allows(values) -> bool:
+    def allows(values: Any) -> bool:
         if not isinstance(values, list | tuple) or (count is not None and len(values) != count):
             return False
         return all(map(allows_one, values))
@@ -217,9 +217,9 @@ def check_device(device: str) -> None:
             raise InputError(f"device {device}: torch cannot compute on it; choose cpu or cuda") from e
 
 
-def flat(node: dict, prefix: str = "") -> dict:
+def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Dotted key -> value; tuples as lists, which they become where a config is written and read again."""
-    found = {}
+    found: dict[str, Any] = {}
     for key, value in node.items():
         if isinstance(value, dict):
             found.update(flat(value, f"{prefix}{key}."))
@@ -228,7 +228,7 @@ def flat(node: dict, prefix: str = "") -> dict:
     return found
 
 
-def get(cfg: CfgNode, key: str):
+def get(cfg: CfgNode, key: str) -> Any:
     """The value of a dotted key."""
     for part in key.split("."):
         cfg = cfg[part]
@@ -257,18 +257,18 @@ def _check_crop(cfg: CfgNode) -> None:
         )
 
 
-def _is_number(value) -> bool:
+def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _is_whole(value) -> bool:
+def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _lists(value):
+def _lists(value: Any) -> Any:
     return [_lists(v) for v in value] if isinstance(value, list | tuple) else value
 
 
-def _shown(value) -> str:
+def _shown(value: Any) -> str:
     text = repr(list(value) if isinstance(value, Iterable) and not isinstance(value, str) else value)
     return text if len(text) <= 200 else text[:200] + " ..."

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from detectron2.config import CfgNode
@@ -12,21 +12,23 @@ from detectron2.engine import SimpleTrainer, TrainerBase, create_ddp_model, hook
 from detectron2.solver import build_lr_scheduler
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
+from torch import nn
 
 from ..data.loader import build_train_loader
 from ..data.semi_supervised import check_train_names
 from ..errors import InputError
 from ..modeling.build import build_network
+from ..modeling.pair import Pair
 from ..schedules import Step, check_stage, check_unlabeled, get_schedule, plan_steps
 from ..tasks import get_task
-from .checkpoint import load_file, load_weights, network_weights, save_atomically
-from .classes import order_classes, recorded_classes
+from .checkpoint import save_atomically
 from .divergence import EXPLODED, Diverged, diverged, loss_with
 from .finite import not_finite
 from .hooks import MetricsWriter, PeriodicCheckpoint, PeriodicEval, StageTransition
 from .optimizer import build_optimizer, clip_gradients, step_cfg
 from .record import sources
 from .resume import Start, find_start
+from .start import load_start
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +41,10 @@ class DistillationTrainer(TrainerBase):
     seeded by its number, so that a resumed run equals an uninterrupted one.
     """
 
-    def __init__(self, cfg: CfgNode):
+    resumed_state: dict[str, Any] | None
+    first_loss: float | None
+
+    def __init__(self, cfg: CfgNode) -> None:
         """Raises InputError for an unknown schedule or stage."""
         super().__init__()
         self.cfg = cfg
@@ -64,8 +69,8 @@ class DistillationTrainer(TrainerBase):
             )
         self.max_iter = self.steps[-1].end
         self.seconds = 0.0  # spent in the current step's iterations
-        self.distilled = build_network(cfg)
-        self.model = self.distilled  # wrapped by DDP in enter_step, where there are more processes
+        self.distilled = cast(Pair, build_network(cfg))  # see check_settings
+        self.model: nn.Module = self.distilled  # wrapped by DDP in enter_step, where there are more processes
         self.stage_transition = StageTransition()
         self.register_hooks(
             [
@@ -90,30 +95,17 @@ class DistillationTrainer(TrainerBase):
     def load(self, resume: bool) -> Start:
         """Load what training goes on from, writing nothing. Raises InputError as :meth:`train` does."""
         start = find_start(self.cfg, self.all_steps, resume, comm.get_world_size(), until=self.max_iter)
-        state, path = start.state, start.path
-        if state is None:
-            given = self.cfg.MODEL.TEACHER.WEIGHTS
-            if given:
-                checkpoint = load_file(given)
-                weights = network_weights(checkpoint, "teacher", given)
-                weights = self._in_order(weights, recorded_classes(checkpoint, given), given)
-                load_weights(self.distilled.teacher, weights, given)
-            return start
-        self._order_classes(state, path)
-        if state["stage"] == 0:
-            # The student is still as the seed made it: a teacher can be taken over from any schedule.
-            load_weights(self.distilled.teacher, network_weights(state, "teacher", path), path)
-        else:
-            load_weights(self.distilled, state["model"], path)
+        load_start(self.cfg, self.distilled, start)
         return start
 
     def train_from(self, start: Start) -> None:
         """Train what is missing after :meth:`load`."""
-        self.sources = (start.state or {}).get("sources", {}) | sources(self.cfg)
-        if start.state:
+        state = start.state or {}
+        self.sources = state.get("sources", {}) | sources(self.cfg)
+        if state:
             logger.info(f"Resuming at iteration {start.iteration} from {start.path}")
         if start.unscored:  # killed between its last iteration and its export and evaluation
-            self.seconds = start.state["seconds"]
+            self.seconds = state["seconds"]
             self.stage_transition.finish(start.unscored)
         self.resumed_state = start.state if start.within_step else None
         if start.iteration < self.max_iter:
@@ -125,20 +117,6 @@ class DistillationTrainer(TrainerBase):
         newest = last is self.all_steps[-1] and (out / network).is_dir()
         folder = out / network if newest else out / last.folder / network
         logger.info(f"{out}: every step up to {last.folder} is finished; the {network} is {folder}")
-
-    def _order_classes(self, state: dict[str, Any], path: Path) -> None:
-        """The dataset's categories may have got another order since, but not within a step."""
-        recorded, classes = recorded_classes(state, path), self.task.classes(self.cfg)
-        if "optimizer" in state and sorted(recorded) == sorted(classes) and recorded != classes:
-            raise InputError(
-                f"{path}: this step began with the classes in the order {recorded}, the data has them as "
-                f"{classes}: give the dataset its categories' order back, or use another OUTPUT_DIR"
-            )
-        state["model"] = self._in_order(state["model"], recorded, path)
-
-    def _in_order(self, weights: dict[str, torch.Tensor], recorded: list[str], path: str | Path) -> dict:
-        classes = self.task.classes(self.cfg)
-        return order_classes(weights, recorded, classes, path, self.task.rows_per_class)
 
     def _iterate(self, start: int) -> None:
         """As ``TrainerBase.train``, which would print a traceback for bad input."""
@@ -175,7 +153,7 @@ class DistillationTrainer(TrainerBase):
             self.scheduler.load_state_dict(state["scheduler"])
             self.scaler.load_state_dict(state["scaler"])
         # Built anew because other parameters train now: find_unused_parameters is never needed.
-        ddp = {} if device == "cuda" else {"device_ids": None}
+        ddp: dict[str, Any] = {} if device == "cuda" else {"device_ids": None}
         self.model = create_ddp_model(self.distilled, broadcast_buffers=False, **ddp)
         self.model.train()
         mapper, for_student = self.task.mapper(self.cfg), bool(step.stage.student)
@@ -186,7 +164,8 @@ class DistillationTrainer(TrainerBase):
         start = time.perf_counter()
         rank_iter = self.iter * comm.get_world_size() + comm.get_rank()
         torch.manual_seed(self.cfg.SEED * 1_000_003 + rank_iter)
-        num_batches, sums, data_time = self.cfg.SOLVER.ACCUMULATE_BATCHES, {}, 0.0
+        num_batches, data_time = self.cfg.SOLVER.ACCUMULATE_BATCHES, 0.0
+        sums: dict[str, torch.Tensor] = {}
         for batch in range(num_batches):
             fetch = time.perf_counter()
             data = next(self._batches)
@@ -198,14 +177,15 @@ class DistillationTrainer(TrainerBase):
                 total = sum(losses.values()) / num_batches
                 self.scaler.scale(total).backward()
             for name, value in losses.items():
-                sums[name] = sums.get(name, 0) + value.detach() / num_batches
+                part = value.detach() / num_batches
+                sums[name] = sums[name] + part if name in sums else part
         try:
             SimpleTrainer.write_metrics(sums, data_time)
         except FloatingPointError as e:
             raise self._diverged("losses", {k: v.item() for k, v in sums.items()}) from e
         self._last_batch = data
         if self.first_loss is None:
-            self.first_loss = sum(sums.values()).item()
+            self.first_loss = float(sum(sums.values()))
         self.scaler.unscale_(self.optimizer)
         clip_gradients(self.cfg, self.optimizer)
         self.scaler.step(self.optimizer)
@@ -216,7 +196,7 @@ class DistillationTrainer(TrainerBase):
         self.scheduler.step()
         self.seconds += time.perf_counter() - start
 
-    def _forward(self, data: list[dict]) -> dict[str, torch.Tensor]:
+    def _forward(self, data: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         try:
             with self._autocast():
                 return self.model(data)
@@ -234,11 +214,12 @@ class DistillationTrainer(TrainerBase):
         """Whether the last images' losses, with the weights as they are now, are beyond all measure."""
         with self._autocast():
             loss = loss_with(self.distilled, lambda: self.distilled(self._last_batch))
-        if loss <= EXPLODED * max(1.0, self.first_loss):
+        first = self.first_loss or 0.0
+        if loss <= EXPLODED * max(1.0, first):
             return False
         logger.warning(
             f"iteration {self.iter}: no checkpoint is written, since losses are {loss:.4g}, at this step's "
-            f"beginning {self.first_loss:.4g}: the training seems to diverge"
+            f"beginning {first:.4g}: the training seems to diverge"
         )
         return True
 

@@ -19,12 +19,13 @@ from .detection import detect
 from .features import adaptive, basic, global_feature_loss
 from .local import local, local_feature_loss
 from .output import output
-from .registry import LOSS_REGISTRY, NEEDS, OF_TEACHER, Iteration, needs, needs_of
+from .registry import LOSS_REGISTRY, NEEDS, OF_TEACHER, Features, Iteration, needs, needs_of
 
 __all__ = [
     "LOSS_REGISTRY",
     "NEEDS",
     "OF_TEACHER",
+    "Features",
     "Iteration",
     "adaptive",
     "basic",

@@ -1,7 +1,6 @@
 """Which losses there are, what each asks of an iteration, and what an iteration hands to them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -22,9 +21,8 @@ NEEDS = ("f_h", "f_l", "f_a", "pooled", "o_t")
 OF_TEACHER = frozenset({"f_h", "pooled", "o_t"})
 
 
-@dataclass
 class Iteration:
-    """What one iteration of training has computed, in the notation of the paper. What no loss needs is None.
+    """What one iteration of training has computed, in the paper's notation; what no loss needs is not there.
 
     Shape shorthand:
         N, C: images, feature channels
@@ -46,17 +44,17 @@ class Iteration:
         detect_on: the student's detection losses on other targets: Instances of each image -> name -> scalar.
     """
 
-    images_h: ImageList | None = None
-    images_l: ImageList | None = None
-    f_h: Features | None = None
-    f_l: Features | None = None
-    f_a: Features | None = None
-    o_t: list[Instances] | None = None
-    detections: dict[str, torch.Tensor] | None = None
-    boxes: list[Boxes] | None = None
-    pooled_l: torch.Tensor | None = None
-    pool_h: Callable[[list[Boxes]], torch.Tensor] | None = None
-    detect_on: Callable[[list[Instances]], dict[str, torch.Tensor]] | None = None
+    images_h: ImageList
+    images_l: ImageList
+    f_h: Features
+    f_l: Features
+    f_a: Features
+    o_t: list[Instances]
+    detections: dict[str, torch.Tensor]
+    boxes: list[Boxes]
+    pooled_l: torch.Tensor
+    pool_h: Callable[[list[Boxes]], torch.Tensor]
+    detect_on: Callable[[list[Instances]], dict[str, torch.Tensor]]
 
     @cached_property
     def pooled_h(self) -> torch.Tensor:
@@ -75,7 +73,7 @@ def needs(*names: str) -> Callable[[Loss], Loss]:
         raise ValueError(f"a loss may need {', '.join(NEEDS)}, not {', '.join(sorted(unknown))}")
 
     def declare(loss: Loss) -> Loss:
-        loss.needs = frozenset(names)
+        loss.needs = frozenset(names)  # type: ignore[attr-defined]  # a function or a class
         return loss
 
     return declare

@@ -1,5 +1,7 @@
 """ATSS (Zhang et al. 2020): positives by each object's own IoU threshold, on FCOS's head."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
@@ -24,7 +26,7 @@ class ATSSDetector(FCOSDetector):
     initial_box_bias = 0.0  # its boxes are offsets from anchors
 
     @configurable
-    def __init__(self, *, top_k: int = 9, anchor_scale: float = 8, **arguments):
+    def __init__(self, *, top_k: int = 9, anchor_scale: float = 8, **arguments: Any) -> None:
         """
         Args:
             top_k: candidates an object takes from each level, those with the nearest centres.
@@ -38,26 +40,26 @@ class ATSSDetector(FCOSDetector):
         )
 
     @classmethod
-    def from_config(cls, cfg: CfgNode):
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         return super().from_config(cfg)
 
     @torch.no_grad()
     def match_anchors(self, anchors: list[Boxes], gt_instances: list[Instances]) -> list[torch.Tensor]:
         """The object of every anchor, -1 for none; one (R,) tensor an image, of at least one object."""
         sizes = [len(a) for a in anchors]
-        anchors = Boxes.cat(anchors)
-        centers = anchors.get_centers()
+        everywhere = Boxes.cat(anchors)
+        centers = everywhere.get_centers()
         matched = []
         for targets in gt_instances:
             boxes = targets.gt_boxes
-            iou = pairwise_iou(anchors, boxes)  # (R, M)
+            iou = pairwise_iou(everywhere, boxes)  # (R, M)
             distance = torch.cdist(centers, boxes.get_centers())
-            nearest, start = [], 0
+            of_levels, start = [], 0
             for size in sizes:
                 level = distance[start : start + size]
-                nearest.append(level.topk(min(self.top_k, size), dim=0, largest=False).indices + start)
+                of_levels.append(level.topk(min(self.top_k, size), dim=0, largest=False).indices + start)
                 start += size
-            nearest = torch.cat(nearest)  # (candidates, M)
+            nearest = torch.cat(of_levels)  # (candidates, M)
             candidates = torch.zeros_like(iou, dtype=torch.bool).scatter_(0, nearest, True)
             of_candidates = iou.gather(0, nearest)
             threshold = of_candidates.mean(0) + of_candidates.std(0)
@@ -67,7 +69,15 @@ class ATSSDetector(FCOSDetector):
             matched.append(torch.where(best >= 0, index, -1))
         return matched
 
-    def losses(self, anchors, pred_logits, gt_labels, pred_anchor_deltas, gt_boxes, pred_centerness):
+    def losses(
+        self,
+        anchors: list[Boxes],
+        pred_logits: list[torch.Tensor],
+        gt_labels: list[torch.Tensor],
+        pred_anchor_deltas: list[torch.Tensor],
+        gt_boxes: list[Boxes],
+        pred_centerness: list[torch.Tensor],
+    ) -> dict[str, torch.Tensor]:
         """Focal loss, GIoU weighted by centreness, and centreness; arguments as in ``FCOS.losses``."""
         pred_logits, gt_labels = self.of_labelled(pred_logits, gt_labels)
         labels = torch.stack(gt_labels)  # (N, R)
@@ -78,10 +88,10 @@ class ATSSDetector(FCOSDetector):
         loss_cls = sigmoid_focal_loss_jit(
             logits, classes, alpha=self.focal_loss_alpha, gamma=self.focal_loss_gamma, reduction="sum"
         )
-        anchors = Boxes.cat(anchors).tensor.expand(*labels.shape, 4)[positive]  # (P, 4)
+        places = Boxes.cat(anchors).tensor.expand(*labels.shape, 4)[positive]  # (P, 4)
         boxes = torch.stack([b.tensor for b in gt_boxes])[positive]
-        target = centerness(anchors, boxes)
-        predicted = self.box2box_transform.apply_deltas(torch.cat(pred_anchor_deltas, 1)[positive], anchors)
+        target = centerness(places, boxes)
+        predicted = self.box2box_transform.apply_deltas(torch.cat(pred_anchor_deltas, 1)[positive], places)
         loss_box = (giou_loss(predicted, boxes) * target).sum() / target.sum().clamp(min=1e-6)
         logit = torch.cat(pred_centerness, 1).squeeze(2)[positive]
         loss_centerness = F.binary_cross_entropy_with_logits(logit, target, reduction="sum")

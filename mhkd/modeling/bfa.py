@@ -37,7 +37,7 @@ class ResidualBlock(nn.Module):
         self.act = nn.PReLU()
         self.conv2 = _conv3x3(channels, channels, norm)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + self.conv2(self.act(self.conv1(x)))
 
 

@@ -44,7 +44,7 @@ def build_network(
         raise InputError(f"device {device}: cannot hold the network ({str(e).splitlines()[0]})") from e
 
 
-def _check_numbers(value, key: str) -> None:
+def _check_numbers(value: object, key: str) -> None:
     """Such as lists are made of, which no limit of parameters ends."""
     if isinstance(value, dict):
         for name, child in value.items():
@@ -62,7 +62,7 @@ def _check_numbers(value, key: str) -> None:
 def _at_most(max_parameters: int, max_tensors: int) -> Iterator[None]:
     count, tensors = 0, 0
 
-    def add(module, name, parameter):
+    def add(module: nn.Module, name: str, parameter: nn.Parameter) -> None:
         nonlocal count, tensors
         count, tensors = count + parameter.numel(), tensors + 1
         if count > max_parameters or tensors > max_tensors:

@@ -1,6 +1,6 @@
 """DAB-DETR (Liu et al. 2022), from `transformers`, on Detectron2's backbone."""
 
-import math
+from typing import Any
 
 import torch
 from detectron2.config import configurable
@@ -8,12 +8,13 @@ from detectron2.modeling import META_ARCH_REGISTRY, Backbone
 from torch import nn
 
 from .detection_transformer import (
-    CLASS_PRIOR,
     DetectionTransformer,
+    Target,
     at_size_of,
     build_criterion,
     import_transformers,
     initialize,
+    initialize_heads,
     weighted,
 )
 
@@ -23,18 +24,7 @@ class DABDETR(DetectionTransformer):
     """``DabDetrForObjectDetection`` as a Detectron2 meta-architecture; config in MODEL.DETR."""
 
     @configurable
-    def __init__(
-        self,
-        *,
-        hidden_dim: int = 256,
-        num_queries: int = 300,
-        encoder_layers: int = 6,
-        decoder_layers: int = 6,
-        feedforward_dim: int = 2048,
-        num_heads: int = 8,
-        dropout: float = 0.1,
-        **arguments,
-    ):
+    def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
         transformers = import_transformers()
         backbone, self.backbone = self.backbone, None  # it lives in the network
@@ -48,16 +38,10 @@ class DABDETR(DetectionTransformer):
             transformers.DabDetrConfig(
                 backbone_config=resnet,
                 num_labels=self.num_classes,
-                hidden_size=hidden_dim,
-                num_queries=num_queries,
-                encoder_layers=encoder_layers,
-                decoder_layers=decoder_layers,
-                encoder_ffn_dim=feedforward_dim,
-                decoder_ffn_dim=feedforward_dim,
-                encoder_attention_heads=num_heads,
-                decoder_attention_heads=num_heads,
-                dropout=dropout,
+                hidden_size=self.sizes.hidden_dim,
+                num_queries=self.sizes.num_queries,
                 auxiliary_loss=True,
+                **self.sizes.of_layers(),
             )
         )
         self.network.model.backbone.conv_encoder = _Features(backbone)
@@ -67,16 +51,27 @@ class DABDETR(DetectionTransformer):
         self.network.loss_function = self._loss_function
         self._initialize()
 
-    def losses(self, images, mask, targets):
+    def losses(
+        self, images: torch.Tensor, mask: torch.Tensor, targets: list[Target]
+    ) -> dict[str, torch.Tensor]:
         return weighted(self.network(images, pixel_mask=mask, labels=targets).loss_dict)
 
-    def _loss_function(self, logits, targets, device, boxes, config, layer_logits, layer_boxes):
+    def _loss_function(
+        self,
+        logits: torch.Tensor,
+        targets: list[Target],
+        device: torch.device,
+        boxes: torch.Tensor,
+        config: Any,
+        layer_logits: torch.Tensor,
+        layer_boxes: torch.Tensor,
+    ) -> tuple[None, dict[str, torch.Tensor], list[dict[str, torch.Tensor]]]:
         """What the network calls, as the package's own but with :func:`build_criterion`'s criterion."""
         layers = [{"logits": x, "pred_boxes": b} for x, b in zip(layer_logits[:-1], layer_boxes[:-1])]
         outputs = {"logits": logits, "pred_boxes": boxes, "auxiliary_outputs": layers}
         return None, self.criterion(outputs, targets), layers
 
-    def predict(self, images, mask):
+    def predict(self, images: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         found = self.network(images, pixel_mask=mask)
         return found.logits, found.pred_boxes
 
@@ -84,10 +79,8 @@ class DABDETR(DetectionTransformer):
         """From its own initialisation all queries are nearly the same, which costs hundreds of steps."""
         initialize(self.network, but=("model.backbone",))
         nn.init.normal_(self.network.model.query_refpoint_embeddings.weight)
-        for mlp in (self.network.bbox_predictor, self.network.model.decoder.bbox_embed):
-            nn.init.zeros_(mlp.layers[-1].weight)
-            nn.init.zeros_(mlp.layers[-1].bias)
-        nn.init.constant_(self.network.class_embed.bias, -math.log((1 - CLASS_PRIOR) / CLASS_PRIOR))
+        boxes = (self.network.bbox_predictor, self.network.model.decoder.bbox_embed)
+        initialize_heads([self.network.class_embed], [mlp.layers[-1] for mlp in boxes])
 
 
 class _Features(nn.Module):
@@ -97,6 +90,8 @@ class _Features(nn.Module):
         super().__init__()
         self.backbone = backbone
 
-    def forward(self, images: torch.Tensor, mask: torch.Tensor):
+    def forward(
+        self, images: torch.Tensor, mask: torch.Tensor
+    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
         features = self.backbone(images)["res5"]
         return [(features, at_size_of(mask, features))]

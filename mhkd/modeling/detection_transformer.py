@@ -1,5 +1,11 @@
 """What DETR-like detectors share as Detectron2 meta-architectures; the networks come from `transformers`."""
 
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from detectron2.config import CfgNode
@@ -15,15 +21,39 @@ LOSS_WEIGHTS = {"loss_ce": 1.0, "loss_bbox": 5.0, "loss_giou": 2.0}
 CLASS_PRIOR = 0.01
 SIZE_DIVISIBILITY = 32
 
+Target = dict[str, torch.Tensor]  # of an image: "class_labels", "boxes" and, where any has some, "ignored"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Of a transformer, MODEL.DETR; the papers' by default."""
+
+    hidden_dim: int = 256
+    num_queries: int = 300
+    encoder_layers: int = 6
+    decoder_layers: int = 6
+    feedforward_dim: int = 2048
+    num_heads: int = 8
+    dropout: float = 0.1
+
+    def of_layers(self) -> dict[str, int | float]:
+        """Under the names of the package's configurations; each has its own for ``hidden_dim``."""
+        return {
+            "encoder_layers": self.encoder_layers,
+            "decoder_layers": self.decoder_layers,
+            "encoder_ffn_dim": self.feedforward_dim,
+            "decoder_ffn_dim": self.feedforward_dim,
+            "encoder_attention_heads": self.num_heads,
+            "decoder_attention_heads": self.num_heads,
+            "dropout": self.dropout,
+        }
+
 
 class DetectionTransformer(IgnoresRegions, nn.Module):
     """Images to features, targets to theirs, predictions to ``Instances``.
 
-    A query that is matched to no object and whose box lies on a region to be ignored has no loss.
-
-    A subclass takes the sizes of its network, which :meth:`from_config` reads, and has ``losses(images, mask,
-    targets)`` -> dict of weighted losses and ``predict(images, mask)`` -> logits (N, Q, classes), boxes
-    (N, Q, 4).
+    A query that is matched to no object and whose box lies on a region to be ignored has no loss. A subclass
+    builds its network and has :meth:`losses` and :meth:`predict`.
 
     Shape shorthand: N images of H x W pixels with padding, Q queries. Boxes are (centre x, centre y, width,
     height) as shares of an image's own size, without its padding. Masks are True for real pixels.
@@ -36,11 +66,13 @@ class DetectionTransformer(IgnoresRegions, nn.Module):
         num_classes: int,
         pixel_mean: list[float],
         pixel_std: list[float],
+        sizes: Sizes,
         score_thresh: float = 0.05,
         max_detections: int = 100,
-    ):
+    ) -> None:
         super().__init__()
         self.backbone = backbone
+        self.sizes = sizes
         self.num_classes = num_classes
         self.score_thresh = score_thresh
         self.max_detections = max_detections
@@ -48,29 +80,45 @@ class DetectionTransformer(IgnoresRegions, nn.Module):
         self.register_buffer("pixel_std", torch.tensor(pixel_std).view(-1, 1, 1), False)
 
     @classmethod
-    def from_config(cls, cfg: CfgNode):
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         detr = cfg.MODEL.DETR
+        sizes = Sizes(
+            hidden_dim=detr.HIDDEN_DIM,
+            num_queries=detr.NUM_QUERIES,
+            encoder_layers=detr.ENCODER_LAYERS,
+            decoder_layers=detr.DECODER_LAYERS,
+            feedforward_dim=detr.FEEDFORWARD_DIM,
+            num_heads=detr.NUM_HEADS,
+            dropout=detr.DROPOUT,
+        )
         return {
             "backbone": build_backbone(cfg),
             "num_classes": cfg.MODEL.ROI_HEADS.NUM_CLASSES,
             "pixel_mean": cfg.MODEL.PIXEL_MEAN,
             "pixel_std": cfg.MODEL.PIXEL_STD,
             "score_thresh": cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST,
+            "sizes": sizes,
             "max_detections": cfg.TEST.DETECTIONS_PER_IMAGE,
-            "hidden_dim": detr.HIDDEN_DIM,
-            "num_queries": detr.NUM_QUERIES,
-            "encoder_layers": detr.ENCODER_LAYERS,
-            "decoder_layers": detr.DECODER_LAYERS,
-            "feedforward_dim": detr.FEEDFORWARD_DIM,
-            "num_heads": detr.NUM_HEADS,
-            "dropout": detr.DROPOUT,
         }
+
+    def losses(
+        self, images: torch.Tensor, mask: torch.Tensor, targets: list[Target]
+    ) -> dict[str, torch.Tensor]:
+        """Weighted losses by name, of images (N, 3, H, W) and their mask (N, H, W)."""
+        raise NotImplementedError
+
+    def predict(self, images: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits (N, Q, classes) and boxes (N, Q, 4)."""
+        raise NotImplementedError
+
+    pixel_mean: torch.Tensor
+    pixel_std: torch.Tensor
 
     @property
     def device(self) -> torch.device:
         return self.pixel_mean.device
 
-    def forward(self, batched_inputs: list[dict]):
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
         """Detectron2's batched inputs; a dict of losses in training, ``instances`` in evaluation."""
         normalized = [(x["image"].to(self.device) - self.pixel_mean) / self.pixel_std for x in batched_inputs]
         images = ImageList.from_tensors(normalized, SIZE_DIVISIBILITY)
@@ -90,7 +138,7 @@ class DetectionTransformer(IgnoresRegions, nn.Module):
             for x, *found in zip(batched_inputs, logits, boxes, images.image_sizes)
         ]  # fmt: skip
 
-    def _target(self, instances: Instances) -> dict[str, torch.Tensor]:
+    def _target(self, instances: Instances) -> Target:
         h, w = instances.image_size
         x0, y0, x1, y1 = instances.gt_boxes.tensor.to(self.device).unbind(1)
         boxes = torch.stack([(x0 + x1) / 2 / w, (y0 + y1) / 2 / h, (x1 - x0) / w, (y1 - y0) / h], 1)
@@ -128,14 +176,16 @@ def build_criterion(num_classes: int, alpha: float, **costs: float) -> nn.Module
     from transformers.loss import loss_deformable_detr as loss
 
     class Criterion(loss.DeformableDetrImageLoss):
-        def loss_labels(self, outputs, targets, indices, num_boxes):
+        def loss_labels(self, outputs: Any, targets: Any, indices: Any, num_boxes: Any) -> Any:
             return super().loss_labels(of_labelled(outputs, targets, indices), targets, indices, num_boxes)
 
     matcher = loss.DeformableDetrHungarianMatcher(**costs)
     return Criterion(matcher, num_classes, alpha, ["labels", "boxes"])
 
 
-def of_labelled(outputs: dict, targets: list[dict], indices: list[tuple]) -> dict:
+def of_labelled(
+    outputs: dict[str, Any], targets: list[Target], indices: list[tuple[torch.Tensor, torch.Tensor]]
+) -> dict[str, Any]:
     """``outputs`` with queries that have no label as certain of nothing, which costs nothing.
 
     Args:
@@ -157,11 +207,12 @@ def of_labelled(outputs: dict, targets: list[dict], indices: list[tuple]) -> dic
 
 def weighted(losses: dict[str, torch.Tensor], prefix: str = "") -> dict[str, torch.Tensor]:
     """Sum over the decoder's layers ("loss_ce_0", ...), weighted; what is only a figure is left out."""
-    sums = {}
+    sums: dict[str, torch.Tensor] = {}
     for name, value in losses.items():
         kind = next((k for k in LOSS_WEIGHTS if name.startswith(k)), None)
         if kind:
-            sums[prefix + kind] = sums.get(prefix + kind, 0) + LOSS_WEIGHTS[kind] * value
+            part = LOSS_WEIGHTS[kind] * value
+            sums[prefix + kind] = sums[prefix + kind] + part if prefix + kind in sums else part
     return sums
 
 
@@ -172,7 +223,16 @@ def initialize(module: nn.Module, *, but: tuple[str, ...]) -> None:
             nn.init.xavier_uniform_(parameter)
 
 
-def import_transformers():
+def initialize_heads(classifiers: Iterable[nn.Linear], last_box_layers: Iterable[nn.Linear]) -> None:
+    """Start from rare classes and from boxes that stay where they are."""
+    for head in classifiers:
+        nn.init.constant_(head.bias, -math.log((1 - CLASS_PRIOR) / CLASS_PRIOR))
+    for layer in last_box_layers:
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
+
+
+def import_transformers() -> ModuleType:
     """The optional package.
 
     Raises:

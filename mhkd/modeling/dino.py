@@ -6,6 +6,7 @@ alone, and with one class the label noise has nothing to change.
 """
 
 import math
+from typing import Any
 
 import torch
 from detectron2.config import CfgNode, configurable
@@ -14,16 +15,20 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from torch import nn
 
 from .detection_transformer import (
-    CLASS_PRIOR,
     DetectionTransformer,
+    Target,
     at_size_of,
     build_criterion,
     import_transformers,
     initialize,
+    initialize_heads,
     weighted,
 )
 
 NUM_LEVELS = 4  # the backbone's and strided convolutions of its last
+
+Size = tuple[int, int]  # height and width of a level, in cells
+Found = dict[str, torch.Tensor]  # "logits" (N, Q, classes), "pred_boxes" (N, Q, 4)
 
 
 @META_ARCH_REGISTRY.register()
@@ -33,38 +38,25 @@ class DINO(DetectionTransformer):
     Shape shorthand: N images, T tokens (cells of all levels), Q queries, D hidden channels, L layers.
     """
 
+    criterion: Any  # of an untyped package
+    class_heads: Any  # nn.ModuleList, which does not know of what
+    box_heads: Any
+
     @configurable
-    def __init__(
-        self,
-        *,
-        hidden_dim: int = 256,
-        num_queries: int = 300,
-        encoder_layers: int = 6,
-        decoder_layers: int = 6,
-        feedforward_dim: int = 2048,
-        num_heads: int = 8,
-        dropout: float = 0.0,
-        denoising_queries: int = 100,
-        **arguments,
-    ):
+    def __init__(self, *, denoising_queries: int = 100, **arguments: Any) -> None:
         super().__init__(**arguments)
         transformers = import_transformers()
         from transformers.models.deformable_detr import modeling_deformable_detr as deformable
 
         config = transformers.DeformableDetrConfig(
             backbone_config=transformers.ResNetConfig(),  # not built
-            d_model=hidden_dim,
-            encoder_layers=encoder_layers,
-            decoder_layers=decoder_layers,
-            encoder_ffn_dim=feedforward_dim,
-            decoder_ffn_dim=feedforward_dim,
-            encoder_attention_heads=num_heads,
-            decoder_attention_heads=num_heads,
+            d_model=self.sizes.hidden_dim,
             num_feature_levels=NUM_LEVELS,
-            dropout=dropout,
             attn_implementation="eager",
+            **self.sizes.of_layers(),
         )
-        self.num_queries, self.denoising_queries = num_queries, denoising_queries
+        hidden_dim, predictions = self.sizes.hidden_dim, self.sizes.decoder_layers + 1
+        self.num_queries, self.denoising_queries = self.sizes.num_queries, denoising_queries
         self.projections = _projections(self.backbone.output_shape(), hidden_dim)
         self.position = deformable.DeformableDetrSinePositionEmbedding(hidden_dim // 2, normalize=True)
         self.level_embedding = nn.Parameter(torch.empty(NUM_LEVELS, hidden_dim))
@@ -73,25 +65,25 @@ class DINO(DetectionTransformer):
         self.decoder_norm = nn.LayerNorm(hidden_dim)
         self.memory_projection = nn.Sequential(nn.Linear(hidden_dim, hidden_dim), nn.LayerNorm(hidden_dim))
         # Of the encoder first, then of each decoder layer.
-        self.class_heads = nn.ModuleList(
-            nn.Linear(hidden_dim, self.num_classes) for _ in range(decoder_layers + 1)
-        )
-        self.box_heads = nn.ModuleList(_mlp(hidden_dim, hidden_dim, 4, 3) for _ in range(decoder_layers + 1))
-        self.content = nn.Embedding(num_queries, hidden_dim)
+        self.class_heads = nn.ModuleList(nn.Linear(hidden_dim, self.num_classes) for _ in range(predictions))
+        self.box_heads = nn.ModuleList(_mlp(hidden_dim, hidden_dim, 4, 3) for _ in range(predictions))
+        self.content = nn.Embedding(self.num_queries, hidden_dim)
         self.noised_class = nn.Embedding(self.num_classes + 1, hidden_dim)
         self.query_position = _mlp(2 * hidden_dim, hidden_dim, hidden_dim, 2)
         self.criterion = build_criterion(self.num_classes, 0.25, class_cost=2, bbox_cost=5, giou_cost=2)
         self._initialize()
 
     @classmethod
-    def from_config(cls, cfg: CfgNode):
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         return {**super().from_config(cfg), "denoising_queries": cfg.MODEL.DETR.DENOISING_QUERIES}
 
-    def predict(self, images, mask):
+    def predict(self, images: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         layers, _ = self._detect(*self._encode(images, mask))
         return layers[-1]["logits"], layers[-1]["pred_boxes"]
 
-    def losses(self, images, mask, targets):
+    def losses(
+        self, images: torch.Tensor, mask: torch.Tensor, targets: list[Target]
+    ) -> dict[str, torch.Tensor]:
         from transformers.loss.loss_rt_detr import RTDetrLoss
         from transformers.models.rt_detr.modeling_rt_detr import get_contrastive_denoising_training_group
 
@@ -103,7 +95,7 @@ class DINO(DetectionTransformer):
         matched = [{k: v[:, denoised:] for k, v in layer.items()} for layer in layers]
         losses = weighted(self.criterion({**matched[-1], "auxiliary_outputs": matched[:-1]}, targets))
         losses |= weighted(self.criterion(encoder, targets), "encoder_")
-        found = {}
+        found: dict[str, torch.Tensor] = {}
         if meta:
             indices = RTDetrLoss.get_cdn_matched_indices(meta, targets)
             count = max(sum(len(t["boxes"]) for t in targets) * meta["dn_num_group"], 1)
@@ -117,10 +109,13 @@ class DINO(DetectionTransformer):
             losses["denoising_loss_ce"] = 0.0 * self.noised_class.weight.sum()
         return losses
 
-    def _encode(self, images, mask):
-        """memory (N, T, D), mask (N, T), valid shares (N, levels, 2), sizes of the levels."""
+    def _encode(
+        self, images: torch.Tensor, mask: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[Size]]:
+        """Memory (N, T, D), mask (N, T), valid shares (N, levels, 2), sizes of the levels."""
         features = list(self.backbone(images).values())
-        levels, masks, positions = [], [], []
+        levels: list[torch.Tensor] = []
+        masks, positions = [], []
         for k, projection in enumerate(self.projections):
             # The first level beyond the backbone's is made from its last one as it is.
             level = projection(levels[-1] if k > len(features) else features[min(k, len(features) - 1)])
@@ -128,7 +123,7 @@ class DINO(DetectionTransformer):
             masks.append(at_size_of(mask, level))
             position = self.position(level.shape, level.device, level.dtype, masks[-1])
             positions.append(position.flatten(2).transpose(1, 2) + self.level_embedding[k])
-        sizes = [tuple(x.shape[-2:]) for x in levels]
+        sizes = [(x.shape[-2], x.shape[-1]) for x in levels]
         shapes = torch.tensor(sizes, device=images.device)
         valid = torch.stack(
             [torch.stack([m[:, 0].float().mean(1), m[:, :, 0].float().mean(1)], 1) for m in masks], 1
@@ -146,7 +141,16 @@ class DINO(DetectionTransformer):
         ).last_hidden_state
         return memory, mask, valid, sizes
 
-    def _detect(self, memory, mask, valid, sizes, content=None, noised=None, attention=None):
+    def _detect(
+        self,
+        memory: torch.Tensor,
+        mask: torch.Tensor,
+        valid: torch.Tensor,
+        sizes: list[Size],
+        content: torch.Tensor | None = None,
+        noised: torch.Tensor | None = None,
+        attention: torch.Tensor | None = None,
+    ) -> tuple[list[Found], Found]:
         """Predictions of every decoder layer and of the encoder, {"logits", "pred_boxes"} each.
 
         Args:
@@ -155,7 +159,7 @@ class DINO(DetectionTransformer):
         """
         encoder, start = self._select_queries(memory, mask, sizes, valid)
         queries = self.content.weight[None, : start.shape[1]].expand(len(memory), -1, -1)
-        if content is not None:
+        if content is not None and noised is not None and attention is not None:
             queries, start = torch.cat([content, queries], 1), torch.cat([noised, start], 1)
             attention = attention[: queries.shape[1], : queries.shape[1]]
         reference = live = start.detach().sigmoid()
@@ -183,7 +187,9 @@ class DINO(DetectionTransformer):
             reference = live.detach()
         return layers, encoder
 
-    def _select_queries(self, memory, mask, sizes, valid):
+    def _select_queries(
+        self, memory: torch.Tensor, mask: torch.Tensor, sizes: list[Size], valid: torch.Tensor
+    ) -> tuple[Found, torch.Tensor]:
         """Mixed query selection: positions from the encoder's best tokens, contents learned."""
         anchors, usable = _anchors(sizes, valid)
         usable = (usable & mask)[..., None]
@@ -201,11 +207,7 @@ class DINO(DetectionTransformer):
         nn.init.normal_(self.level_embedding)
         nn.init.normal_(self.content.weight)
         nn.init.normal_(self.noised_class.weight)
-        for head in self.class_heads:
-            nn.init.constant_(head.bias, -math.log((1 - CLASS_PRIOR) / CLASS_PRIOR))
-        for head in self.box_heads:
-            nn.init.zeros_(head[-1].weight)
-            nn.init.zeros_(head[-1].bias)
+        initialize_heads(self.class_heads, [head[-1] for head in self.box_heads])
 
 
 def sine_embedding(boxes: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
@@ -216,15 +218,15 @@ def sine_embedding(boxes: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     return torch.stack([angles[..., 0::2].sin(), angles[..., 1::2].cos()], -1).flatten(-3)
 
 
-def _anchors(sizes, valid):
+def _anchors(sizes: list[Size], valid: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """A box around each cell, before the sigmoid: (N, T, 4); which of them lie inside the image (N, T)."""
-    boxes = []
+    of_levels = []
     for k, (h, w) in enumerate(sizes):
         y, x = (torch.arange(n, device=valid.device) + 0.5 for n in (h, w))
         y, x = torch.meshgrid(y, x, indexing="ij")
         centre = torch.stack([x / w, y / h], -1).flatten(0, 1) / valid[:, None, k]
-        boxes.append(torch.cat([centre, torch.full_like(centre, 0.05 * 2**k)], -1))
-    boxes = torch.cat(boxes, 1)
+        of_levels.append(torch.cat([centre, torch.full_like(centre, 0.05 * 2**k)], -1))
+    boxes = torch.cat(of_levels, 1)
     usable = ((boxes > 0.01) & (boxes < 0.99)).all(-1)
     return _inverse_sigmoid(boxes), usable
 

@@ -2,6 +2,8 @@
 
 import contextlib
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from detectron2.config import CfgNode, configurable
@@ -11,11 +13,13 @@ from detectron2.structures import Boxes, ImageList, Instances
 from torch import nn
 
 from ..errors import InputError
-from ..losses import LOSS_REGISTRY, Iteration
+from ..losses import LOSS_REGISTRY, Features, Iteration
 from ..schedules import TEACHER, Stage, get_schedule
 from .ignore import ignoring, training_heads
 from .pair import Pair, Parts
 from .student import behind_student_backbone
+
+Pooled = tuple[list[Boxes], torch.Tensor]  # boxes of each image, and (R, C, S, S)
 
 
 @META_ARCH_REGISTRY.register()
@@ -28,6 +32,9 @@ class DistilledRCNN(Pair):
     Notation of the paper: ``f_h`` the teacher's global features, ``f_l`` the student's, ``f_a`` (f'_L)
     the student's adapted ones, ``o_t`` the teacher's detections as ground truth.
     """
+
+    teacher: GeneralizedRCNN
+    student: GeneralizedRCNN
 
     @configurable
     def __init__(
@@ -53,7 +60,7 @@ class DistilledRCNN(Pair):
         self.apply_stage(TEACHER)
 
     @classmethod
-    def from_config(cls, cfg: CfgNode):
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         if cfg.MODEL.TEACHER.META_ARCHITECTURE != "GeneralizedRCNN":
             raise InputError(
                 f"MODEL.TEACHER.META_ARCHITECTURE {cfg.MODEL.TEACHER.META_ARCHITECTURE} cannot teach: its "
@@ -97,8 +104,9 @@ class DistilledRCNN(Pair):
         taken = behind_student_backbone(self.teacher.state_dict())
         self.student.load_state_dict(self.student.state_dict() | taken)
 
-    def forward(self, batched_inputs: list[dict]):
-        """
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
+        """The losses of one iteration; in evaluation the student's detections.
+
         Args:
             batched_inputs: Detectron2's format. In training ``image`` (HR) and ``image_lr`` (LR brought
                 to the HR size), both Tensor (C, H, W), ``instances`` and, optionally, ``ignore_boxes``
@@ -151,7 +159,9 @@ class DistilledRCNN(Pair):
                 losses.update({k: weights[name] * v for k, v in found.items()})
         return losses
 
-    def _annotations(self, batched_inputs: list[dict]) -> tuple[list[Instances | None], list[Boxes | None]]:
+    def _annotations(
+        self, batched_inputs: list[dict[str, Any]]
+    ) -> tuple[list[Instances | None], list[Boxes | None]]:
         """Ground truth of each image, None where it has none or the step uses none; regions to ignore.
 
         These hold for the output loss too: O_T stands in for the objects alone.
@@ -169,7 +179,7 @@ class DistilledRCNN(Pair):
         )
 
     @torch.no_grad()
-    def _teacher_output(self, images: ImageList, features: dict) -> list[Instances]:
+    def _teacher_output(self, images: ImageList, features: Features) -> list[Instances]:
         """O_T: the teacher's own detections, from its own proposals, in the ground truth's format."""
         with _eval_mode(self.teacher.proposal_generator, self.teacher.roi_heads):
             proposals, _ = self.teacher.proposal_generator(images, features, None)
@@ -177,21 +187,18 @@ class DistilledRCNN(Pair):
         output = []
         for found in detections:
             found = found[found.scores >= self.output_score_thresh]
-            output.append(
-                Instances(
-                    found.image_size, gt_boxes=found.pred_boxes, gt_classes=found.pred_classes
-                )
-            )
+            truth = {"gt_boxes": found.pred_boxes, "gt_classes": found.pred_classes}
+            output.append(Instances(found.image_size, **truth))
         return output
 
 
 def detect(
     network: GeneralizedRCNN,
     images: ImageList,
-    features: dict,
+    features: Features,
     targets: list[Instances],
     ignored: list[Boxes | None],
-):
+) -> tuple[dict[str, torch.Tensor], list[Pooled]]:
     """The ordinary RPN + ROI losses of equation 1, and what the box heads pooled on the way.
 
     Args:
@@ -207,7 +214,7 @@ def detect(
     return {**losses, **roi_losses}, pooled
 
 
-def pool(network: GeneralizedRCNN, features: dict, boxes) -> torch.Tensor:
+def pool(network: GeneralizedRCNN, features: Features, boxes: list[Boxes]) -> torch.Tensor:
     """``network``'s ROIAlign of its own ``features`` at given ``boxes``; (R, C, S, S)."""
     heads = network.roi_heads
     return heads.box_pooler([features[level] for level in heads.box_in_features], boxes)
@@ -264,13 +271,14 @@ def check_pooling(network: GeneralizedRCNN, cfg: CfgNode) -> None:
 
 
 @contextlib.contextmanager
-def _watch_pooling(heads: nn.Module):
+def _watch_pooling(heads: nn.Module) -> Iterator[list[Pooled]]:
     """Within it, a list that receives the boxes and the output of each call of the box pooler."""
-    calls = []
+    calls: list[Pooled] = []
     if not hasattr(heads, "box_pooler"):
         yield calls
         return
-    handle = heads.box_pooler.register_forward_hook(lambda _, args, output: calls.append((args[1], output)))
+    pooler = heads.get_submodule("box_pooler")
+    handle = pooler.register_forward_hook(lambda _, args, output: calls.append((args[1], output)))
     try:
         yield calls
     finally:
@@ -278,7 +286,7 @@ def _watch_pooling(heads: nn.Module):
 
 
 @contextlib.contextmanager
-def _eval_mode(*modules: nn.Module):
+def _eval_mode(*modules: nn.Module) -> Iterator[None]:
     was_training = [m.training for m in modules]
     for module in modules:
         module.eval()
@@ -287,5 +295,3 @@ def _eval_mode(*modules: nn.Module):
     finally:
         for module, training in zip(modules, was_training):
             module.train(training)
-
-

@@ -1,5 +1,7 @@
 """FCOS (Tian et al. 2019): Detectron2's own, with a config and a checkpoint that is complete."""
 
+from typing import Any
+
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
@@ -42,13 +44,13 @@ class FCOSDetector(IgnoresRegions, FCOS):
     initial_box_bias = 1.0
 
     @configurable
-    def __init__(self, **arguments):
+    def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
         # A mean over iterations, which a resumed training must not start anew.
         self.register_buffer("loss_normalizer", torch.tensor(100.0))
 
     @classmethod
-    def from_config(cls, cfg: CfgNode):
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         backbone = build_backbone(cfg)
         retinanet, num_classes = cfg.MODEL.RETINANET, cfg.MODEL.ROI_HEADS.NUM_CLASSES
         shapes = sorted(backbone.output_shape().values(), key=lambda s: s.stride)
@@ -75,7 +77,9 @@ class FCOSDetector(IgnoresRegions, FCOS):
         }
 
     @torch.no_grad()
-    def label_anchors(self, anchors: list[Boxes], gt_instances: list[Instances]):
+    def label_anchors(
+        self, anchors: list[Boxes], gt_instances: list[Instances]
+    ) -> tuple[list[torch.Tensor], list[Boxes]]:
         """As in Detectron2, where an image without ground truth fails.
 
         Returns:
@@ -98,12 +102,22 @@ class FCOSDetector(IgnoresRegions, FCOS):
             label[(label == self.num_classes) & points_on(everywhere.get_centers(), regions)] = -1
         return labels, boxes
 
-    def losses(self, anchors, pred_logits, gt_labels, pred_anchor_deltas, gt_boxes, pred_centerness):
+    def losses(
+        self,
+        anchors: list[Boxes],
+        pred_logits: list[torch.Tensor],
+        gt_labels: list[torch.Tensor],
+        pred_anchor_deltas: list[torch.Tensor],
+        gt_boxes: list[Boxes],
+        pred_centerness: list[torch.Tensor],
+    ) -> dict[str, torch.Tensor]:
         """As in Detectron2, of the points that have a label."""
         pred_logits, gt_labels = self.of_labelled(pred_logits, gt_labels)
         return super().losses(anchors, pred_logits, gt_labels, pred_anchor_deltas, gt_boxes, pred_centerness)
 
-    def of_labelled(self, pred_logits: list[torch.Tensor], gt_labels: list[torch.Tensor]):
+    def of_labelled(
+        self, pred_logits: list[torch.Tensor], gt_labels: list[torch.Tensor]
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """Both with points of label -1 as background that is certain, which costs nothing.
 
         Args:

@@ -8,7 +8,8 @@ they derive from, draw for draw.
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from detectron2.config import CfgNode
@@ -37,7 +38,7 @@ class IgnoresRegions:
 
 
 @contextlib.contextmanager
-def ignoring(network: nn.Module, regions: Sequence[Boxes | None]):
+def ignoring(network: nn.Module, regions: Sequence[Boxes | None]) -> Iterator[None]:
     """Within it, ``network`` gives no label to what lies on a region.
 
     Args:
@@ -97,7 +98,7 @@ def training_heads(cfg: CfgNode) -> CfgNode:
 class IgnoringRPN(IgnoresRegions, RPN):
     """``RPN`` whose negative anchors that lie on a region are not sampled."""
 
-    def label_and_sample_anchors(self, anchors: list[Boxes], gt_instances: list[Instances]):
+    def label_and_sample_anchors(self, anchors: list[Boxes], gt_instances: list[Instances]) -> Any:
         if self.ignored:
             everywhere = Boxes.cat(anchors)
             self._on_regions = iter([boxes_on(everywhere, r) for r in self.ignored])
@@ -113,9 +114,11 @@ class IgnoringRPN(IgnoresRegions, RPN):
 class IgnoringROIHeads(IgnoresRegions):
     """Mix-in of ``ROIHeads``: background proposals that lie on a region are left out before sampling."""
 
-    def label_and_sample_proposals(self, proposals: list[Instances], targets: list[Instances]):
+    proposal_matcher: Matcher
+
+    def label_and_sample_proposals(self, proposals: list[Instances], targets: list[Instances]) -> Any:
         proposals = self._without_ignored(proposals, targets, self.proposal_matcher)
-        return super().label_and_sample_proposals(proposals, targets)
+        return super().label_and_sample_proposals(proposals, targets)  # type: ignore[misc]  # of ROIHeads
 
     @torch.no_grad()
     def _without_ignored(
@@ -144,7 +147,9 @@ class IgnoringRes5ROIHeads(IgnoringROIHeads, Res5ROIHeads):
 class IgnoringCascadeROIHeads(IgnoringROIHeads, CascadeROIHeads):
     """``CascadeROIHeads`` with :class:`IgnoringROIHeads`, in each of its stages."""
 
-    def _match_and_label_boxes(self, proposals: list[Instances], stage: int, targets: list[Instances]):
+    def _match_and_label_boxes(
+        self, proposals: list[Instances], stage: int, targets: list[Instances]
+    ) -> Any:
         proposals = self._without_ignored(proposals, targets, self.proposal_matchers[stage])
         return super()._match_and_label_boxes(proposals, stage, targets)
 
@@ -155,7 +160,7 @@ _TRAINED_AS = {
 }
 
 
-def _labelling_parts(network: nn.Module) -> dict[str, nn.Module]:
+def _labelling_parts(network: nn.Module) -> dict[str, Any]:
     """The parts of ``network`` that label boxes, by the key that chooses them."""
     if isinstance(network, GeneralizedRCNN):
         heads = {"MODEL.PROPOSAL_GENERATOR.NAME": network.proposal_generator}

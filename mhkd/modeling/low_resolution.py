@@ -1,5 +1,7 @@
 """LowResolutionRCNN: a student as it is handed out, which takes LR pixels of any size."""
 
+from typing import Any
+
 import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY
@@ -22,7 +24,7 @@ class LowResolutionRCNN(GeneralizedRCNN):
     """
 
     @configurable
-    def __init__(self, *, lr_factor: int, trained_size_px: int = 0, **arguments):
+    def __init__(self, *, lr_factor: int, trained_size_px: int = 0, **arguments: Any) -> None:
         """
         Args:
             lr_factor: HR pixels per LR pixel.
@@ -35,13 +37,13 @@ class LowResolutionRCNN(GeneralizedRCNN):
         self._limits = [limits[key] for limits, key in self._places_of_limits()]
 
     @classmethod
-    def from_config(cls, cfg: CfgNode):
+    def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
         return super().from_config(cfg) | {
             "lr_factor": cfg.INPUT.LR_FACTOR,
             "trained_size_px": cfg.INPUT.TRAINED_SIZE_PX,
         }
 
-    def forward(self, batched_inputs: list[dict]) -> list[dict]:
+    def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """
         Args:
             batched_inputs: Detectron2's format; ``image`` is LR, (3, h, w), whole numbers from 0 to 255.
@@ -54,7 +56,13 @@ class LowResolutionRCNN(GeneralizedRCNN):
             raise RuntimeError("LowResolutionRCNN is for detection; DistilledRCNN trains a student")
         return self.inference(batched_inputs)
 
-    def inference(self, batched_inputs, detected_instances=None, do_postprocess=True):
+    def inference(
+        self,
+        batched_inputs: list[dict[str, Any]],
+        detected_instances: list[Instances] | None = None,
+        do_postprocess: bool = True,
+    ) -> Any:
+        """As in ``GeneralizedRCNN``, with boxes in and out in LR pixels."""
         sizes = [tuple(x["image"].shape[-2:]) for x in batched_inputs]
         if len(set(sizes)) > 1:  # an image's limits are its own, whatever lies beside it
             given = detected_instances or [None] * len(sizes)
@@ -74,7 +82,7 @@ class LowResolutionRCNN(GeneralizedRCNN):
         found = [_resized(x, size, x.pred_boxes.tensor / self.lr_factor) for x, size in zip(found, sizes)]
         return GeneralizedRCNN._postprocess(found, batched_inputs, sizes) if do_postprocess else found
 
-    def preprocess_image(self, batched_inputs: list[dict]) -> ImageList:
+    def preprocess_image(self, batched_inputs: list[dict[str, Any]]) -> ImageList:
         """Enlarge, normalise, pad and batch."""
         images = [
             (x["enlarged"] if "enlarged" in x else enlarge(x["image"], self.lr_factor)).to(self.device)
@@ -91,7 +99,7 @@ class LowResolutionRCNN(GeneralizedRCNN):
         for (limits, key), limit in zip(self._places_of_limits(), self._limits):
             limits[key] = -(-limit * area // trained)
 
-    def _places_of_limits(self) -> list[tuple[dict, object]]:
+    def _places_of_limits(self) -> list[tuple[dict[Any, Any], object]]:
         predictor, rpn = self.roi_heads.box_predictor, self.proposal_generator
         predictors = predictor if isinstance(predictor, nn.ModuleList) else [predictor]
         topk = [rpn.pre_nms_topk, rpn.post_nms_topk] if isinstance(rpn, RPN) else []

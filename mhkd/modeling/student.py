@@ -4,6 +4,7 @@ With it the student is a stock ``GeneralizedRCNN``, which Detectron2's own tools
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +29,7 @@ class StudentBackbone(Backbone):
     """
 
     @configurable
-    def __init__(self, *, fpn: Backbone, native_factor: int = 1, bfa: dict | None = None):
+    def __init__(self, *, fpn: Backbone, native_factor: int = 1, bfa: Mapping[str, Any] | None = None):
         """
         Args:
             fpn: the backbone to wrap; all its levels have the same number of channels.
@@ -42,13 +43,14 @@ class StudentBackbone(Backbone):
         self.fpn = fpn
         self.native_factor = native_factor
         levels = {} if bfa is None else fpn.output_shape()
+        sizes = bfa or {}
         self.bfa = nn.ModuleDict(
-            {k: BFA(s.channels, grid_factor=native_factor, **bfa) for k, s in levels.items()}
+            {k: BFA(s.channels, grid_factor=native_factor, **sizes) for k, s in levels.items()}
         )
         self.bfa_enabled = bfa is not None
 
     @classmethod
-    def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec):
+    def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, Any]:
         if cfg.MODEL.STUDENT.INPUT not in ("upsampled", "native"):
             raise InputError(
                 f"MODEL.STUDENT.INPUT {cfg.MODEL.STUDENT.INPUT!r}: choose upsampled or native"

@@ -96,7 +96,7 @@ def _check_objects(cfg: CfgNode, dicts: dict, training: bool) -> None:
         if not is_learned or cfg.MHKD[key] == 1:
             continue
         labeled, _ = split_by_label(cfg, training_entries(cfg), for_student=key == "LABELED_SHARE")
-        if not any(count_objects([entry]) for entry in labeled):
+        if not any(count_objects([labeled[k]]) for k in range(len(labeled))):
             raise no_objects(
                 f"MHKD.{key} {cfg.MHKD[key]} of {', '.join(cfg.DATASETS.TRAIN)}, {len(labeled)} images",
                 "to learn, so raise it",

@@ -16,6 +16,7 @@ from mhkd.engine import (
 )
 from mhkd.engine.checkpoint import save_atomically
 from mhkd.engine.exported import export_cfg, export_network
+from mhkd.engine.start import order_state
 from mhkd.errors import InputError
 from mhkd.modeling import teacher_cfg
 from mhkd.tasks import DetectionTask
@@ -219,8 +220,8 @@ def test_a_training_goes_on_with_its_classes_in_another_order(kinds):
     trainer = DistillationTrainer(cfg)
     state = {**before, "optimizer": {}}
     with pytest.raises(InputError, match=r"began with the classes in the order \['a', 'b', 'c'\]"):
-        trainer._order_classes(state, "checkpoint.pth")
-    trainer._order_classes(before, "model_final.pth")
+        order_state(trainer.cfg, state, "checkpoint.pth")
+    order_state(trainer.cfg, before, "model_final.pth")
     recorded = torch.load(Path(cfg.OUTPUT_DIR, "0_teacher/model_final.pth"), weights_only=True)["model"]
     name = "teacher.roi_heads.box_predictor.cls_score.bias"
     assert torch.equal(before["model"][name], recorded[name][[2, 0, 1, 3]])
