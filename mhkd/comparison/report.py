@@ -232,7 +232,7 @@ def _how(content: dict[str, Any]) -> list[str]:
     return [
         *([note, ""] if transformers else []),
         f"`{content['command']}`; commit {content['commit']}, {content['hardware']}, torch "
-        f"{content['torch']}, {content['date']}, {content['samples']} bootstrap samples."
+        f"{content['torch']}, {content['date']}, {content['samples']} bootstrap samples.",
     ]
 
 

@@ -63,9 +63,7 @@ def lr_view(training: Training) -> str:
 
 
 def _kept(scores: dict[str, float]) -> dict[str, float | None]:
-    return {
-        k: None if math.isnan(v) else v for k, v in scores.items() if k in METRICS or k.startswith("AP-")
-    }
+    return {k: None if math.isnan(v) else v for k, v in scores.items() if k in METRICS or k.startswith("AP-")}
 
 
 def _stamp(training: Training) -> dict:

@@ -123,9 +123,7 @@ class CocoEvaluator(COCOEvaluator):
         with replacing(os.path.join(folder, "coco_instances_results.json")) as temporary:
             temporary.write_text(json.dumps(detections))
 
-    def _score(
-        self, detections: list[dict[str, Any]], img_ids: Iterable[int] | None
-    ) -> dict[str, float]:
+    def _score(self, detections: list[dict[str, Any]], img_ids: Iterable[int] | None) -> dict[str, float]:
         ground_truth = coco_dict(DatasetCatalog.get(self._dataset_name), self._metadata)
         return box_scores(ground_truth, detections, self._max_dets, img_ids)
 
@@ -166,9 +164,7 @@ def coco_dict(dataset_dicts: Iterable[dict[str, Any]], metadata: Metadata) -> di
     return {"images": images, "annotations": annotations, "categories": categories}
 
 
-def _area(
-    annotation: dict[str, Any], bbox_xywh: Sequence[float], image_size_px: tuple[int, int]
-) -> float:
+def _area(annotation: dict[str, Any], bbox_xywh: Sequence[float], image_size_px: tuple[int, int]) -> float:
     recorded: Any = annotation.get("area")
     if is_number(recorded) and recorded > 0:
         return float(recorded)

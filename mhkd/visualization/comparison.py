@@ -129,5 +129,3 @@ def _grid(panels: list[tuple[np.ndarray, list]], title: str) -> np.ndarray:
             draw.text((x, y + line // 2), text, "black", font, anchor="lm")
             x += int(font.getlength(text)) + 14
     return np.asarray(canvas)
-
-

@@ -183,9 +183,7 @@ def _plot_test_set(axes: Axes, rows: Rows, test_set: str, prefix: str, color: st
 
 def _plot_loss(axes: Axes, rows: Rows, key: str, color: str) -> None:
     """Faint as logged, bold as the running median of each step."""
-    points = [
-        (row.get("stage"), iteration, row[key]) for iteration, row in rows.items() if key in row
-    ]
+    points = [(row.get("stage"), iteration, row[key]) for iteration, row in rows.items() if key in row]
     for stage in dict.fromkeys(stage for stage, _, _ in points):
         x, y = np.array([(i, value) for s, i, value in points if s == stage], dtype=float).T
         axes.plot(x, y, color=color, alpha=0.3, linewidth=0.8)
@@ -197,9 +195,7 @@ def _plot_loss(axes: Axes, rows: Rows, key: str, color: str) -> None:
         axes.minorticks_off()
 
 
-def _mark_stages(
-    axes: Axes, runs: Mapping[str, Rows], stage_names: Mapping[int, str], named: bool
-) -> None:
+def _mark_stages(axes: Axes, runs: Mapping[str, Rows], stage_names: Mapping[int, str], named: bool) -> None:
     """A line where a step starts; the names are those of the run with the most steps."""
     starts: dict[str, dict[int, int]] = {}
     for name, rows in runs.items():
