@@ -7,11 +7,14 @@ import shutil
 from mhkd.cli import main
 from mhkd.comparison.plan import find_planned, find_shared
 from mhkd.comparison.regimes import get_tables
+from mhkd.comparison.report import to_csv, to_markdown
 from mhkd.comparison.rows import METHODS, Method, methods_of
 from mhkd.comparison.run import check_packages, plan, run_tables
 from mhkd.engine import DistillationTrainer
 from mhkd.engine.record import settings_differences
 from mhkd.errors import InputError
+from mhkd.evaluation.bootstrap import groups_of, verdict
+from mhkd.visualization.comparison import plot_table
 
 import cv2
 import pytest
@@ -92,6 +95,25 @@ def test_what_a_table_says(filled):
 
 
 @pytest.mark.slow
+def test_a_test_set_of_one_slide_has_no_intervals_and_no_verdicts(filled, tmp_path):
+    content = json.loads((filled.root / "table_III.json").read_text())
+    content |= {
+        "interval_groups": 1,
+        "interval_remark": groups_of([{"image_id": 1, "slide": "a"}] * 2).remark(),
+    }
+    for row in content["rows"]:
+        row["AP_interval"] = None
+        if "difference" in row:
+            row["difference"] |= {"interval": None, "verdict": verdict(None)}
+    text = to_markdown(content)
+    assert "Differences in AP without intervals: they need two slides or more, so all are undecided." in text
+    (line,) = [x for x in text.splitlines() if x.startswith("| without BFA")]
+    assert " | undecided | " in line and "[" not in line
+    (row, _) = csv.DictReader(to_csv(content).splitlines())
+    assert row["difference_low"] == "" and row["verdict"] == "undecided"
+    assert min(cv2.imread(str(plot_table(content, tmp_path / "table.png"))).shape[:2]) > 150
+
+
 def test_the_plan_tells_what_is_shared_and_what_is_left(filled):
     faster, online, offline, mhkd = filled.plan("IV")
     assert faster.finished == 1 and mhkd.finished == 5
