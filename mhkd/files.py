@@ -147,6 +147,18 @@ def _cannot_be_written(path: str | os.PathLike[str], error: OSError) -> WriteErr
     return WriteError(f"{path}: cannot be written ({reason}): make room or choose another folder")
 
 
+def make_folder(folder: str | os.PathLike[str]) -> None:
+    """With those above it; it may be there already.
+
+    Raises:
+        WriteError: it cannot be made.
+    """
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as e:
+        raise _cannot_be_written(folder, e) from e
+
+
 def write_text(text: str, path: str | os.PathLike[str]) -> None:
     """UTF-8, to a temporary name beside ``path``, then renamed."""
     with replacing(path) as temporary:

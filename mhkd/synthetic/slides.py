@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -16,7 +17,7 @@ from shapely.geometry import Polygon
 from tqdm import tqdm
 
 from ..errors import InputError
-from ..files import replacing, writing_to
+from ..files import make_folder, replacing, write_text
 from ..palette import DRAWN_CLASSES
 from .render import render_slide
 
@@ -52,17 +53,22 @@ def write_tiff(path: str | os.PathLike[str], rgb: np.ndarray, mpp: float, descri
     Raises:
         InputError: the disk is full, or cannot be written to.
     """
+    with replacing(path) as temporary:
+        _save_tiff(temporary, rgb, mpp, description)
+
+
+def _save_tiff(path: Path, rgb: np.ndarray, mpp: float, description: str) -> None:
     image = pyvips.Image.new_from_memory(rgb, rgb.shape[1], rgb.shape[0], 3, "uchar")
     image = image.copy(xres=1000 / mpp, yres=1000 / mpp, interpretation="srgb")
     image.set_type(pyvips.GValue.gstr_type, "image-description", description)
-    with replacing(path) as temporary:
-        try:
-            image.tiffsave(
-                str(temporary), tile=True, tile_width=256, tile_height=256, pyramid=True,
-                compression="jpeg", Q=90, bigtiff=True, resunit="cm",
-            )  # fmt: skip
-        except pyvips.Error as e:  # the pixels are in memory: it is the disk's
-            raise OSError(" ".join(str(e).split())) from e
+    try:
+        image.tiffsave(
+            str(path), tile=True, tile_width=256, tile_height=256, pyramid=True,
+            compression="jpeg", Q=90, bigtiff=True, resunit="cm",
+        )  # fmt: skip
+    except pyvips.Error as e:  # the pixels are in memory, so it is the disk; libvips says so in many lines
+        reason = re.search("system error: (.+)", str(e))
+        raise OSError(reason[1] if reason else " ".join(str(e).split())) from e
 
 
 def _is_done(tiff: Path, geojson: Path, description: dict[str, Any]) -> bool:
@@ -92,9 +98,9 @@ def _make_slide(tiff: Path, description: dict[str, Any]) -> None:
         stain=p["stain"],
     )
     # The slide is the last to appear, because its presence says that the pair is complete.
-    with replacing(tiff) as slide, replacing(tiff.with_suffix(".geojson")) as annotations:
-        annotations.write_text(json.dumps(to_geojson(glomeruli, seed)), encoding="utf-8")
-        write_tiff(slide, rgb, p["mpp"], json.dumps(description))
+    with replacing(tiff) as slide:
+        _save_tiff(slide, rgb, p["mpp"], json.dumps(description))
+        write_text(json.dumps(to_geojson(glomeruli, seed)), tiff.with_suffix(".geojson"))
 
 
 def _one_thread() -> None:
@@ -140,8 +146,7 @@ def make_slides(
     if num_slides < 0 or workers < 1:
         raise InputError(f"num_slides is {num_slides} and workers {workers}: at least 0 and 1")
     out_dir = Path(out_dir)
-    with writing_to(out_dir):
-        out_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(out_dir)
     count = num_glomeruli if isinstance(num_glomeruli, int) else list(num_glomeruli)
     tiffs: list[Path] = []
     todo: list[tuple[Path, dict[str, Any]]] = []

@@ -24,7 +24,7 @@ from ..annotations import ClassMap
 from ..annotations.folders import Unused, find_slides, look_into, unused
 from ..annotations.folders import lines as lines_of
 from ..errors import InputError
-from ..files import writing_to
+from ..files import make_folder
 from ..slides.file_names import slide_name
 from .collect import check_names
 from .layout import Layout
@@ -83,8 +83,7 @@ def tile_slides(
     used = sorted({s for found in splits.values() for s in found}, key=slide_name)
     work = os.path.join(out, WORK)
     jobs = [(path, work, options.of_slide(path), len(used) == 1) for path in used]
-    with writing_to(work):
-        os.makedirs(work, exist_ok=True)
+    make_folder(work)
     parts, skipped = _parts_of(jobs, workers, strict)
     of_slides = {s: part["annotation_file"] for s, part in parts.items()} if options.annotated else None
     left = unused(others, slides, of_slides, (options.annotations, out, *also_used))

@@ -165,6 +165,8 @@ def test_a_full_disk_is_one_line_and_leaves_out_no_slide(slides, out, tiles, roo
         printed = run(slides, out, *more, exit_code=2)
     assert re.search(f"^mhkd: error: .*{file}.*: cannot be written .File too large.", printed, re.M)
     assert [p.name for p in out.iterdir()] == [".tile"] and not list(out.rglob("*.tmp"))
+    (out.parent / "file").touch()
+    assert "cannot be written" in run(slides, out.parent / "file" / "set", *more, exit_code=2)
     run(slides, out, *more)
     whole = files_in(out)
     shutil.rmtree(out)
