@@ -130,6 +130,7 @@ def test_many_bases_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("config", sorted(p for p in CONFIGS.rglob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.slow
 def test_what_is_written_is_read_again(config):
     cfg = load_cfg(config)
     assert parse_yaml(parse_cfg(cfg.dump(), "text").dump(), "text") == parse_yaml(cfg.dump(), "text")

@@ -82,6 +82,7 @@ def test_cut_short(tmp_path, files, name):
 
 
 @pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.slow
 def test_fuzzed_bytes(tmp_path, files, name):
     whole = files[name]
     at = st.integers(0, len(whole) - 1)
@@ -99,6 +100,7 @@ def test_fuzzed_bytes(tmp_path, files, name):
 
 
 @pytest.mark.parametrize("name", ["geojson", "dsa", "dsa_geojson", "coco"])
+@pytest.mark.slow
 def test_fuzzed_structure(tmp_path, files, name):
     """A value somewhere in the JSON becomes any other."""
     whole = json.loads(files[name])

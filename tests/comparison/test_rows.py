@@ -42,6 +42,7 @@ def test_ablations_have_one_config_but_for_the_schedule(size, tmp_path):
 
 
 @pytest.mark.parametrize("method", [m for m in METHODS.values() if m.is_direct], ids=lambda m: m.key)
+@pytest.mark.slow
 def test_direct_detectors_train_alone_on_the_same_data(method, tmp_path):
     for size, depth in (("cpu", 18), ("full", 101)):
         for dataset in ("kidney_roi", "ln"):

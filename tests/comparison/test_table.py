@@ -22,6 +22,8 @@ from click.testing import CliRunner
 from detectron2.engine import HookBase
 from support import DISKS, TINY, write_disks
 
+pytestmark = pytest.mark.slow
+
 PAIRS = dict(zip(TINY[::2], TINY[1::2])) | dict(zip(DISKS[::2], DISKS[1::2]))
 OPTIONS = [x for k, v in PAIRS.items() if not k.startswith("DATASETS.") for x in (k, v)]
 
@@ -54,7 +56,6 @@ def filled(tmp_path_factory, disks_root):
     patch.undo()
 
 
-@pytest.mark.slow
 def test_the_teacher_is_trained_once(filled):
     seed = filled.root / "seed0"
     assert sorted(p.name for p in seed.iterdir()) == ["faster_rcnn", "mhkd", "three_step"]
@@ -63,7 +64,6 @@ def test_the_teacher_is_trained_once(filled):
     assert not list(filled.root.rglob("*.tmp"))
 
 
-@pytest.mark.slow
 def test_what_a_table_says(filled):
     content = json.loads((filled.root / "table_III.json").read_text())
     assert [r["key"] for r in content["rows"]] == ["three_step", "mhkd"]
@@ -94,7 +94,6 @@ def test_what_a_table_says(filled):
         assert min(cv2.imread(str(filled.root / name)).shape[:2]) > 150
 
 
-@pytest.mark.slow
 def test_a_test_set_of_one_slide_has_no_intervals_and_no_verdicts(filled, tmp_path):
     content = json.loads((filled.root / "table_III.json").read_text())
     content |= {
@@ -151,7 +150,6 @@ def test_a_step_is_not_shared_between_a_student_with_bfa_and_one_without(filled,
     assert different == ["whether the student was built with BFA was False, asked for True"]
 
 
-@pytest.mark.slow
 def test_a_row_that_lost_its_last_step_trains_that_step(filled):
     folder = filled.root / "seed0/mhkd"
     before = json.loads((folder / "4_semantic/stage.json").read_text())["results"]

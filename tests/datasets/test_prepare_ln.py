@@ -60,6 +60,7 @@ def prepared(slides, tmp_path_factory):
     return {e["slide"]: e for s in ("train", "val") for e in check_dataset(f"ln_{s}")}
 
 
+@pytest.mark.slow
 def test_every_slide_is_one_image_and_patients_stay_together(prepared):
     assert set(prepared) == set(SLIDES)
     assert MetadataCatalog.get("ln_train").thing_classes == list(prepare_ln.CLASSES)

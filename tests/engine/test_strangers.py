@@ -158,6 +158,7 @@ WEIGHTS = {
 
 
 @pytest.mark.parametrize("write, message", WEIGHTS.values(), ids=WEIGHTS)
+@pytest.mark.slow
 def test_weights_that_are_none(student, tmp_path, monkeypatch, write, message):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(student, tmp_path / "student")

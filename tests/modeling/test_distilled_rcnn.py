@@ -62,6 +62,7 @@ def test_adaptive_loss_starts_at_the_basic_loss(model):
         (SCHEDULES["none"].steps[0], ["student/"]),
     ],
 )
+@pytest.mark.slow
 def test_each_step_has_the_losses_of_the_design(model, stage, names):
     four = {"loss_cls", "loss_box_reg", "loss_rpn_cls", "loss_rpn_loc"}
     expected = {p + n for p in names if p.endswith("/") for n in four}

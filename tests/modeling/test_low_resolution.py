@@ -181,6 +181,7 @@ def write_old_folder(folder, training_cfg, weights):
     return cfg
 
 
+@pytest.mark.slow
 def test_an_old_folder_gives_what_it_gave(training_cfg, weights, folder, tmp_path):
     old = tmp_path / "old"
     cfg = write_old_folder(old, training_cfg, weights)

@@ -43,6 +43,7 @@ def test_the_same_pixels_as_openslide(slide_file):
 
 
 @pytest.mark.parametrize("seed", range(12))
+@pytest.mark.slow
 def test_damage_is_what_openslide_says_it_is(slide_file, tmp_path, seed):
     """Bytes of a tile zeroed, drawn anew or flipped: the same error, or the same pixels."""
     rng = np.random.default_rng(seed)

@@ -74,6 +74,7 @@ def check(mask, truth):
 
 
 @pytest.mark.parametrize("stain", STAINS)
+@pytest.mark.slow
 def test_stains(tmp_path, stain):
     rgb, truth = draw(STAINS[stain])
     check(mask_of(tmp_path, rgb), truth)

@@ -69,6 +69,7 @@ def test_glass_is_bright_and_tissue_fills_a_good_part(slide):
     assert 0.4 < (cv2.GaussianBlur(green, (0, 0), 10) < 200).mean() < 0.95
 
 
+@pytest.mark.slow
 def test_the_detail_is_there_at_2_mpp_and_gone_at_8_mpp(slide):
     """Detail: the green channel's deviation at scales below 12 um, inside each glomerulus."""
     rgb, glomeruli = slide

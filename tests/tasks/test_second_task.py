@@ -117,6 +117,7 @@ def test_it_trains_step_by_step_and_is_scored(trained):
 
 
 @pytest.mark.parametrize("iteration", [5, 9, 12, 29])  # within a step, at its end
+@pytest.mark.slow
 def test_it_resumes_bit_exactly(trained, colours_cfg, iteration):
     colours_cfg.SOLVER.CHECKPOINT_PERIOD = 1
     train(colours_cfg, kill_after=iteration)

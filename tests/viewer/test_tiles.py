@@ -38,6 +38,7 @@ def decoded(jpeg):
     return np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB")).astype(float)
 
 
+@pytest.mark.slow
 def test_tiles_of_every_level_show_the_place_that_deep_zoom_says(deep_zoom):
     assert deep_zoom.max_level == 12  # 2**11 < 3000 <= 2**12
     for level in range(deep_zoom.max_level + 1):

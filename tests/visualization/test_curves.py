@@ -231,6 +231,7 @@ def test_the_last_points_are_drawn_whole_and_a_log_axis_says_so(tmp_path):
 
 
 @pytest.mark.parametrize("ending, start", [("png", b"\x89PNG"), ("svg", b"<?xml"), ("PDF", b"%PDF")])
+@pytest.mark.slow
 def test_the_ending_says_what_is_written(tmp_path, ending, start):
     assert plot_curves(one_run(tmp_path), tmp_path / f"a.{ending}").read_bytes().startswith(start)
 
