@@ -90,12 +90,15 @@ class _Packer:
         if "file_name" in obj:
             region = obj["region"]
             whole, place = (obj["id"], obj["width"], obj["height"]), (region["x_px"], region["y_px"])
+            region_mpp = mpp(region, "")
             if obj.get("lr_file_name") or not all(map(is_id, whole)) or not all(map(is_number, place)):
+                raise _Odd
+            if region_mpp is None:
                 raise _Odd
             self.images.extend((
                 *whole, _or_nan(mpp(obj, "")), self._number(label(obj, "slide", "")),
                 self._number(label(obj, "patient", "")), self._number(text(obj, "file_name", "")),
-                self._number(text(region, "slide_file", "")), *place, mpp(region, ""),
+                self._number(text(region, "slide_file", "")), *place, region_mpp,
                 _or_nan(mpp(region, "", "slide_mpp")),
             ))  # fmt: skip
             return None
