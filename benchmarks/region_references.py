@@ -97,22 +97,24 @@ def shared_memory_mib(pids: Iterable[int | None]) -> float:
     return total / 1024
 
 
-def look_around(stream: ShuffledStream, start: int, connection: Connection) -> None:
+def look_around(stream: ShuffledStream, drawn: range, connection: Connection) -> None:
     """Draw entries, then stay until told to end."""
-    for k in range(start, start + ENTRIES_PER_WORKER):
+    for k in drawn:
         stream[k]
     connection.send(None)
     connection.recv()
 
 
-def with_workers_mib(stream: ShuffledStream) -> float:
+def with_workers_mib(stream: ShuffledStream, num_entries: int) -> float:
     """Memory of this process and of WORKERS that have drawn entries, forked as a DataLoader's are."""
     context = multiprocessing.get_context("fork")
+    each = min(ENTRIES_PER_WORKER, num_entries)
     pipes, workers = [], []
     for k in range(WORKERS):
         here, there = context.Pipe()
         pipes.append(here)
-        workers.append(context.Process(target=look_around, args=(stream, k * ENTRIES_PER_WORKER, there)))
+        drawn = range(k * each, (k + 1) * each)
+        workers.append(context.Process(target=look_around, args=(stream, drawn, there)))
         workers[-1].start()
     for pipe in pipes:
         pipe.recv()
@@ -151,7 +153,7 @@ def get_ready(queue: Queue, root: str, what: str) -> None:
     peak = memory_mib("VmHWM")
     queue.put({"entries": len(entries), "seconds": round(seconds, 1), "cpu_seconds": round(cpu, 1),
                "peak_mib": round(peak), "imports_mib": round(before), "held_mib": round(memory_mib("VmRSS")),
-               f"with_{WORKERS}_workers_mib": round(with_workers_mib(stream))})  # fmt: skip
+               f"with_{WORKERS}_workers_mib": round(with_workers_mib(stream, len(entries)))})  # fmt: skip
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

@@ -82,7 +82,7 @@ def merge_tiles(
         detections, cut, near = detections.select(sound), cut[sound], near[sound]
     order = _rank(detections, cut)
     detections, cut, near = detections.select(order), cut[order], near[order]
-    is_piece = cut.any(axis=1)
+    is_piece: np.ndarray = np.any(cut, axis=1)
 
     whole = detections.select(~is_piece)
     whole = whole.select(~_seen_in_part(whole.boxes_px, near[~is_piece], iou_threshold, margin_px))
