@@ -3,7 +3,7 @@ import sys
 
 from mhkd.cli import main
 from mhkd.config import add_mhkd_config
-from mhkd.engine.program import Task
+from mhkd.engine.program import Command
 from mhkd.engine.program import main as train
 from mhkd.schedules import get_schedule
 
@@ -42,7 +42,7 @@ def config(disks_cfg, tmp_path):
 ])  # fmt: skip
 def test_bad_config_is_one_line_and_a_nonzero_exit(config, capsys, options, message):
     with pytest.raises(SystemExit) as end:
-        train(Task(config, options, program="train_net.py"))
+        train(Command(config, options, program="train_net.py"))
     shown = capsys.readouterr()
     err = f"{shown.err}\n{end.value.code}"  # Python prints a text and exits with 1
     _check_one_line(shown.out, err, message)

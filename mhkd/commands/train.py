@@ -82,8 +82,8 @@ def _run(
     resume: bool = False, eval_only: bool = False, **processes: Any,
 ) -> None:  # fmt: skip
     from ..config_files import find_config
-    from ..engine.program import Task, run_program
+    from ..engine.program import Command, run_program
     from ..extensions import load_extensions
 
     load_extensions(extensions)
-    run_program(Task(find_config(config_file), opts, eval_only, resume, program), **processes)
+    run_program(Command(find_config(config_file), opts, eval_only, resume, program), **processes)

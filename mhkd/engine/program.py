@@ -18,7 +18,7 @@ from .unread import load_run_cfg
 
 
 @dataclass(frozen=True)
-class Task:
+class Command:
     """What each process is to do.
 
     Attributes:
@@ -37,19 +37,19 @@ class Task:
 
 
 def run_program(
-    task: Task, num_gpus: int = 1, num_machines: int = 1, machine_rank: int = 0, dist_url: str = "auto"
+    command: Command, num_gpus: int = 1, num_machines: int = 1, machine_rank: int = 0, dist_url: str = "auto"
 ) -> None:
-    """Do ``task`` in ``num_gpus`` processes on each machine (on the CPU where there is no GPU)."""
-    run_processes(main, num_gpus, num_machines, machine_rank, dist_url, (task,))
+    """Do ``command`` in ``num_gpus`` processes on each machine (on the CPU where there is no GPU)."""
+    run_processes(main, num_gpus, num_machines, machine_rank, dist_url, (command,))
 
 
-def main(task: Task) -> None:
+def main(command: Command) -> None:
     """What every process runs. Bad input ends them all with one line, from the first of them."""
-    with exit_with_one_line(task.program), RunLog() as log:
-        cfg = _setup(task)
-        notes = [f"Command line arguments: {task}", f"Environment info:\n{collect_env_info()}"]
-        if not task.eval_only:
-            return train(cfg, task.resume, log, [*notes, f"Running with full config:\n{cfg.dump()}"])
+    with exit_with_one_line(command.program), RunLog() as log:
+        cfg = _setup(command)
+        notes = [f"Command line arguments: {command}", f"Environment info:\n{collect_env_info()}"]
+        if not command.eval_only:
+            return train(cfg, command.resume, log, [*notes, f"Running with full config:\n{cfg.dump()}"])
         with writing_to(cfg.OUTPUT_DIR):  # beside a training, whose config.yaml stays as it is
             log.keep_in(cfg.OUTPUT_DIR)
             scores = {which: score_trained(cfg, which) for which in views_to_score(cfg)}
@@ -57,9 +57,9 @@ def main(task: Task) -> None:
             print(json.dumps(scores, indent=2))
 
 
-def _setup(task: Task) -> CfgNode:
-    cfg = load_run_cfg(task.config_file, task.opts, training=not task.eval_only)
+def _setup(command: Command) -> CfgNode:
+    cfg = load_run_cfg(command.config_file, command.opts, training=not command.eval_only)
     cfg.freeze()
     check_device(cfg.MODEL.DEVICE)
-    prepare_datasets(cfg, training=not task.eval_only)
+    prepare_datasets(cfg, training=not command.eval_only)
     return cfg

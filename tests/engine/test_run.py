@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mhkd.engine.log import RunLog
-from mhkd.engine.program import Task, main
+from mhkd.engine.program import Command, main
 from mhkd.engine.trainer import DistillationTrainer
 from mhkd.errors import InputError
 from mhkd.files import LOCK
@@ -25,7 +25,7 @@ def run(disks_cfg, tmp_path):
     config.write_text(disks_cfg.dump())
 
     def run(*options, resume=True, eval_only=False):
-        main(Task(config, list(options), eval_only, resume, "train_net.py"))
+        main(Command(config, list(options), eval_only, resume, "train_net.py"))
 
     run.out = Path(disks_cfg.OUTPUT_DIR)
     return run

@@ -4,7 +4,7 @@ import re
 
 import mhkd
 from mhkd.engine import DistillationTrainer, launch, program
-from mhkd.engine.program import Task
+from mhkd.engine.program import Command
 from mhkd.engine.settings import RULES, check_device, check_settings, get
 from mhkd.engine.unread import load_run_cfg, merge_options
 from mhkd.errors import InputError
@@ -185,7 +185,7 @@ def refused_by_train_net(tmp_path, capsys):
 
     def refused(*options, config_file=config, eval_only=False):
         with pytest.raises(SystemExit) as stop:
-            program.main(Task(config_file, options, eval_only, program="train_net.py"))
+            program.main(Command(config_file, options, eval_only, program="train_net.py"))
         assert not out.exists()
         return stop.value.code
 

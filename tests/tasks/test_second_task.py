@@ -7,8 +7,9 @@ from pathlib import Path
 
 import mhkd
 from mhkd import extensions
+from mhkd.config import load_cfg
 from mhkd.engine import DistillationTrainer, exported_cfg, load_exported, prepare_datasets, score_trained
-from mhkd.engine.exported import export_checkpoint, load_student
+from mhkd.engine.exported import export_cfg, export_checkpoint, load_student
 from mhkd.engine.record import differences
 from mhkd.errors import InputError
 from mhkd.extensions import load_extensions
@@ -22,6 +23,7 @@ from detectron2.config import get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.engine import HookBase
 from detectron2.modeling import META_ARCH_REGISTRY
+from support import tiny_config
 
 NAMES = ("colours_train", "colours_val")
 
@@ -174,6 +176,14 @@ def test_a_task_that_there_is_not(tiny_cfg):
     tiny_cfg.MHKD.TASK = "segmentation"
     with pytest.raises(InputError, match="MHKD.TASK 'segmentation': choose one of detection"):
         prepare_datasets(tiny_cfg)
+
+
+def test_an_exported_config_from_before_the_key_is_of_detection(tmp_path):
+    out = export_cfg(tiny_config(tmp_path), "student")
+    text = "".join(x for x in out.dump().splitlines(True) if "TASK" not in x)
+    (tmp_path / "config.yaml").write_text(text)
+    before = load_cfg(tmp_path / "config.yaml", allow_base=False)
+    assert before.MHKD.TASK == "detection" and differences(out, before) == []
 
 
 OF_DETECTION = {
