@@ -81,8 +81,10 @@ architecture: $(READY) ## draw docs/architecture.svg from the imports
 soak: $(READY) ## kill slide detection 20 times, wherever it is, and compare what it ends with
 	KILLS=20 $(PY) -m pytest -q tests/slide_detection/test_resume.py $(ARGS)
 
-lint: $(READY) ## check the style
+lint: $(READY) ## check style, format and types
 	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
 
 benchmark: $(READY) ## time and memory of a training step over a floor
 	$(PY) benchmarks/training_step.py $(ARGS)

@@ -46,8 +46,9 @@ def make_boxes(n: int) -> tuple[Detections, np.ndarray]:
 
 
 @click.command(help=__doc__)
-@click.option("--boxes", type=FROM_1, multiple=True, default=(10_000, 30_000, 100_000, 1_000_000),
-              show_default=True)
+@click.option(
+    "--boxes", type=FROM_1, multiple=True, default=(10_000, 30_000, 100_000, 1_000_000), show_default=True
+)
 @click.option("--nms-limit", type=FROM_1, default=30_000, show_default=True)
 def main(boxes: tuple[int, ...], nms_limit: int) -> None:
     torch.set_num_threads(1)

@@ -75,9 +75,7 @@ def mhkd_loop(
         yield slide.read_region(x, y, tile_px, tile_px, MPP * scale, from_base=from_base)
 
 
-def block(
-    size_px: int, scale: float, tile_px: int, from_base: bool, rng: np.random.Generator
-) -> Corners:
+def block(size_px: int, scale: float, tile_px: int, from_base: bool, rng: np.random.Generator) -> Corners:
     """Corners of neighbouring tiles, row by row, somewhere on the slide."""
     side = math.ceil(tile_px * scale)
     across = max(1, min(8, size_px // side))
@@ -156,10 +154,20 @@ def markdown(found: dict[str, Any]) -> str:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default="output/benchmarks",
-              show_default=True, help="read_tiles.md and .json; the slide is drawn there once.")
-@click.option("--size-px", type=FROM_1, default=60000, show_default=True,
-              help="Side of the slide; less for a quick look.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default="output/benchmarks",
+    show_default=True,
+    help="read_tiles.md and .json; the slide is drawn there once.",
+)
+@click.option(
+    "--size-px",
+    type=FROM_1,
+    default=60000,
+    show_default=True,
+    help="Side of the slide; less for a quick look.",
+)
 @click.option("--tile-size-px", type=FROM_1, default=512, show_default=True)
 @click.option("--scales", default="1,4,8", show_default=True, help="Base pixels per pixel.")
 @click.option("--rounds", type=FROM_1, default=5, show_default=True)

@@ -157,8 +157,13 @@ def get_ready(queue: Queue, root: str, what: str) -> None:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default="output/benchmarks",
-              show_default=True, help="region_references.json.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default="output/benchmarks",
+    show_default=True,
+    help="region_references.json.",
+)
 @click.option("--num-tiles", type=FROM_1, default=1_000_000, show_default=True)
 @click.option("--objects-per-tile", type=AT_LEAST_0, default=0.5, show_default=True)
 def main(out: Path, num_tiles: int, objects_per_tile: float) -> None:

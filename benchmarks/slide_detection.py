@@ -199,8 +199,9 @@ def score(
 @click.option("--student", "folder", required=True, type=click.Path(exists=True))
 @click.option("--student-mpp", type=ABOVE_0)
 @click.option("--columns", type=FROM_1, default=2, show_default=True, help="Sections side by side.")
-@click.option("--gap", type=AT_LEAST_0, default=0.5, show_default=True,
-              help="Glass between sections, in their widths.")
+@click.option(
+    "--gap", type=AT_LEAST_0, default=0.5, show_default=True, help="Glass between sections, in their widths."
+)
 @click.option("--overlap-um", type=AT_LEAST_0, default=300.0, show_default=True)
 @click.option("--batch-size", type=FROM_1, default=4, show_default=True)
 @click.option("--rounds", type=FROM_1, default=3, show_default=True)

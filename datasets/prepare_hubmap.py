@@ -33,18 +33,25 @@ CLASSES = ClassMap({"": "glomerulus"}, ["glomerulus"])  # runs (train.csv) have 
 @click.argument("kaggle_folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--out", default="datasets/hubmap", show_default=True, help="hubmap_train, hubmap_val.")
 @click.option("--mpp", type=ABOVE_0, default=3.0, show_default=True, help="Micrometres per HR pixel.")
-@click.option("--tile-size-px", type=FROM_1, default=1024, show_default=True,
-              help="Side of a tile in HR pixels.")
+@click.option(
+    "--tile-size-px", type=FROM_1, default=1024, show_default=True, help="Side of a tile in HR pixels."
+)
 @click.option("--lr-factor", type=FROM_1, default=4, show_default=True, help="HR pixels per LR pixel.")
 @click.option("--overlap-um", type=AT_LEAST_0, default=0.0, show_default=True, help="Of neighbouring tiles.")
-@click.option("--keep-empty", type=SHARE, default=1.0, show_default=True,
-              help="Share of tiles with nothing but tissue.")
+@click.option(
+    "--keep-empty", type=SHARE, default=1.0, show_default=True, help="Share of tiles with nothing but tissue."
+)
 @click.option("--split", default="train=0.8,val=0.2", show_default=True, help="Shares of the patients.")
 @click.option("--folds", type=FROM_2, help="Instead: fold0_train, fold0_val, fold1_train ...")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the split.")
 @with_options(*SLIDE_MPP)
-@click.option("--tiles", type=click.Choice(["png", "regions"]), default="png", show_default=True,
-              help="HR and LR files, or regions that are read from the TIFFs while training (slower).")
+@click.option(
+    "--tiles",
+    type=click.Choice(["png", "regions"]),
+    default="png",
+    show_default=True,
+    help="HR and LR files, or regions that are read from the TIFFs while training (slower).",
+)
 @click.option("--workers", type=FROM_1, default=1, show_default=True, help="Processes.")
 def main(kaggle_folder: Path, out: str, workers: int, **options: Any) -> None:
     """Make a dataset of KAGGLE_FOLDER, the unpacked "Hacking the Kidney" data:

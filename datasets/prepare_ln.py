@@ -27,8 +27,13 @@ LR_FACTOR = 3
 @click.argument("slides", nargs=-1, required=True, type=click.Path(exists=True))
 @click.option("--out", default="datasets/ln", show_default=True, help="ln_train, ln_val.")
 @with_options(*CLASS_OPTIONS, *SPLITS, *READING)
-@click.option("--tiles", type=click.Choice(["png", "regions"]), default="png", show_default=True,
-              help="HR and LR files, or regions that are read from the slides while training (very slow).")
+@click.option(
+    "--tiles",
+    type=click.Choice(["png", "regions"]),
+    default="png",
+    show_default=True,
+    help="HR and LR files, or regions that are read from the slides while training (very slow).",
+)
 @with_options(*RUNNING)
 def main(slides: tuple[str, ...], out: str, **options: Any) -> None:
     """Make a dataset of SLIDES (files, folders) of lupus nephritis with annotated glomeruli.

@@ -13,27 +13,56 @@ from .slide_options import SLIDE_MPP, with_options
 
 @click.command()
 @click.argument("slides", nargs=-1, required=True, type=click.Path())
-@click.option("--student", type=click.Path(exists=True, file_okay=False), required=True,
-              help="Folder of a trained student: OUTPUT_DIR/student.")
+@click.option(
+    "--student",
+    type=click.Path(exists=True, file_okay=False),
+    required=True,
+    help="Folder of a trained student: OUTPUT_DIR/student.",
+)
 @click.option("--out", type=click.Path(file_okay=False), required=True, help="Folder for the results.")
 @click.option("--device", default="", help="cpu, cuda, ...; default: CUDA if there is one.")
 @click.option("--batch-size", type=FROM_1, default=4, show_default=True, help="Tiles in one forward.")
-@click.option("--score-threshold", type=SHARE,
-              help="Score from which on a detection counts.  [default: what was chosen for the student, else "
-              "0.5]")
-@click.option("--keep-from-score", type=SHARE, default=0.05, show_default=True,
-              help="Lowest score in the COCO results, for mhkd score, mhkd view and other thresholds.")
-@click.option("--overlap-um", type=AT_LEAST_0, default=300.0, show_default=True,
-              help="Of neighbouring tiles: the largest glomerulus there may be.")
-@click.option("--tile-size-px", type=FROM_1,
-              help="Side of a tile in HR pixels.  [default: what the student was scored on]")
-@click.option("--workers", type=FROM_1, default=2, show_default=True,
-              help="Threads that read tiles; with --scheduler local: processes, a slide each.")
+@click.option(
+    "--score-threshold",
+    type=SHARE,
+    help="Score from which on a detection counts.  [default: what was chosen for the student, else 0.5]",
+)
+@click.option(
+    "--keep-from-score",
+    type=SHARE,
+    default=0.05,
+    show_default=True,
+    help="Lowest score in the COCO results, for mhkd score, mhkd view and other thresholds.",
+)
+@click.option(
+    "--overlap-um",
+    type=AT_LEAST_0,
+    default=300.0,
+    show_default=True,
+    help="Of neighbouring tiles: the largest glomerulus there may be.",
+)
+@click.option(
+    "--tile-size-px",
+    type=FROM_1,
+    help="Side of a tile in HR pixels.  [default: what the student was scored on]",
+)
+@click.option(
+    "--workers",
+    type=FROM_1,
+    default=2,
+    show_default=True,
+    help="Threads that read tiles; with --scheduler local: processes, a slide each.",
+)
 @with_options(*SLIDE_MPP)
-@click.option("--student-mpp", type=ABOVE_0,
-              help="Micrometres per LR pixel of a student whose data did not record it.")
-@click.option("--tissue-only/--glass-too", default=True, show_default=True,
-              help="Leave out glass, or not, where tissue is taken for it.")
+@click.option(
+    "--student-mpp", type=ABOVE_0, help="Micrometres per LR pixel of a student whose data did not record it."
+)
+@click.option(
+    "--tissue-only/--glass-too",
+    default=True,
+    show_default=True,
+    help="Leave out glass, or not, where tissue is taken for it.",
+)
 @click.option("--scheduler", help="Dask scheduler's address (tcp://host:8786), or local.")
 def detect(
     slides: Sequence[str], student: str, out: str, device: str, overlap_um: float, tile_size_px: int | None,

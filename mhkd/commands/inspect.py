@@ -14,8 +14,9 @@ from .paths import FOLDER
 @click.command("inspect")
 @click.argument("datasets", nargs=-1, required=True)
 @click.option("--out", type=FOLDER, default="output/inspect", show_default=True)
-@click.option("--num-images", type=FROM_0, default=6, show_default=True,
-              help="On a contact sheet; 0: none is drawn.")
+@click.option(
+    "--num-images", type=FROM_0, default=6, show_default=True, help="On a contact sheet; 0: none is drawn."
+)
 @click.option("--lr-factor", type=FROM_1, default=4, show_default=True, help="HR pixels per LR pixel.")
 @click.option("--lr-filter", type=click.Choice(["area", "lanczos"]), default="area", show_default=True)
 @click.option("--strict", is_flag=True, help="Exit with 1 if there is any warning.")

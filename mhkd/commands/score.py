@@ -12,30 +12,57 @@ from .numbers import FROM_0, SEED, SHARE
 @click.command()
 @click.argument("out_dir", type=click.Path(path_type=Path))
 @click.option("--annotations", type=click.Path(exists=True), required=True, help="Folder, or one file.")
-@click.option("--slides", type=click.Path(exists=True, file_okay=False),
-              help="Where the slides are now, if they have moved.")
-@click.option("--class", "pairs", multiple=True, metavar="FROM=TO",
-              help="Class of the annotations to one of the student; FROM= drops; '*' is all others, '' those "
-              "without one.")
+@click.option(
+    "--slides",
+    type=click.Path(exists=True, file_okay=False),
+    help="Where the slides are now, if they have moved.",
+)
+@click.option(
+    "--class",
+    "pairs",
+    multiple=True,
+    metavar="FROM=TO",
+    help="Class of the annotations to one of the student; FROM= drops; '*' is all others, '' those "
+    "without one.",
+)
 @click.option("--class-map", type=click.Path(), help="YAML file of FROM: TO.")
 @click.option("--one-class", is_flag=True, help="Score all classes of both sides as one.")
 @click.option("--patient-csv", type=click.Path(), help="Table with the columns slide and patient.")
-@click.option("--patient-pattern",
-              help="Regular expression with (?P<patient>...) for the slides' file names.")
-@click.option("--score-threshold", type=SHARE,
-              help="For counts, sensitivity, precision and sheets; AP and FROC use all detections.  "
-              "[default: what mhkd detect counted from]")
-@click.option("--choose-threshold", is_flag=True,
-              help="Record the threshold with the highest F1 in the student's folder, for mhkd detect.")
-@click.option("--student", type=click.Path(exists=True, file_okay=False),
-              help="With --choose-threshold: where the student is now, if it has moved.")
-@click.option("--bootstrap", type=FROM_0, default=1000, show_default=True,
-              help="Samples for the intervals; 0: none.")
+@click.option(
+    "--patient-pattern", help="Regular expression with (?P<patient>...) for the slides' file names."
+)
+@click.option(
+    "--score-threshold",
+    type=SHARE,
+    help="For counts, sensitivity, precision and sheets; AP and FROC use all detections.  "
+    "[default: what mhkd detect counted from]",
+)
+@click.option(
+    "--choose-threshold",
+    is_flag=True,
+    help="Record the threshold with the highest F1 in the student's folder, for mhkd detect.",
+)
+@click.option(
+    "--student",
+    type=click.Path(exists=True, file_okay=False),
+    help="With --choose-threshold: where the student is now, if it has moved.",
+)
+@click.option(
+    "--bootstrap", type=FROM_0, default=1000, show_default=True, help="Samples for the intervals; 0: none."
+)
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the samples.")
-@click.option("--sheets", type=FROM_0, default=24, show_default=True,
-              help="At most so many false positives, and missed ones, on a slide's sheet; 0: no sheets.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path),
-              help="Folder for the scores.  [default: OUT_DIR/scores]")
+@click.option(
+    "--sheets",
+    type=FROM_0,
+    default=24,
+    show_default=True,
+    help="At most so many false positives, and missed ones, on a slide's sheet; 0: no sheets.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the scores.  [default: OUT_DIR/scores]",
+)
 def score(
     out_dir: Path, annotations: str, out: Path | None, sheets: int, choose_threshold: bool, **options: Any
 ) -> None:

@@ -11,23 +11,49 @@ from .numbers import FROM_1, whole_numbers
 
 @click.command()
 @click.argument("table")
-@click.option("--dataset", default="kidney_roi", show_default=True,
-              help="One with configs of its own, or any NAME with NAME_train, NAME_val.")
+@click.option(
+    "--dataset",
+    default="kidney_roi",
+    show_default=True,
+    help="One with configs of its own, or any NAME with NAME_train, NAME_val.",
+)
 @click.option("--size", default="cpu", show_default=True, help="cpu or full.")
-@click.option("--seeds", default="0", show_default=True, metavar="0,1,...",
-              help="Each row is trained with each.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default="output/tables",
-              show_default=True, help="Trainings: OUT/DATASET_SIZE/seed<k>/<row>/, tables beside them.")
-@click.option("--rows", default="", metavar="A,B,...",
-              help="Only these, e.g. faster_rcnn,none,mhkd; any schedule or its .yaml file is a row too.")
+@click.option(
+    "--seeds", default="0", show_default=True, metavar="0,1,...", help="Each row is trained with each."
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default="output/tables",
+    show_default=True,
+    help="Trainings: OUT/DATASET_SIZE/seed<k>/<row>/, tables beside them.",
+)
+@click.option(
+    "--rows",
+    default="",
+    metavar="A,B,...",
+    help="Only these, e.g. faster_rcnn,none,mhkd; any schedule or its .yaml file is a row too.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the plan, a line a row, with an estimate of time.")
-@click.option("--num-gpus", type=FROM_1, default=1, show_default=True,
-              help="Processes (without a GPU: on the CPU).")
-@click.option("--samples", type=FROM_1, default=1000, show_default=True,
-              help="Of the bootstrap over the test set's patients, else slides, else images.")
+@click.option(
+    "--num-gpus", type=FROM_1, default=1, show_default=True, help="Processes (without a GPU: on the CPU)."
+)
+@click.option(
+    "--samples",
+    type=FROM_1,
+    default=1000,
+    show_default=True,
+    help="Of the bootstrap over the test set's patients, else slides, else images.",
+)
 @click.option("--opts", default="", metavar="'KEY VALUE ...'", help="Config overrides, for all rows.")
-@click.option("--with", "extensions", multiple=True, type=click.Path(), metavar="FILE.py",
-              help="Python file that registers losses or schedules of your own.")
+@click.option(
+    "--with",
+    "extensions",
+    multiple=True,
+    type=click.Path(),
+    metavar="FILE.py",
+    help="Python file that registers losses or schedules of your own.",
+)
 def table(
     table: str, dataset: str, size: str, seeds: str, out: Path, rows: str, dry_run: bool,
     num_gpus: int, samples: int, opts: str, extensions: Sequence[str],

@@ -9,13 +9,16 @@ from .numbers import PORT
 
 @click.command()
 @click.argument("out_dir", type=click.Path(path_type=Path))
-@click.option("--port", type=PORT, default=8765, show_default=True,
-              help="0: any that is free.")
+@click.option("--port", type=PORT, default=8765, show_default=True, help="0: any that is free.")
 @click.option("--no-browser", is_flag=True, help="Only print the address.")
-@click.option("--annotations", type=click.Path(exists=True),
-              help="Folder, or one file; default: beside each slide.")
-@click.option("--slides", type=click.Path(exists=True, file_okay=False),
-              help="Where the slides are now, if they have moved.")
+@click.option(
+    "--annotations", type=click.Path(exists=True), help="Folder, or one file; default: beside each slide."
+)
+@click.option(
+    "--slides",
+    type=click.Path(exists=True, file_okay=False),
+    help="Where the slides are now, if they have moved.",
+)
 def view(out_dir: Path, port: int, no_browser: bool, annotations: str | None, slides: str | None) -> None:
     """Look at what `mhkd detect` found: a web page with deep zoom, for this machine only.
 

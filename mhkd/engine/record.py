@@ -52,9 +52,7 @@ def differences(asked: CfgNode, recorded: CfgNode, of_teacher: bool = False) -> 
     return _named({k: mine.get(k) for k in keys}, {k: theirs.get(k) for k in keys})
 
 
-def settings_differences(
-    step: Step, asked: CfgNode, recorded: CfgNode, within: bool = False
-) -> list[str]:
+def settings_differences(step: Step, asked: CfgNode, recorded: CfgNode, within: bool = False) -> list[str]:
     """The same for one step; its iterations, losses and parts are :func:`plan_differences`.
 
     Args:

@@ -63,6 +63,7 @@ NAMES = Rule(
     lambda v: all(isinstance(n, str) and n for n in v) and len(set(v)) == len(v), "names, each of them once"
 )
 
+
 def _spread(least: float) -> Rule:
     """Of which each image draws one."""
     pair = each(number(least, 10), 2)

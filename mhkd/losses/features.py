@@ -42,8 +42,7 @@ def global_feature_loss(
     for level, features in student.items():
         if features.shape != teacher[level].shape:  # mse_loss would broadcast, with a mere warning
             raise ValueError(
-                f"level {level}: student {tuple(features.shape)}, teacher "
-                f"{tuple(teacher[level].shape)}"
+                f"level {level}: student {tuple(features.shape)}, teacher {tuple(teacher[level].shape)}"
             )
         losses.append(F.mse_loss(features, teacher[level]))
     return torch.stack(losses).mean()

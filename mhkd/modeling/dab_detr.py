@@ -90,8 +90,6 @@ class _Features(nn.Module):
         super().__init__()
         self.backbone = backbone
 
-    def forward(
-        self, images: torch.Tensor, mask: torch.Tensor
-    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    def forward(self, images: torch.Tensor, mask: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
         features = self.backbone(images)["res5"]
         return [(features, at_size_of(mask, features))]

@@ -147,9 +147,7 @@ class IgnoringRes5ROIHeads(IgnoringROIHeads, Res5ROIHeads):
 class IgnoringCascadeROIHeads(IgnoringROIHeads, CascadeROIHeads):
     """``CascadeROIHeads`` with :class:`IgnoringROIHeads`, in each of its stages."""
 
-    def _match_and_label_boxes(
-        self, proposals: list[Instances], stage: int, targets: list[Instances]
-    ) -> Any:
+    def _match_and_label_boxes(self, proposals: list[Instances], stage: int, targets: list[Instances]) -> Any:
         proposals = self._without_ignored(proposals, targets, self.proposal_matchers[stage])
         return super()._match_and_label_boxes(proposals, stage, targets)
 

@@ -52,9 +52,7 @@ class StudentBackbone(Backbone):
     @classmethod
     def from_config(cls, cfg: CfgNode, input_shape: ShapeSpec) -> dict[str, Any]:
         if cfg.MODEL.STUDENT.INPUT not in ("upsampled", "native"):
-            raise InputError(
-                f"MODEL.STUDENT.INPUT {cfg.MODEL.STUDENT.INPUT!r}: choose upsampled or native"
-            )
+            raise InputError(f"MODEL.STUDENT.INPUT {cfg.MODEL.STUDENT.INPUT!r}: choose upsampled or native")
         build_fpn = BACKBONE_REGISTRY.get(cfg.MODEL.STUDENT.BACKBONE)
         return {
             "fpn": build_fpn(cfg, input_shape),

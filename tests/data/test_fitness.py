@@ -211,10 +211,12 @@ def test_inspect_decodes_every_image_and_strict_fails(folder, key, monkeypatch):
 
 def as_regions(folder, x_px):
     slide = write_slide(folder, "slide")
+
     def edit(content):
         for k, image in enumerate(content["images"]):
             region = {"slide_file": str(slide), "x_px": x_px * (k == 2), "y_px": 0, "mpp": 0.5}
             image.update(file_name=str(slide), region=region, slide=f"s{k}")
+
     return change(folder, edit)
 
 

@@ -134,9 +134,7 @@ def test_folds_may_share_slides_with_each_other_but_not_within(tmp_path):
         write(tmp_path, split, [image(1, slide)], [box(1, 1, [0, 0, 9, 9])], ("normal",))
     write(tmp_path, "fold1_val", [image(1, "b")], [box(1, 1, [0, 0, 9, 9])], ("normal",))
     _, warnings = inspect_datasets(["kidneys"], tmp_path)
-    assert warnings.lines() == [
-        "1 slides in two splits: b in kidneys_fold1_train and kidneys_fold1_val"
-    ]
+    assert warnings.lines() == ["1 slides in two splits: b in kidneys_fold1_train and kidneys_fold1_val"]
 
 
 @pytest.mark.parametrize("mpp, median", [(0.25, "5"), (250.0, "5000")])
@@ -161,10 +159,8 @@ def test_sizes_unlike_the_others(tmp_path):
     write(tmp_path, "train", images, found, ("normal",))
     _, warnings = inspect_datasets(["kidneys"], tmp_path)
     assert warnings.lines() == [
-        "3 images without mpp, where others have it: "
-        + str(tmp_path / "kidneys" / "train_1.png"),
-        "1 slides with objects much larger or smaller than on the others: "
-        "b, median 40 px, others 10 px",
+        "3 images without mpp, where others have it: " + str(tmp_path / "kidneys" / "train_1.png"),
+        "1 slides with objects much larger or smaller than on the others: b, median 40 px, others 10 px",
         # sqrt(60 x 40) = 49 < 50 is within 5 times
         "1 objects more than 5 times larger or smaller than the median of their class: "
         "kidneys_train: normal of 1 px (median 10) in train_1.png at (30, 30)",

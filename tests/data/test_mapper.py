@@ -1,4 +1,3 @@
-
 from mhkd.data.loader import ShuffledStream, build_train_loader
 from mhkd.data.mapper import PairedResolutionMapper, to_tensor, upsample
 from mhkd.data.scanner import Scanner

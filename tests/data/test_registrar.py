@@ -150,9 +150,7 @@ FAULTS = {
     "'images' is empty": coco(images=[]),
     "'categories' is empty": coco(categories=[]),
     r"image number 1 has no width": coco(images=[{"id": 7, "file_name": "b.png", "height": 48}]),
-    r"annotation number 1 has no bbox": coco(
-        annotations=[{"id": 1, "image_id": 3, "category_id": 4}]
-    ),
+    r"annotation number 1 has no bbox": coco(annotations=[{"id": 1, "image_id": 3, "category_id": 4}]),
     r"annotation number 1 has no id": coco(annotations=["x"]),
     r"image_id 99, which is not in 'images'": coco(annotations=annotation(image_id=99)),
     r"category_id 1, which is not in 'categories'": coco(annotations=annotation(category_id=1)),
@@ -170,9 +168,7 @@ FAULTS = {
     r"annotation 4 has bbox \[1, 2\].*four": coco(annotations=annotation(bbox=[1, 2])),
     r"id of every image must be a whole number": coco(images=image(id="7")),
     r"lr\.png: there is no such image": coco(images=image(lr_file_name="lr.png")),
-    r"image 7: its 'region' has no y_px, mpp": coco(
-        images=image(region={"slide_file": "s.svs", "x_px": 1})
-    ),
+    r"image 7: its 'region' has no y_px, mpp": coco(images=image(region={"slide_file": "s.svs", "x_px": 1})),
     r"the slide .*s\.svs does not exist": coco(
         images=image(region={"slide_file": "s.svs", "x_px": 1, "y_px": 1, "mpp": 0.5})
     ),

@@ -90,8 +90,7 @@ def test_unlabelled_draws_are_spread_evenly_and_both_kinds_have_their_epochs():
 def test_with_every_label_the_stream_is_what_it_is_without_these_keys(disks_cfg):
     ensure_registered(disks_cfg.DATASETS.TRAIN)
     student, teacher = (
-        [x for batch in batches(disks_cfg, 0, 8, for_student=s) for x in batch]
-        for s in (True, False)
+        [x for batch in batches(disks_cfg, 0, 8, for_student=s) for x in batch] for s in (True, False)
     )
     order = [k + 1 for epoch in (0, 1) for k in np.random.default_rng((0, epoch)).permutation(4)]
     assert [x["image_id"] for x in student] == [x["image_id"] for x in teacher] == order

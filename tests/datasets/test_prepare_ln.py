@@ -38,9 +38,7 @@ def slides(tmp_path_factory):
         rgb = np.full((size[1], size[0], 3), STAIN, np.uint8)
         for x, y, r in circles.values():
             cv2.circle(rgb, (x, y), r, PURPLE, -1)
-        image = pyvips.Image.new_from_array(rgb).copy(
-            interpretation="srgb", xres=1000 / mpp, yres=1000 / mpp
-        )
+        image = pyvips.Image.new_from_array(rgb).copy(interpretation="srgb", xres=1000 / mpp, yres=1000 / mpp)
         image.tiffsave(
             str(folder / f"{name}.tiff"), tile=True, pyramid=True, compression="deflate", resunit="cm"
         )

@@ -117,5 +117,3 @@ def test_the_loss_normalizer_is_part_of_a_checkpoint(tmp_path):
     assert "teacher.loss_normalizer" in model.state_dict()
     assert model.teacher._ema_update("loss_normalizer", 10.0, 0) == pytest.approx(91.0)
     assert model.teacher.loss_normalizer.item() == pytest.approx(91.0)
-
-

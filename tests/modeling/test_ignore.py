@@ -94,9 +94,7 @@ def three_proposals():
     return found, truth([90, 90, 128, 128]), boxes([60, 60, 128, 128])
 
 
-@pytest.mark.parametrize(
-    "heads", [IgnoringStandardROIHeads, IgnoringRes5ROIHeads, IgnoringCascadeROIHeads]
-)
+@pytest.mark.parametrize("heads", [IgnoringStandardROIHeads, IgnoringRes5ROIHeads, IgnoringCascadeROIHeads])
 def test_proposals_on_a_region_are_no_background(heads, three_proposals):
     """Sampling needs the matcher alone, so these heads are without layers."""
     proposals, target, region = three_proposals

@@ -294,9 +294,10 @@ def test_results_without_low_scores_are_warned_of(tmp_path):
     add(tmp_path, "a", [(at(100), 0.9, 0)], [(at(100), NORMAL)], keep_from_score=0.6, score_threshold=0.7)
     report, text = run(tmp_path, "--sheets", 0)
     assert report["score_threshold"] == 0.7
-    assert "--score-threshold 0.5: the results of a.tiff hold only" in run(
-        tmp_path, "--score-threshold", 0.5, code=2
-    )[1]
+    assert (
+        "--score-threshold 0.5: the results of a.tiff hold only"
+        in run(tmp_path, "--score-threshold", 0.5, code=2)[1]
+    )
     assert "AP, AR and FROC count only detections with a score of 0.6 or more" in text
     assert "no annotated object is sclerotic" in text
 

@@ -78,8 +78,7 @@ def test_the_detail_is_there_at_2_mpp_and_gone_at_8_mpp(slide):
         green = _at(rgb, factor)[..., 1].astype(np.float32)
         fine = green - cv2.GaussianBlur(green, (0, 0), 6)
         detail[factor] = {
-            c: [fine[_mask(p, green.shape, 6)].std() for p, k in glomeruli if k == c]
-            for c in CLASSES
+            c: [fine[_mask(p, green.shape, 6)].std() for p, k in glomeruli if k == c] for c in CLASSES
         }
     for name in CLASSES:
         assert np.mean(detail[8][name]) < 0.4 * np.mean(detail[2][name])
@@ -134,9 +133,7 @@ def test_jittered_points_put_one_in_each_cell():
 def test_stamp_keeps_the_maximum_and_stays_inside():
     canvas = np.zeros((5, 5), np.float32)
     canvas[2, 2] = 9.0
-    stamp_max(
-        canvas, np.array([[2, 2], [0, 0]]), np.ones((1, 3, 3), np.float32), np.random.default_rng(0)
-    )
+    stamp_max(canvas, np.array([[2, 2], [0, 0]]), np.ones((1, 3, 3), np.float32), np.random.default_rng(0))
     assert canvas[2, 2] == 9.0  # what was there is larger
     assert (canvas[1:4, 1:4] > 0.6).all()
     assert canvas[0].max() == 0  # a stamp that would reach over the border is left out

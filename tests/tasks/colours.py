@@ -18,6 +18,8 @@ from detectron2.modeling import META_ARCH_REGISTRY, build_model
 from torch import nn
 
 COLOURS = {"red": (200, 60, 60), "green": (60, 200, 60), "blue": (60, 60, 200)}
+
+
 @LOSS_REGISTRY.register()
 @needs()
 def labels(it):

@@ -23,8 +23,7 @@ def found(boxes, scores, classes=None, size=(256, 256)):
 
 def annotated(*boxes_xyxy, **more):
     return [
-        {"bbox": list(box), "bbox_mode": BoxMode.XYXY_ABS, "category_id": 0, **more}
-        for box in boxes_xyxy
+        {"bbox": list(box), "bbox_mode": BoxMode.XYXY_ABS, "category_id": 0, **more} for box in boxes_xyxy
     ]
 
 
@@ -43,9 +42,7 @@ HIT, FALSE, MISSED = (40, 40, 80, 80), (120, 40, 160, 80), (40, 140, 80, 180)
 
 def test_overlay_colours_and_enlargement():
     image = np.full((256, 256, 3), 128, np.uint8)
-    picture = draw_overlay(
-        image, found([HIT, FALSE], [0.9, 0.8]), annotated(HIT, MISSED), ["glomerulus"]
-    )
+    picture = draw_overlay(image, found([HIT, FALSE], [0.9, 0.8]), annotated(HIT, MISSED), ["glomerulus"])
     assert picture.shape == (768, 768, 3) and picture.dtype == np.uint8  # 3 x
     for box, color in ((HIT, BLUE), (FALSE, RED), (MISSED, YELLOW)):
         right_edge = (3 * box[2], 3 * (box[1] + box[3]) // 2)
@@ -91,9 +88,7 @@ def test_pair_has_hr_left_and_lr_right_with_the_same_colours():
     hr = np.full((256, 256, 3), 200, np.uint8)
     lr = np.full((64, 64, 3), 100, np.uint8)
     shifted = (44, 40, 84, 80)  # IoU 36/44 with the annotated box
-    picture = draw_pair(
-        hr, lr, found([shifted, FALSE], [0.9, 0.8]), annotated(HIT, MISSED), ["glomerulus"]
-    )
+    picture = draw_pair(hr, lr, found([shifted, FALSE], [0.9, 0.8]), annotated(HIT, MISSED), ["glomerulus"])
     strip = picture.shape[0] - 768 - 8
     assert 30 < strip < 100
     left, right = picture[strip:-8, :768], picture[strip:-8, -768:]
@@ -168,7 +163,5 @@ def test_limit_prefers_annotated_images(tmp_path, limit, expected):
 
 def test_limit_spreads_over_the_dataset(tmp_path):
     entries = dataset(tmp_path, annotated_images=range(6))
-    paths = write_overlays(
-        detects, entries, ["glomerulus"], tmp_path / "o", read_view, 4, limit=3
-    )
+    paths = write_overlays(detects, entries, ["glomerulus"], tmp_path / "o", read_view, 4, limit=3)
     assert [p.stem for p in paths] == ["region.0_10", "region.2_12", "region.4_14"]
