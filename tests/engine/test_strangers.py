@@ -105,7 +105,7 @@ def check_refused(folder, message, load):
     before, start = peak_mib(), time.perf_counter()
     with pytest.raises(InputError, match=message) as error:
         load()
-    assert time.perf_counter() - start < 5 and peak_mib() - before < 300
+    assert time.perf_counter() - start < 30 and peak_mib() - before < 300
     line = str(error.value)
     assert "\n" not in line and len(line) < 1000 and str(folder) in line
 
