@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import mhkd  # noqa: F401  (before Detectron2, which it prepares)
-from mhkd.engine import DistillationTrainer, prepare_datasets
+from mhkd.engine import prepare_datasets
 from mhkd.engine.record import sources
 from mhkd.engine.resume import find_start
 from mhkd.errors import InputError
@@ -14,35 +14,10 @@ from mhkd.schedules import get_schedule, plan_steps
 import cv2
 import pytest
 import torch
-from detectron2.engine import HookBase
+from killed_training import train
 from support import DISKS, tiny_config, write_disks
 
 pytestmark = pytest.mark.slow
-
-
-class Killed(Exception):
-    pass
-
-
-class KillAfter(HookBase):
-    def __init__(self, iteration):
-        self.iteration = iteration
-
-    def after_step(self):
-        if self.trainer.iter == self.iteration:
-            raise Killed
-
-
-def train(cfg, resume=False, kill_after=None):
-    prepare_datasets(cfg)
-    torch.manual_seed(cfg.SEED)
-    trainer = DistillationTrainer(cfg)
-    if kill_after is None:
-        trainer.train(resume)
-    else:
-        trainer.register_hooks([KillAfter(kill_after)])
-        with pytest.raises(Killed):
-            trainer.train(resume)
 
 
 def start(cfg, resume=True, **more):

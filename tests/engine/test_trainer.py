@@ -29,40 +29,13 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from detectron2.engine import DefaultPredictor, HookBase
+from detectron2.engine import DefaultPredictor
+from killed_training import train
 from support import DISKS, REPO, tiny_config, write_disks
 
 pytestmark = pytest.mark.slow
 
 STEPS = ["0_teacher", "1_basic", "2_adaptive", "3_local", "4_semantic"]
-
-
-class Killed(Exception):
-    pass
-
-
-class KillAfter(HookBase):
-    """Stands last among the hooks: dies when everything else has been done for an iteration."""
-
-    def __init__(self, iteration):
-        self.iteration = iteration
-
-    def after_step(self):
-        if self.trainer.iter == self.iteration:
-            raise Killed
-
-
-def train(cfg, resume=False, kill_after=None):
-    prepare_datasets(cfg)
-    torch.manual_seed(cfg.SEED)
-    trainer = DistillationTrainer(cfg)
-    if kill_after is not None:
-        trainer.register_hooks([KillAfter(kill_after)])
-        with pytest.raises(Killed):
-            trainer.train(resume)
-    else:
-        trainer.train(resume)
-    return trainer
 
 
 def final_weights(cfg, step="4_semantic"):

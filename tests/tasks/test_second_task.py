@@ -8,7 +8,7 @@ from pathlib import Path
 import mhkd
 from mhkd import extensions
 from mhkd.config import load_cfg
-from mhkd.engine import DistillationTrainer, exported_cfg, load_exported, prepare_datasets, score_trained
+from mhkd.engine import exported_cfg, load_exported, prepare_datasets, score_trained
 from mhkd.engine.exported import export_cfg, export_checkpoint, load_student
 from mhkd.engine.record import differences
 from mhkd.errors import InputError
@@ -21,8 +21,8 @@ import pytest
 import torch
 from detectron2.config import get_cfg
 from detectron2.data import DatasetCatalog, MetadataCatalog
-from detectron2.engine import HookBase
 from detectron2.modeling import META_ARCH_REGISTRY
+from killed_training import train
 from support import tiny_config
 
 NAMES = ("colours_train", "colours_val")
@@ -67,27 +67,6 @@ def toy_cfg(folder):
         "OUTPUT_DIR", str(folder),
     ])  # fmt: skip
     return cfg
-
-
-class KillAfter(HookBase):
-    def __init__(self, iteration):
-        self.iteration = iteration
-
-    def after_step(self):
-        if self.trainer.iter == self.iteration:
-            raise KeyboardInterrupt
-
-
-def train(cfg, resume=False, kill_after=None):
-    prepare_datasets(cfg)
-    torch.manual_seed(cfg.SEED)
-    trainer = DistillationTrainer(cfg)
-    if kill_after is None:
-        trainer.train(resume)
-        return
-    trainer.register_hooks([KillAfter(kill_after)])
-    with pytest.raises(KeyboardInterrupt):
-        trainer.train(resume)
 
 
 def weights(cfg, step):
