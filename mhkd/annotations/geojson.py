@@ -181,8 +181,8 @@ def _class(properties: dict[str, Any], annotation_name: Any, collector: Collecto
     found = properties.get("classification")
     if isinstance(found, dict):
         name, names = found.get("name"), found.get("names")
-        if name is None and isinstance(names, list):
-            name = ": ".join(map(str, names))  # as QuPath shows derived classes
+        if name is None:  # as QuPath shows derived classes
+            name = ": ".join(map(str, names)) if isinstance(names, list) else names
         found = name
     own = class_name(word(properties, "name"), collector, where)
     places = (found, *element_classes(properties), annotation_name, own and ObjectName(own))

@@ -15,7 +15,7 @@ T = TypeVar("T")
 def read_rows(
     path: str | os.PathLike[str], what: str, needed: Callable[[list[str]], object]
 ) -> list[dict[str, str]] | None:
-    """Rows of a comma- or semicolon-separated table with a line of column names.
+    """Rows of a table, separated by commas, semicolons or tabs, with a line of column names.
 
     Args:
         path: CSV file.
@@ -32,7 +32,7 @@ def read_rows(
         with open(path, encoding="utf-8-sig", newline="") as f:
             head = f.readline()
             f.seek(0)
-            reader = csv.DictReader(f, delimiter=";" if ";" in head else ",")
+            reader = csv.DictReader(f, delimiter=next((d for d in ";\t" if d in head), ","))
             columns = [(c or "").strip().lower() for c in reader.fieldnames or ()]
             reader.fieldnames = columns
             found = list(reader)

@@ -53,9 +53,11 @@ def open_pixels(path: str) -> Pixels:
     pixels: Pixels | None = None
     if vendor is not None:
         pixels = _openslide_pixels(path, pages, channels)
-    if pixels is None:
-        drop = check_samples(path, pages[0], pages, channels)
-        pixels = VipsPixels(path, pages[0], drop)
+    if pixels is None:  # the largest page, as with OpenSlide: a label or a thumbnail may come first
+        number = max(range(len(pages)), key=lambda n: pages[n].size_px[0] * pages[n].size_px[1])
+        drop = check_samples(path, pages[number], pages, channels)
+        pixels = VipsPixels(path, pages[number], number, drop)
+        ome_mpp = ome_mpp if number == 0 else None
     pixels.mpp = plausible_mpp(ome_mpp or pixels.mpp)
     return pixels
 
@@ -95,6 +97,8 @@ def _reject_if_damaged(path: str) -> None:
     except openslide.OpenSlideUnsupportedFormatError:
         return
     except openslide.OpenSlideError as e:
+        if "Unsupported TIFF compression" in str(e):  # which libvips may know
+            return
         raise InputError(f"{path}: is damaged or cut short ({e}): copy the slide again") from e
 
 

@@ -18,11 +18,14 @@ class VipsPixels:
 
     downsamples: Sequence[int] = (1,)
 
-    def __init__(self, path: str | os.PathLike[str], page: TiffPage, drop_last: bool = False) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], page: TiffPage, number: int = 0, drop_last: bool = False
+    ) -> None:
         """
         Args:
             path: TIFF.
-            page: its first, whose samples have been checked.
+            page: of it, whose samples have been checked.
+            number: of that page, from 0.
             drop_last: its last sample is neither colour nor alpha.
 
         Raises:
@@ -31,7 +34,7 @@ class VipsPixels:
         self.path = os.fspath(path)
         self.mpp = page.mpp
         try:  # by default libvips makes up pixels for damaged ones, and remembers files by name
-            image = pyvips.Image.tiffload(self.path, fail_on="warning", revalidate=True)
+            image = pyvips.Image.tiffload(self.path, page=number, fail_on="warning", revalidate=True)
         except pyvips.Error as e:
             raise InputError(
                 f"{path}: neither OpenSlide nor libvips can open this TIFF: it is damaged or cut short (copy "

@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 
 TILE_CACHE_BYTES = 64 * 2**20  # decoded tiles, per process, all slides together
-# Scanners do not go coarser; what a file claims beyond this is a print resolution (72 dpi is 353 um).
-MAX_SLIDE_MPP = 40.0
+# Scanners do not go coarser, nor light finer; what a file claims beyond this is a print resolution (72 dpi is
+# 353 um), or damage.
+MIN_SLIDE_MPP, MAX_SLIDE_MPP = 0.01, 40.0
 
 tile_cache: cachetools.LRUCache[Any, np.ndarray] = cachetools.LRUCache(
     TILE_CACHE_BYTES, getsizeof=lambda v: getattr(v, "nbytes", sys.getsizeof(v))
@@ -111,4 +112,4 @@ def on_white(pixels: np.ndarray) -> np.ndarray:
 
 def plausible_mpp(mpp: tuple[float, float] | None) -> tuple[float, float] | None:
     """(x, y) micrometres per pixel as a file has them; None if they are no scanner's."""
-    return mpp if mpp is not None and all(0 < v <= MAX_SLIDE_MPP for v in mpp) else None
+    return mpp if mpp is not None and all(MIN_SLIDE_MPP <= v <= MAX_SLIDE_MPP for v in mpp) else None

@@ -53,6 +53,7 @@ def test_class_names(tmp_path):
         {"classification": {"name": "Sclerotic", "color": [1, 2, 3]}},
         {"classification": "Normal"},
         {"classification": {"names": ["Tumor", "Positive"]}},
+        {"classification": {"names": "Tumor: Positive"}},
         {"classification": None},
         {"classification": {}},
         {"objectType": "annotation"},
@@ -60,7 +61,7 @@ def test_class_names(tmp_path):
     content = [feature("Polygon", [SQUARE], **n) for n in names]
     content.append({**feature("Polygon", [SQUARE]), "properties": None})
     found = [a.name for a in read(tmp_path, content)]
-    assert found == ["Sclerotic", "Normal", "Tumor: Positive", None, None, None, None]
+    assert found == ["Sclerotic", "Normal", "Tumor: Positive", "Tumor: Positive", None, None, None, None]
 
 
 def test_what_is_no_area_is_counted(tmp_path):

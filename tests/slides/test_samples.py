@@ -6,6 +6,7 @@ from mhkd.slides.slide import Slide
 
 import numpy as np
 import pytest
+import pyvips
 import simplejpeg
 import tifffile
 
@@ -138,3 +139,34 @@ def test_resolution_is_read_with_its_unit(tmp_path, tile, unit, mpp):
             slide.mpp  # noqa: B018
     else:
         assert slide.mpp_xy == pytest.approx((mpp, mpp))
+
+
+@pytest.mark.parametrize("tile", [None, (256, 256)], ids=["striped", "tiled"])
+def test_a_thumbnail_or_label_before_the_slide(tmp_path, tile):
+    path = str(tmp_path / "a.tif")
+    with tifffile.TiffWriter(path) as f:
+        options = {"photometric": "rgb", "metadata": None, "resolutionunit": 3}
+        f.write(np.zeros((40, 50, 3), np.uint8), resolution=(1e3, 1e3), **options)
+        f.write(np.ascontiguousarray(RGB), resolution=(2e4, 2e4), tile=tile, **options)
+    slide = Slide(path)
+    assert slide.size_px == (96, 64) and slide.mpp == 0.5
+    assert np.array_equal(slide.read_region(0, 0, 96, 64, 0.5), RGB)
+
+
+def test_a_compression_that_only_libvips_knows(tmp_path):
+    path = str(tmp_path / "a.tif")
+    image = pyvips.Image.new_from_array(np.ascontiguousarray(RGB)).copy(interpretation="srgb")
+    image.tiffsave(path, tile=True, tile_width=32, tile_height=32, compression="webp", lossless=True)
+    assert np.array_equal(Slide(path).pixels.read(1, 0, 0, 96, 64), RGB)
+
+
+def test_a_compression_that_nobody_knows_is_not_damage(tmp_path):
+    path = write(tmp_path / "a.tif", RGB, (32, 32), photometric="rgb", compression="lzma")
+    with pytest.raises(InputError, match="convert it to a tiled TIFF"):
+        Slide(path).pixels.read(1, 0, 0, 96, 64)
+
+
+def test_a_resolution_beyond_light_is_none(tmp_path):
+    options = {"photometric": "rgb", "resolutionunit": 3}
+    path = write(tmp_path / "a.tif", RGB, (32, 32), resolution=(2**32 - 1, 4e4), **options)
+    assert Slide(path).pixels.mpp is None

@@ -51,6 +51,8 @@ def test_a_table_is_by_file_name(tmp_path):
     given = parse_mpp(str(table), "--slide-mpp")
     found = {name: mpp_of(given, f"slides/{name}") for name in ("a.tiff", "b.ome.tiff", "c.svs", "d.svs")}
     assert found == {"a.tiff": 0.5, "b.ome.tiff": 0.25, "c.svs": 1.0, "d.svs": None}
+    table.write_text("slide\tmpp\na.tiff\t0,5\n", encoding="utf-8")  # as copied from a spreadsheet
+    assert parse_mpp(str(table), "--slide-mpp") == {"a.tiff": 0.5}
     assert parse_mpp("0.5", "--slide-mpp") == mpp_of(0.5, "any") == 0.5
 
 
