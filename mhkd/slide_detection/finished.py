@@ -86,10 +86,12 @@ class FinishedSlide:
             boxes = np.array([d["bbox"] for d in found], np.float64).reshape(-1, 4)
             boxes[:, 2:] += boxes[:, :2]
             scores = np.array([d["score"] for d in found], np.float32)
+            if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
+                raise ValueError("a box or a score is no finite number")
             classes = np.array([d["category_id"] - 1 for d in found], np.int64)
             detections = Detections(boxes, scores, classes, self.class_names)
             return detections.select(detections.is_sound())  # without the one that stands for none
-        except (KeyError, TypeError, ValueError) as e:
+        except (KeyError, TypeError, ValueError, OverflowError) as e:
             raise InputError(f"{path}: holds no detections of {self.class_names} ({e}): {_AGAIN}") from e
 
     def slide_path(self, slides_dir: str | None = None) -> str:
@@ -200,15 +202,23 @@ def read_finished(folder: Path, run_file: Path) -> FinishedSlide:
     run = _read_json(run_file, dict)
     classes, parameters = run.get("classes"), run.get("parameters", {})
     named = isinstance(classes, list) and classes and all(isinstance(c, str) for c in classes)
-    if not isinstance(run.get("slide_file"), str) or not named or not isinstance(parameters, dict):
+    slide_file = run.get("slide_file")
+    if not isinstance(slide_file, str) or "\0" in slide_file or not named or not isinstance(parameters, dict):
         raise InputError(f"{run_file}: does not name the slide and the classes: {_AGAIN}")
     slide = FinishedSlide(folder.absolute(), run)
     try:
         for name in ("keep_from_score", "score_threshold"):
-            getattr(slide, name)
-    except (TypeError, ValueError) as e:
-        raise InputError(f"{run_file}: has no score threshold that is a number: {_AGAIN}") from e
-    _ = slide.summary
+            if not 0 <= getattr(slide, name) <= 1:
+                raise ValueError(name)
+    except (TypeError, ValueError, OverflowError) as e:
+        raise InputError(f"{run_file}: has no score threshold that is a number from 0 to 1: {_AGAIN}") from e
+    for name in ("size_px", "mpp_xy"):
+        if run.get(name) is not None and not _is_positive_pair(run[name]):
+            raise InputError(f"{run_file}: {name} is not two numbers above 0: {_AGAIN}")
+    for name in ("glomeruli", "tissue_mm2"):
+        value = slide.summary.get(name)
+        if value is not None and not (_is_number(value) and value >= 0):
+            raise InputError(f"{folder / SUMMARY}: {name} is no number of 0 or more: {_AGAIN}")
     if not (folder / RESULTS).is_file():
         raise InputError(f"{folder / RESULTS}: is missing: {_AGAIN}")
     return slide
@@ -254,6 +264,14 @@ _SETTINGS: dict[str, Callable[[FinishedSlide], Any]] = {
 }
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < float("inf")
+
+
+def _is_positive_pair(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(_is_number(v) and v > 0 for v in value)
+
+
 def _text(value: Any) -> str:
     return "not recorded" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
@@ -270,7 +288,7 @@ def _read_json(path: Path, kind: type) -> Any:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as e:
         raise InputError(f"{path}: is missing: {_AGAIN}") from e
-    except (OSError, ValueError) as e:
+    except (OSError, ValueError, RecursionError) as e:
         raise InputError(f"{path}: cannot be read ({e}): {_AGAIN}") from e
     if not isinstance(content, kind):
         raise InputError(f"{path}: holds no {'list' if kind is list else 'object'}: {_AGAIN}")

@@ -45,8 +45,9 @@ class DetectOptions:
             raise InputError(f"--keep-from-score {self.keep_from_score}: must be between 0 and 1")
         if self.score_threshold < self.keep_from_score:
             raise InputError(
-                f"--score-threshold {self.score_threshold:g} ({self.score_threshold_from}): nothing below "
-                f"--keep-from-score {self.keep_from_score:g} is kept that could be counted: lower that too"
+                f"scores of {self.score_threshold:g} or more are to be counted "
+                f"({self.score_threshold_from}), but nothing below --keep-from-score "
+                f"{self.keep_from_score:g} is kept: lower that, or give a --score-threshold that is no lower"
             )
         if self.batch_size < 1:
             raise InputError(f"--batch-size {self.batch_size}: must be at least 1")

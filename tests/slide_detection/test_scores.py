@@ -360,6 +360,45 @@ def test_other_results_of_a_folder_are_scored_where_one_is_damaged(tmp_path):
     assert "a.tiff/run.json" in run(tmp_path, code=2)[1]
 
 
+@pytest.mark.parametrize(
+    "file, key, value",
+    [
+        ("run.json", "size_px", ["a"]),
+        ("run.json", "size_px", [0, 3]),
+        ("run.json", "mpp_xy", [1.0, float("nan")]),
+        ("run.json", "slide_file", "a\0.tiff"),
+        ("run.json", "parameters", {"score_threshold": float("nan")}),
+        ("run.json", "parameters", {"score_threshold": 7}),
+        ("summary.json", "tissue_mm2", "7"),
+        ("summary.json", "glomeruli", []),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_one_slide_that_failed(tmp_path, file, key, value):
+    add(tmp_path, "a", [(at(100), 0.9, 0)], [(at(100), NORMAL)])
+    damaged = add(tmp_path, "b", [(at(100), 0.9, 0)], [(at(100), NORMAL)]) / file
+    damaged.write_text(json.dumps(json.loads(damaged.read_text()) | {key: value}))
+    found = find_finished(tmp_path / "out")
+    assert [one.name for one in found.finished] == ["a.tiff"]
+    assert f"b.tiff/{file}" in found.damaged["b.tiff"] and "again" in found.damaged["b.tiff"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"category_id": float("inf")},
+        {"score": float("inf")},
+        {"score": None},
+        {"bbox": [1, 2, 3, float("nan")]},
+    ],
+)
+def test_a_detection_without_a_number_is_damage_and_not_one_less(tmp_path, change):
+    path = add(tmp_path, "a", [(at(100), 0.9, 0)], [(at(100), NORMAL)]) / "coco_instances_results.json"
+    path.write_text(json.dumps([found | change for found in json.loads(path.read_text())]))
+    (one,), _, _ = find_finished(tmp_path / "out")
+    with pytest.raises(InputError, match="coco_instances_results.json: holds no detections"):
+        one.detections()
+
+
 def test_a_slide_that_was_replaced_is_warned_of(tmp_path):
     slide = write_slide(tmp_path / "slides", "a", [(at(100), NORMAL)])
     write_result(

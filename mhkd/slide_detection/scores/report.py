@@ -67,8 +67,8 @@ def markdown(report: dict[str, Any]) -> str:
     if report["choice"]:
         lines += [
             f"On these slides F1 is highest with a score of {report['choice']['score_threshold']:g} or more: "
-            f"{report['choice']['f1']:.1f}, all classes together. Choices are made on one set of slides, "
-            "figures come from another.",
+            f"{report['choice']['f1']:.1f}, all classes together, where another class is wrong. Choices are "
+            "made on one set of slides, figures come from another.",
             "",
         ]
     if report["warnings"]:
