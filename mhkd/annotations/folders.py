@@ -197,7 +197,8 @@ def _kind(path: str) -> str:
     if suffix in _SLIDES or suffix in _UNREAD_SLIDES:
         return "slide"
     if os.path.isdir(path):
-        return "slide" if any(n.lower().endswith(".dcm") for n in _list(path)) else "folder"
+        suffixes = {os.path.splitext(n)[1].lower() for n in _list(path)}
+        return "slide" if ".dcm" in suffixes and not suffixes & set(_SLIDES) else "folder"
     if name.endswith((*outline_suffixes(), *_UNREAD_ANNOTATIONS)):
         return "annotations"
     return "image" if suffix in _IMAGES else "other"

@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import re
 import warnings
 
 import numpy as np
@@ -58,11 +59,18 @@ def _rows(
             reader = csv.DictReader(f, skipinitialspace=True)
             reader.fieldnames = [n.strip() for n in reader.fieldnames or []]
             pairs = ((row[columns[0]], row[columns[1]]) for row in reader)
-            return [(i, text or "") for i, text in pairs if slide_name is None or i == slide_name]
+            return [(i, text or "") for i, text in pairs if slide_name is None or _is_id(i, slide_name)]
     except (csv.Error, KeyError, UnicodeError) as e:
         raise InputError(f"{path}: is no valid CSV ({e}): download it again") from e
     finally:
         csv.field_size_limit(previous)
+
+
+def _is_id(row_id: str | None, slide_name: str) -> bool:
+    """Whether an id is the slide's name, with or without the ending of its file."""
+    name = re.sub(r"\.ome$", "", slide_name, flags=re.IGNORECASE)
+    ending = r"(?i:(\.ome)?(\.(tiff?|svs|ndpi|mrxs|scn|qptiff|btf|png|jpe?g))?)"
+    return re.fullmatch(re.escape(name) + ending, (row_id or "").strip()) is not None
 
 
 def _numbers(text: str, collector: Collector, where: str) -> np.ndarray:

@@ -34,10 +34,11 @@ def test_entries_of_a_folder_of_slides(tmp_path):
         tmp_path / "s",
         "a.svs b.tiff c.qptiff d.mrxs e.vms e-1.jpg e.opt .hidden Thumbs.db f.czi g.dcm h.vsi i.mrxs k.png "
         "a.geojson z.geojson table.csv",
-        folders="d _h_ more l.ome.zarr series m.tif out",
+        folders="d _h_ mixed more l.ome.zarr series m.tif out",
         dead="j.svs notes.txt",
     )
     fill(folder / "series", "0.dcm")
+    fill(folder / "mixed", "0.dcm 1.svs")
     fill(folder / "out", "manifest.json")
     slides, others = find_slides([str(folder)])
     assert [os.path.basename(s) for s in slides] == ["a.svs", "b.tiff", "c.qptiff", "d.mrxs", "e.vms"]
@@ -48,7 +49,7 @@ def test_entries_of_a_folder_of_slides(tmp_path):
     assert "the folder i beside" in faults["i.mrxs"]
     assert "dead link" in faults["j.svs"] and "a folder" in faults["m.tif"]
     named = {os.path.basename(u.path): u.reason for u in left if not u.is_fault}
-    assert list(named) == "k.png more notes.txt table.csv z.geojson".split()
+    assert list(named) == "k.png mixed more notes.txt table.csv z.geojson".split()
     assert "dead link: there is no nowhere" in named["notes.txt"]
     assert "none of the slides" in named["z.geojson"]
 

@@ -3,6 +3,7 @@
 import json
 
 from mhkd.annotations import ClassMap, find_annotations, read_annotations
+from mhkd.errors import InputError
 
 import numpy as np
 import pytest
@@ -118,6 +119,26 @@ def test_rle_by_hand(tmp_path):
     (annotation,) = read_annotations(path, slide_name="s", size_px=(4, 3))
     assert annotation.geometry.bounds == (0, 1, 2, 3)
     assert annotation.geometry.area == 3
+
+
+@pytest.mark.parametrize(
+    "row_id, slide_name, is_same",
+    [
+        ("s.tiff", "s", True),
+        ("s.ome.TIF", "s.ome", True),
+        ("s", "s.ome", True),
+        ("s.1", "s", False),
+        ("S", "s", False),
+    ],
+)
+def test_rle_ids_may_have_the_ending_of_the_file(tmp_path, row_id, slide_name, is_same):
+    path = tmp_path / "train.csv"
+    path.write_text(f"id,encoding\n{row_id},2 2 5 1\n")
+    if is_same:
+        assert len(read_annotations(path, slide_name=slide_name, size_px=(4, 3)).annotations) == 1
+    else:
+        with pytest.raises(InputError, match="has no row for the slide s"):
+            read_annotations(path, slide_name=slide_name, size_px=(4, 3))
 
 
 def test_points_become_circles_or_are_counted(tmp_path):
