@@ -2,6 +2,7 @@
 
 import os
 import re
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,14 @@ def merge(over: dict[str, Any], under: dict[str, Any]) -> dict[str, Any]:
 
 
 def one_line(e: BaseException, limit: int = 300) -> str:
-    """An exception's message without line breaks; of a long one the beginning and the end."""
-    text = " ".join(str(e).split()) or type(e).__name__
+    """An exception's message without line breaks; of a long one the beginning and the end.
+
+    One without a message, as ``assert`` raises, is named with the line of code that raised it.
+    """
+    text = " ".join(str(e).split())
+    if not text:
+        raised_at = traceback.extract_tb(e.__traceback__)
+        text = type(e).__name__ + (f" of {raised_at[-1].line!r}" if raised_at and raised_at[-1].line else "")
     return text if len(text) <= limit else f"{text[: limit // 2]} ... {text[-limit // 2 :]}"
 
 

@@ -35,8 +35,8 @@ def diverged(
     with_teacher = bool(step.stage.student) and teacher.is_file()
     return Diverged(
         f"step {step.folder} diverged at iteration {iteration}: {what} not finite; losses: "
-        f"{_named(losses) or 'none yet'}. Lower SOLVER.BASE_LR ({cfg.SOLVER.BASE_LR:g}) "
-        "or set SOLVER.CLIP_GRADIENTS.ENABLED True"
+        f"{_named(losses) or 'none yet'}. Lower SOLVER.BASE_LR ({cfg.SOLVER.BASE_LR:g}) or "
+        + _clipping(cfg)
         + (", in another OUTPUT_DIR" if kept else "")
         + (f" with MODEL.TEACHER.WEIGHTS {teacher}" if with_teacher else "")
         + (f"; {kept} is sound, and --resume without changes goes on from it" if kept else "")
@@ -64,3 +64,10 @@ def loss_with(weights_of: nn.Module, forward: Callable[[], Mapping[str, torch.Te
     for name, buffer in weights_of.named_buffers():
         buffer.copy_(before[name])
     return total if math.isfinite(total) else math.inf
+
+
+def _clipping(cfg: CfgNode) -> str:
+    clip = cfg.SOLVER.CLIP_GRADIENTS
+    if not clip.ENABLED:
+        return "set SOLVER.CLIP_GRADIENTS.ENABLED True"
+    return f"SOLVER.CLIP_GRADIENTS.CLIP_VALUE ({clip.CLIP_VALUE:g})"

@@ -31,7 +31,8 @@ def number(least: float = -math.inf, most: float = math.inf, text: str = "") -> 
     """A finite number, bounds included."""
     if not text:
         text = f"at least {least:g}" + (f" and at most {most:g}" if most < math.inf else "")
-    return Rule(lambda v: _is_number(v) and least <= v <= most, f"a number of {text}")
+    text = "a finite number" if (least, most) == (-math.inf, math.inf) else f"a number of {text}"
+    return Rule(lambda v: _is_number(v) and least <= v <= most, text)
 
 
 def whole(least: int, most: int = 10**9) -> Rule:

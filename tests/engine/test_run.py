@@ -1,12 +1,15 @@
 """A run as its user meets it: what it says and keeps, what it leaves when it is refused or diverges."""
 
+import re
 from pathlib import Path
 
+from mhkd.engine.divergence import diverged
 from mhkd.engine.log import RunLog
 from mhkd.engine.program import Command, main
 from mhkd.engine.trainer import DistillationTrainer
 from mhkd.errors import InputError
 from mhkd.files import LOCK
+from mhkd.schedules import TEACHER, Step
 
 import pytest
 import torch
@@ -146,6 +149,17 @@ def long_cfg(disks_cfg):
     disks_cfg.MHKD.STAGE, disks_cfg.MHKD.TEACHER_ITERS, disks_cfg.SOLVER.CHECKPOINT_PERIOD = 0, 5, 1
     prepare_datasets(disks_cfg)
     return disks_cfg
+
+
+@pytest.mark.parametrize("clipped, remedy", [
+    (False, "set SOLVER.CLIP_GRADIENTS.ENABLED True"), (True, r"SOLVER.CLIP_GRADIENTS.CLIP_VALUE \(2\)"),
+])  # fmt: skip
+def test_what_a_diverged_training_advises_is_not_set_already(tiny_cfg, clipped, remedy):
+    clip = tiny_cfg.SOLVER.CLIP_GRADIENTS
+    clip.ENABLED, clip.CLIP_VALUE = clipped, 2.0
+    step = Step(0, TEACHER, 0, 4)
+    said = str(diverged(tiny_cfg, [step], step, 3, "losses", {}))
+    assert re.search(rf"Lower SOLVER.BASE_LR \(.*\) or {remedy}$", said)
 
 
 @pytest.mark.parametrize("after, iteration", [(False, 2), (True, 2), (True, 4)])

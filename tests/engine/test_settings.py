@@ -129,6 +129,17 @@ def test_settings_that_do_not_go_together_are_one_line(disks_cfg):
         merge_options(cfg, [key, value], "x")
         with pytest.raises(InputError, match="networks of this config cannot be built: "):
             DistillationTrainer(cfg)
+    disks_cfg.MODEL.ROI_HEADS.IOU_THRESHOLDS = [0.5, 0.6]  # Detectron2's assert has no message
+    with pytest.raises(InputError, match=r"AssertionError of 'assert len\(labels\) == len\(thresholds\)"):
+        DistillationTrainer(disks_cfg)
+
+
+def test_a_mean_must_be_finite_numbers(tiny_cfg):
+    tiny_cfg.MODEL.PIXEL_MEAN = [1.0]
+    with pytest.raises(
+        InputError, match=r"MODEL.PIXEL_MEAN \[1.0\]: must be a list of 3, each a finite number$"
+    ):
+        check_settings(tiny_cfg)
 
 
 @pytest.mark.parametrize("options, said", [
