@@ -1,5 +1,7 @@
 """``mhkd``: the project's one command-line program."""
 
+import io
+import sys
 from typing import Any
 
 import click
@@ -30,6 +32,8 @@ class _Group(click.Group):
     """Bad input is one clear line and a non-zero exit, not a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name that is not UTF-8 can be named
+            sys.stdout.reconfigure(errors="backslashreplace")
         with in_one_line("mhkd"):
             return super().invoke(ctx)
 

@@ -160,9 +160,12 @@ def make_folder(folder: str | os.PathLike[str]) -> None:
 
 
 def write_text(text: str, path: str | os.PathLike[str]) -> None:
-    """UTF-8, to a temporary name beside ``path``, then renamed."""
+    """UTF-8, to a temporary name beside ``path``, then renamed.
+
+    What of a file's name is not UTF-8 is written as an escape, so that a message about it can be.
+    """
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
 
 
 def write_json(content: Any, path: str | os.PathLike[str], indent: int | None = 2) -> None:

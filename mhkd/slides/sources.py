@@ -7,6 +7,7 @@ process of their own, since OpenSlide ends the process on some damage.
 """
 
 import os
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -35,8 +36,13 @@ def open_pixels(path: str) -> Pixels:
         path: whatever OpenSlide opens, a TIFF that libvips opens, PNG or JPEG.
 
     Raises:
-        InputError: the file is missing, empty, damaged, or of a format that none of them takes.
+        InputError: the file is missing, empty, damaged, or of a format that none of them takes; or its name
+            cannot be written into results.
     """
+    if any(unicodedata.category(c) in ("Cc", "Cs") for c in path):  # Cs: bytes that are not UTF-8
+        raise InputError(
+            f"{path!r}: the name has a line break or is not UTF-8, so that no result can hold it: rename it"
+        )
     magic, _ = read_head(path, "slide", "copy the slide again", 8)
     if magic.startswith(_PNG_JPEG):
         return ImagePixels(path)

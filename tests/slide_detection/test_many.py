@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import sys
 
@@ -106,6 +107,21 @@ def test_one_bad_slide_does_not_stop_the_others(slides, student, tmp_path):
     result = run(*good, "--student", student, "--out", tmp_path)
     assert result.exit_code == 0, result.output
     assert (tmp_path / "good_0.tiff" / "run.json").stat().st_mtime_ns == written
+
+
+def test_a_slide_whose_name_no_result_can_hold_is_one_failed_slide(slides, student, tmp_path):
+    folder = tmp_path / "slides"
+    folder.mkdir()
+    for name in (b"good.tiff", b"caf\xe9.tiff", b"two\nlines.tiff"):
+        os.link(slides / "good_0.tiff", os.path.join(os.fsencode(folder), name))
+        os.link(slides / "text.svs", os.path.join(os.fsencode(folder), name[:-5] + b".geojson"))
+    result = run(folder, "--student", student, "--out", tmp_path / "out")
+    assert result.exit_code == 1, result.output
+    assert sum("rename it" in line for line in result.stderr.splitlines() if line.startswith("failed")) == 2
+    with open(tmp_path / "out" / "summary.csv", encoding="utf-8-sig", newline="") as f:
+        errors = {row["slide"]: row["error"] for row in csv.DictReader(f)}
+    assert sorted(errors) == ["caf\\udce9.tiff", "good.tiff", "two\nlines.tiff"]
+    assert not errors["good.tiff"] and "not UTF-8" in errors["caf\\udce9.tiff"]
 
 
 def test_processes_of_dask_find_the_same(slides, student, tmp_path, capfd):
