@@ -117,7 +117,7 @@ def test_a_slide_whose_name_no_result_can_hold_is_one_failed_slide(slides, stude
         os.link(slides / "text.svs", os.path.join(os.fsencode(folder), name[:-5] + b".geojson"))
     result = run(folder, "--student", student, "--out", tmp_path / "out")
     assert result.exit_code == 1, result.output
-    assert sum("rename it" in line for line in result.stderr.splitlines() if line.startswith("failed")) == 2
+    assert sum("rename it" in line for line in result.stderr.splitlines()) == 2
     with open(tmp_path / "out" / "summary.csv", encoding="utf-8-sig", newline="") as f:
         errors = {row["slide"]: row["error"] for row in csv.DictReader(f)}
     assert sorted(errors) == ["caf\\udce9.tiff", "good.tiff", "two\nlines.tiff"]
