@@ -59,7 +59,7 @@ def read(features: list[Any], collector: Collector) -> str:
             continue
         name = _class(properties, annotation.get("name"), collector, where)
         geometry = feature.get("geometry")
-        if geometry is None:
+        if geometry is None or geometry == {}:
             collector.no_geometry()
         elif not _sized(geometry, properties, name, collector, where):
             _geometry(geometry, name, collector, where)

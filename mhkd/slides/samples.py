@@ -12,6 +12,7 @@ from .tiff import TiffPage
 
 _WHITE_IS_0, _BLACK_IS_0, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
 _COLOURS = {_WHITE_IS_0: 1, _BLACK_IS_0: 1, _RGB: 3, _PALETTE: 1, _YCBCR: 3}  # without extra samples
+_KINDS = {_WHITE_IS_0: "grey", _BLACK_IS_0: "grey", _RGB: "RGB", _PALETTE: "a palette", _YCBCR: "YCbCr"}
 _NAMES = {5: "CMYK", 8: "CIELab", 9: "CIELab", 10: "CIELab"}
 _ALPHA = (1, 2)  # associated, unassociated
 _YCBCR_CODECS = (6, 7, 33003, 33005, 34712)  # JPEG, JPEG 2000: they decode to RGB
@@ -54,7 +55,8 @@ def check_samples(
     elif photometric == _YCBCR and page.first(tiff.COMPRESSION, 1) not in _YCBCR_CODECS:
         fault = "keeps its colours as YCbCr without JPEG"
     elif extra < 0 or extra > 1:
-        fault = f"has {page.samples} samples a pixel"
+        kind, known = _KINDS[photometric], _COLOURS[photometric]
+        fault = f"has {page.samples} samples a pixel and calls them {kind}, which has {known}"
     elif page.first(tiff.ORIENTATION, 1) != 1:
         fault = f"is turned or mirrored (orientation {page.first(tiff.ORIENTATION)})"
     else:

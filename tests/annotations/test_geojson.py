@@ -70,6 +70,7 @@ def test_what_is_no_area_is_counted(tmp_path):
         feature("MultiPoint", [[1, 2], [3, 4]]),
         feature("LineString", [[1, 2], [3, 4]]),
         {**feature("Polygon", [SQUARE]), "geometry": None},
+        {**feature("Polygon", [SQUARE]), "geometry": {}},
         feature("Polygon", [[[1, 1], [2, 2]]]),
         feature("Polygon", [[[1, 1], [2, 2], [3, 3], [1, 1]]]),
         feature("Polygon", [BOW_TIE]),
@@ -77,7 +78,7 @@ def test_what_is_no_area_is_counted(tmp_path):
     ]
     found = read(tmp_path, content)
     assert [a.geometry.area for a in found] == [50, 400]
-    for count in ("3 points", "1 lines", "1 objects without", "2 outlines without an area"):
+    for count in ("3 points", "1 lines", "2 objects without", "2 outlines without an area"):
         assert count in found.summary()
     assert "1 outlines that cross themselves repaired" in found.summary()
 

@@ -75,6 +75,11 @@ REFUSED = {
     "lab": (RGB, {"photometric": "cielab"}, "CIELab"),
     "ycbcr": (RGB, {"photometric": "ycbcr"}, "YCbCr without JPEG"),
     "five": (np.dstack([RGB, GREY, GREY]), {"photometric": "rgb", "extrasamples": [0, 0]}, "5 samples"),
+    "three_of_grey": (
+        RGB.transpose(2, 0, 1),
+        {"photometric": "minisblack", "planarconfig": "separate"},
+        "3 samples a pixel and calls them grey, which has 1",
+    ),
     "two": (
         with_last(GREY, HALF),
         {"photometric": "minisblack", "extrasamples": [0], "planarconfig": "contig"},
