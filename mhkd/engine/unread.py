@@ -81,6 +81,9 @@ def merge_options(cfg: CfgNode, options: Sequence, source: str | os.PathLike) ->
     Args:
         source: what ``cfg`` is of, for error messages.
     """
+    option = next((str(o) for o in options if str(o).startswith("--")), None)
+    if option is not None:  # an odd one would be a length, two a key, one after OUTPUT_DIR a folder
+        raise InputError(f"{option} stands behind KEY VALUE: options come before them")
     try:
         cfg.merge_from_list(list(options))
     except (LookupError, ValueError, AssertionError, TypeError, AttributeError, RecursionError) as e:

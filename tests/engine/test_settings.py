@@ -154,6 +154,14 @@ def test_overrides_that_are_none(tiny_cfg, options, said):
         merge_options(tiny_cfg, options, "c.yaml")
 
 
+@pytest.mark.parametrize("options", [
+    ["SOLVER.BASE_LR", "0.1", "--resume"], ["--resume", "--num-gpus"], ["OUTPUT_DIR", "--resume"],
+])  # fmt: skip
+def test_an_option_behind_the_overrides_is_named(tiny_cfg, options):
+    with pytest.raises(InputError, match="^--resume stands behind KEY VALUE: options come before them$"):
+        merge_options(tiny_cfg, options, "c.yaml")
+
+
 def test_a_device_that_is_not_there(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     check_device("cpu")
