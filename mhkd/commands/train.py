@@ -23,8 +23,8 @@ PROCESSES = (
     click.option("--dist-url", default="auto", show_default=True,
                  help="tcp://host:port of the first of several machines."),
     click.option("--with", "extensions", multiple=True, type=click.Path(), metavar="FILE.py",
-                 help="Python file that registers losses or schedules of your own; may be given more than "
-                      "once."),
+                 help="Python file that registers losses, schedules or a task of your own; may be given more "
+                      "than once."),
     click.argument("opts", nargs=-1, type=click.UNPROCESSED, metavar="[KEY VALUE]..."),
 )  # fmt: skip
 # As in Detectron2, what follows the first KEY is no option any more: MHKD.STAGE -1.

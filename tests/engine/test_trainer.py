@@ -23,6 +23,8 @@ from mhkd.engine import (
     views_to_score,
 )
 from mhkd.errors import InputError
+from mhkd.evaluation.best_threshold import Choice
+from mhkd.evaluation.threshold_file import record_threshold
 
 import cv2
 import numpy as np
@@ -177,6 +179,12 @@ def test_overlays_and_curves_of_a_training(trained, tmp_path):
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     assert len(list(tmp_path.glob("*.png"))) == 2
+    assert "scores of 0.5 or more (default" in result.output
+    arguments[2] = shutil.copytree(student, tmp_path / "student")
+    record_threshold(tmp_path / "student", Choice(0.25, 80.0, 80.0, 80.0, 5), "these")
+    result = CliRunner().invoke(main, list(map(str, arguments)))
+    assert "scores of 0.25 or more (threshold.json" in result.output, result.output
+    arguments[2] = student
     result = CliRunner().invoke(main, ["curves", trained.OUTPUT_DIR])
     assert result.exit_code == 0, result.output
     assert cv2.imread(str(Path(trained.OUTPUT_DIR, "curves.png"))).shape[0] > 300
