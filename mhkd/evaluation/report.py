@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..yaml_files import read_config
 
 TITLES = {
     "teacher_hr": "teacher on HR",
@@ -33,7 +34,8 @@ def collect(trained: Path, lr_only: Path | None = None) -> dict[str, dict[str, A
         name, "step". With several test sets their names come before, "name/AP".
 
     Raises:
-        InputError: a folder without a finished step, or ``lr_only`` of a training with a teacher's losses.
+        InputError: a folder without a finished step, or ``lr_only`` of a training with a teacher's losses or
+            with other test sets.
     """
     rows = {}
     steps = _reports(trained)
@@ -47,6 +49,7 @@ def collect(trained: Path, lr_only: Path | None = None) -> dict[str, dict[str, A
                 f"{lr_only}: its last step is {report['step']}: --lr-only is for a student trained on LR "
                 "alone (MHKD.SCHEDULE none)"
             )
+        _check_same_test_sets(trained, lr_only)
         rows["lr_only"] = _row(report, "student")
     for position, report in steps.items():
         rows[f"stage{position}"] = {"step": report["step"], **_row(report, "student")}
@@ -84,6 +87,19 @@ def _title(key: str, row: dict[str, Any]) -> str:
 def _test_sets(scores: dict[str, Any]) -> list[str]:
     """What comes before the metrics of each: "" where there is one test set, else "name/"."""
     return [k.removesuffix("AP") for k in scores if k == "AP" or k.endswith("/AP")]
+
+
+def _check_same_test_sets(trained: Path, lr_only: Path) -> None:
+    """Scores on one test set are recorded without its name, so the configs have to tell."""
+    configs = [folder / "config.yaml" for folder in (trained, lr_only)]
+    if not all(config.is_file() for config in configs):
+        return
+    ours, others = (read_config(config)[0].get("DATASETS", {}).get("TEST", ()) for config in configs)
+    if list(ours) != list(others):
+        raise InputError(
+            f"{lr_only}: was scored on {', '.join(others) or 'nothing'}, {trained} on "
+            f"{', '.join(ours) or 'nothing'}: train both with the same DATASETS.TEST"
+        )
 
 
 def _reports(output_dir: Path) -> dict[int, dict[str, Any]]:

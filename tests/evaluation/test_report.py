@@ -57,6 +57,19 @@ def test_each_of_two_test_sets_has_its_table(tmp_path):
     assert "| teacher on HR | 10.0 | 30.0 | 0.0 | 50.1 | 10.0 | – | 60.0 |" in second
 
 
+def test_lr_only_is_of_the_same_test_set(tmp_path):
+    """Whose name a record of one test set's scores has not."""
+    for name, test_set in (("mhkd", "a_val"), ("none", "b_val")):
+        write(tmp_path / name, "1_none", 90.0, student=scores(30))
+        (tmp_path / name / "config.yaml").write_text(f"DATASETS:\n  TEST:\n  - {test_set}\n")
+    with pytest.raises(
+        InputError, match="none: was scored on b_val, .*mhkd on a_val: train both with the same"
+    ):
+        collect(tmp_path / "mhkd", tmp_path / "none")
+    (tmp_path / "none/config.yaml").write_text("DATASETS: {TEST: [a_val]}\n")
+    assert collect(tmp_path / "mhkd", tmp_path / "none")["lr_only"]["AP"] == 30
+
+
 def test_what_was_not_trained_on_lr_alone_is_not_called_so(tmp_path):
     write(tmp_path / "run", "1_basic", 30.0, student=scores(20))
     path = tmp_path / "run" / "1_basic" / "stage.json"
