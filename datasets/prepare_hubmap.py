@@ -3,7 +3,6 @@
 
 import csv
 import logging
-import os
 import shutil
 import sys
 from dataclasses import replace
@@ -15,6 +14,7 @@ from mhkd.annotations import ClassMap
 from mhkd.commands.numbers import ABOVE_0, AT_LEAST_0, FROM_1, FROM_2, SEED, SHARE
 from mhkd.commands.slide_options import SLIDE_MPP, with_options
 from mhkd.errors import InputError
+from mhkd.files import replacing
 from mhkd.slides.ome import read_ome
 from mhkd.slides.slide import Slide
 from mhkd.tiling.layout import Layout
@@ -200,12 +200,10 @@ def _with_channels_together(path: Path, folder: Path) -> Path:
         joined = pages[0].bandjoin(pages[1:]).copy(interpretation="srgb")
         mpp = read_ome(image.get("image-description"))[0] or (1000 / image.xres, 1000 / image.yres)
         joined = joined.copy(xres=1000 / mpp[0], yres=1000 / mpp[1])
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = converted.with_name(f"{converted.name}.{os.getpid()}.tmp")
-        joined.tiffsave(
-            str(temporary), tile=True, compression="deflate", resunit="cm", bigtiff=True, strip=True
-        )
-        os.replace(temporary, converted)
+        with replacing(converted) as temporary:
+            joined.tiffsave(
+                str(temporary), tile=True, compression="deflate", resunit="cm", bigtiff=True, strip=True
+            )
     return converted
 
 

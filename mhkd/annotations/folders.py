@@ -44,11 +44,13 @@ class Entry:
         path: where.
         kind: "slide", "annotations", "image", "folder" or "other", by its name.
         fault: why it cannot be used whatever it is asked for.
+        same_as: the slide that is the same file by another name, and is used.
     """
 
     path: str
     kind: str
     fault: str | None = None
+    same_as: str | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,7 @@ def find_slides(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[str], lis
     """
     found: list[str] = []
     others: list[Entry] = []
+    in_folders: list[str] = []
     for given in paths:
         path = os.fspath(given)
         if not os.path.isdir(path):
@@ -114,11 +117,17 @@ def find_slides(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[str], lis
         inside = [e.path for e in entries if e.kind == "slide" and not e.fault]
         others += [e for e in entries if e.path not in inside]
         found += inside
+        in_folders += inside
         if not inside:
             faults = "".join(f"\n  {u}" for u in unused(others, [], {}) if u.is_fault)
             what = f"has no slides ({', '.join(_SLIDES)}); PNG and JPEG are to be named one by one"
             raise InputError(f"{path}: {what}{faults}")
-    return sorted({os.path.realpath(p): p for p in found}.values()), others
+    slides = {os.path.realpath(p): p for p in found}
+    for path in in_folders:
+        kept = slides[os.path.realpath(path)]
+        if os.path.abspath(kept) != os.path.abspath(path):
+            others.append(Entry(path, "slide", same_as=kept))
+    return sorted(slides.values()), others
 
 
 def annotations_in(folder: str | os.PathLike[str]) -> list[Entry]:
@@ -149,7 +158,7 @@ def unused(
     used = {os.path.realpath(f) for f in files if f}
     found: dict[str, Unused] = {}
     for entry in entries:
-        if entry.fault or os.path.realpath(entry.path) not in used:
+        if entry.fault or entry.same_as or os.path.realpath(entry.path) not in used:
             owner = owners.get(slide_name(entry.path))  # as is_named_like decides
             own = None if owner is None or annotations is None else annotations.get(owner, "")
             if not entry.fault and own == "" and entry.kind in ("annotations", "image"):
@@ -177,6 +186,8 @@ def _unused(entry: Entry, owner: str | None, own: str | None, are_asked_for: boo
     if entry.fault and (are_asked_for or entry.kind != "annotations"):
         is_slide = entry.kind == "slide"
         return Unused(entry.path, entry.fault, is_slide, is_slide or entry.kind == "annotations")
+    if entry.same_as:
+        return Unused(entry.path, f"is the same file as {entry.same_as}")
     if owner and own and entry.kind != "folder":
         return Unused(entry.path, f"the annotations of {os.path.basename(owner)} are read from {own}")
     if entry.kind == "annotations" and are_asked_for:

@@ -54,6 +54,17 @@ def test_entries_of_a_folder_of_slides(tmp_path):
     assert "none of the slides" in named["z.geojson"]
 
 
+def test_two_names_of_one_slide_are_one_slide_and_the_other_is_named(tmp_path):
+    folder = fill(tmp_path / "s", "a.svs")
+    (folder / "b.svs").symlink_to("a.svs")
+    slides, others = find_slides([str(folder)])
+    assert len(slides) == 1
+    (left,) = unused(others, slides, None)
+    assert {slides[0], left.path} == {str(folder / "a.svs"), str(folder / "b.svs")}
+    assert left.reason == f"is the same file as {slides[0]}" and not left.is_fault
+    assert unused(find_slides([str(folder), slides[0]])[1], slides, None) == [left]
+
+
 def test_a_folder_of_foreign_slides_says_which(tmp_path):
     folder = fill(tmp_path / "s", "a.czi", dead="b.svs")
     with pytest.raises(InputError, match="has no slides(.|\n)*a.czi: Zeiss(.|\n)*b.svs: is a dead link"):
