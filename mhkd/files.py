@@ -8,6 +8,7 @@ import logging
 import os
 import platform
 import shutil
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -187,6 +188,13 @@ def fitting_name(name: str, suffix: str) -> str:
     return begin.decode(errors="ignore") + mark + suffix  # no half of a character
 
 
+def refuse_pipe(path: str | os.PathLike[str]) -> None:
+    """Raise InputError for a pipe or a device, which reading would wait at for ever; OSError for nothing."""
+    mode = os.stat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise InputError(f"{path}: is no file, but a pipe or a device: correct the path")
+
+
 def sha256(path: str | os.PathLike[str]) -> str:
     """Hexadecimal checksum of a file; of a MIRAX slide with the files of its folder."""
     digest = hashlib.sha256()
@@ -196,6 +204,7 @@ def sha256(path: str | os.PathLike[str]) -> str:
         files += [os.path.join(stem, n) for n in sorted(os.listdir(stem))]
     try:
         for name in files:
+            refuse_pipe(name)
             with open(name, "rb") as f:
                 while block := f.read(2**20):
                     digest.update(block)

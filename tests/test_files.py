@@ -6,7 +6,8 @@ import signal
 
 from mhkd.engine.checkpoint import save_atomically
 from mhkd.errors import InputError
-from mhkd.files import locked, replacing_folder, write_json, write_text, writing_to
+from mhkd.files import locked, replacing_folder, sha256, write_json, write_text, writing_to
+from mhkd.slides.sources import open_pixels
 
 import pytest
 import torch
@@ -100,3 +101,10 @@ def test_one_thread_at_a_time_too(tmp_path):
         with held(tmp_path / "other"), pytest.raises(InputError, match="^taken$"):
             with locked(tmp_path / "other", "taken"):
                 raise AssertionError
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.tif")
+    for read in (sha256, open_pixels):
+        with pytest.raises(InputError, match="a.tif: is no file, but a pipe"):
+            read(str(tmp_path / "a.tif"))

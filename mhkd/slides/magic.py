@@ -3,6 +3,7 @@
 import os
 
 from ..errors import InputError
+from ..files import refuse_pipe
 
 
 def read_head(path: str | os.PathLike[str], what: str, again: str, size: int) -> tuple[bytes, int]:
@@ -21,6 +22,7 @@ def read_head(path: str | os.PathLike[str], what: str, again: str, size: int) ->
         InputError: missing, empty or unreadable.
     """
     try:
+        refuse_pipe(path)
         n = os.path.getsize(path)
         with open(path, "rb") as f:
             head = f.read(size)
