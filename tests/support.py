@@ -105,3 +105,12 @@ def write_disks(root, name="disks", splits=(("train", 4), ("val", 2)), size=128,
         }
         (folder / f"annotations_{split}.json").write_text(json.dumps(content))
     return folder
+
+
+def edit_coco(folder, edit, split="train"):
+    """Let ``edit`` change the content of a dataset's COCO file; returns its path."""
+    path = Path(folder) / f"annotations_{split}.json"
+    content = json.loads(path.read_text())
+    edit(content)
+    path.write_text(json.dumps(content))
+    return path

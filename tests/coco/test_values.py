@@ -22,7 +22,7 @@ import pytest
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import BoxMode
-from support import DISKS, tiny_config, write_disks
+from support import DISKS, edit_coco, tiny_config, write_disks
 
 SIDE = 128
 SQUARE = [[35, 40, 75, 40, 75, 80, 35, 80]]  # 40 px wide
@@ -42,14 +42,6 @@ def folder(tmp_path, sound, monkeypatch):
         if name in DatasetCatalog:
             DatasetCatalog.remove(name)
             MetadataCatalog.remove(name)
-
-
-def change(folder, edit, split="train"):
-    path = folder / f"annotations_{split}.json"
-    content = json.loads(path.read_text())
-    edit(content)
-    path.write_text(json.dumps(content))
-    return str(path)
 
 
 def load(name="odd_train"):
@@ -95,7 +87,7 @@ def named(case):
 def refused_by_datasets(folder, what, key, value):
     """The error of training; that ``mhkd inspect`` warns as well, and loses nothing else."""
     setter = set_image if what == "image" else set_annotation
-    path = change(folder, setter(key, value))
+    path = str(edit_coco(folder, setter(key, value)))
     with pytest.raises(InputError) as e:
         load()
     message = str(e.value)
@@ -123,7 +115,7 @@ def test_what_training_refuses_tile_and_score_refuse_too(folder, case):
 @pytest.mark.parametrize("value", [0, False, 0.0, None])
 def test_flags_of_an_object_that_counts(folder, value):
     for key in ("iscrowd", "ignore"):
-        path = change(folder, set_annotation(key, value))
+        path = str(edit_coco(folder, set_annotation(key, value)))
     assert [a["iscrowd"] for a in load()[0]["annotations"]] == [0, 0]
     assert [a.iscrowd for a in read_annotations(path, slide_name="train_0")] == [False, False]
 
@@ -131,7 +123,7 @@ def test_flags_of_an_object_that_counts(folder, value):
 @pytest.mark.parametrize("key", ["iscrowd", "ignore"])
 @pytest.mark.parametrize("value", [1, True, 1.0])
 def test_ignored_is_ignored_everywhere(folder, key, value):
-    path = change(folder, set_annotation(key, value))
+    path = str(edit_coco(folder, set_annotation(key, value)))
     assert [a["iscrowd"] for a in load()[0]["annotations"]] == [1, 0]
     assert [a.iscrowd for a in read_annotations(path, slide_name="train_0")] == [True, False]
     (split,), _ = inspect_datasets(["odd_train"])
@@ -139,9 +131,9 @@ def test_ignored_is_ignored_everywhere(folder, key, value):
 
 
 def test_names_may_be_numbers_and_the_same_slide_is_the_same(folder):
-    change(folder, lambda c: [i.update(slide=s, patient="") for i, s in zip(c["images"], (3, 0))])
-    change(folder, set_image("slide", 3.0), "val")
-    change(folder, set_image("mpp", None), "val")
+    edit_coco(folder, lambda c: [i.update(slide=s, patient="") for i, s in zip(c["images"], (3, 0))])
+    edit_coco(folder, set_image("slide", 3.0), "val")
+    edit_coco(folder, set_image("mpp", None), "val")
     train, val = load(), load("odd_val")
     assert [d["slide"] for d in (*train, *val)] == ["3", "0", "3"]
     assert not any("patient" in d for d in train) and "mpp" not in val[0]
@@ -159,8 +151,8 @@ def test_names_may_be_numbers_and_the_same_slide_is_the_same(folder):
     (lambda c: c["categories"][0].update(id="1"), "category number 1 has id '1'"),
 ])  # fmt: skip
 def test_categories(folder, edit, message):
-    change(folder, edit, "val")
-    path = change(folder, edit)
+    edit_coco(folder, edit, "val")
+    path = str(edit_coco(folder, edit))
     with pytest.raises(InputError, match=message):
         load()
     _, warnings = inspect_datasets(["odd_train"])
@@ -171,7 +163,7 @@ def test_categories(folder, edit, message):
 
 
 def test_a_mark_of_utf_8_at_the_beginning(folder):
-    path = Path(change(folder, lambda c: None))
+    path = edit_coco(folder, lambda c: None)
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
     assert len(load()) == 2 and len(read_annotations(path, slide_name="train_0")) == 2
 
@@ -233,7 +225,7 @@ UNREADABLE = {
 
 
 def loaded_with(folder, segmentation):
-    path = change(folder, set_annotation("segmentation", segmentation))
+    path = str(edit_coco(folder, set_annotation("segmentation", segmentation)))
     entries = load()
     found = coco_dict(entries, MetadataCatalog.get("odd_train"))["annotations"][0]
     return path, entries, found
@@ -275,7 +267,7 @@ def assert_the_mapper_reads_no_outline(entries):
 
 
 def test_masks_are_handed_on_where_they_are_asked_for(folder):
-    change(folder, lambda c: [a.update(segmentation=compressed(BOX)) for a in c["annotations"]])
+    edit_coco(folder, lambda c: [a.update(segmentation=compressed(BOX)) for a in c["annotations"]])
     mapper = PairedResolutionMapper(is_train=True, lr_factor=4, flip_prob=0, mask_format="bitmask")
     masks = mapper(load()[0])["instances"].gt_masks
     assert torch.equal(masks.tensor[0], torch.from_numpy(mask(BOX)).bool())
@@ -283,10 +275,10 @@ def test_masks_are_handed_on_where_they_are_asked_for(folder):
 
 def add_outlines_and_a_crowd(folder):
     kinds = [compressed(BOX), [[1, 2, 3, 4]], None, plain(BOX)]
-    change(folder, lambda c: [a.update(segmentation=s) for a, s in zip(c["annotations"], kinds) if s])
+    edit_coco(folder, lambda c: [a.update(segmentation=s) for a, s in zip(c["annotations"], kinds) if s])
     crowd = {"id": 9, "image_id": 1, "category_id": 1, "bbox": [0, 0, 20, 20], "iscrowd": 1}
     crowd["segmentation"] = plain((0, 0, 20, 20))
-    change(folder, lambda c: c["annotations"].append(crowd), "val")
+    edit_coco(folder, lambda c: c["annotations"].append(crowd), "val")
 
 
 def test_a_training_sees_boxes_alone(folder, tmp_path):

@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from PIL import Image
-from support import tiny_config, write_disks
+from support import edit_coco, tiny_config, write_disks
 from tiled_slides import write_slide
 
 
@@ -30,14 +30,6 @@ def folder(tmp_path, monkeypatch):
         if name in DatasetCatalog:
             DatasetCatalog.remove(name)
             MetadataCatalog.remove(name)
-
-
-def change(folder, edit, split="train"):
-    path = folder / f"annotations_{split}.json"
-    content = json.loads(path.read_text())
-    edit(content)
-    path.write_text(json.dumps(content))
-    return path
 
 
 def config(*options):
@@ -56,7 +48,7 @@ def all_ignored(content):
 @pytest.mark.parametrize("empty", [no_annotations, all_ignored])
 def test_a_split_without_objects_is_found_before_training(folder, empty):
     prepare_datasets(config())
-    path = change(folder, empty)
+    path = edit_coco(folder, empty)
     with pytest.raises(InputError, match=f"{path}: no image .* nothing to learn"):
         prepare_datasets(config())
     prepare_datasets(config(), training=False)  # a trained student may still be scored
@@ -65,7 +57,7 @@ def test_a_split_without_objects_is_found_before_training(folder, empty):
         prepare_datasets(config(*unlabeled))
     prepare_datasets(config(*unlabeled, "MODEL.TEACHER.WEIGHTS", "teacher.pth"))
 
-    path = change(folder, empty, "val")
+    path = edit_coco(folder, empty, "val")
     with pytest.raises(InputError, match=f"{path}: no image .* nothing to score"):
         prepare_datasets(config(*unlabeled, "MODEL.TEACHER.WEIGHTS", "teacher.pth"))
 
@@ -73,7 +65,7 @@ def test_a_split_without_objects_is_found_before_training(folder, empty):
 @pytest.mark.parametrize("key", ["LABELED_SHARE", "TEACHER_LABELED_SHARE"])
 def test_a_share_of_the_images_without_objects(folder, key):
     options = [f"MHKD.{key}", 0.34]  # one of the three
-    change(folder, lambda c: c.update(annotations=[a for a in c["annotations"] if a["image_id"] == 2]))
+    edit_coco(folder, lambda c: c.update(annotations=[a for a in c["annotations"] if a["image_id"] == 2]))
     with pytest.raises(InputError, match=rf"MHKD.{key} 0.34 of fit_train, 1 images: no image"):
         for seed in range(20):
             prepare_datasets(config(*options, "SEED", seed))
@@ -87,7 +79,7 @@ def resize(folder, width, height):
         content["images"][1].update(width=width, height=height)
         content["annotations"] = [a for a in content["annotations"] if a["image_id"] != 2]
 
-    return change(folder, edit)
+    return edit_coco(folder, edit)
 
 
 SMALL = [((3, 128), "0x32"), ((128, 1), "32x0"), ((4, 4), "1x1"), ((128, 7), "32x1")]
@@ -112,7 +104,7 @@ def test_two_lr_pixels_are_enough_and_one_does_not_crash(folder):
 
 def test_an_lr_file_must_fit_the_factor(folder):
     Image.new("RGB", (32, 32)).save(folder / "lr.png")
-    path = change(folder, lambda c: c["images"][0].update(lr_file_name="lr.png"))
+    path = edit_coco(folder, lambda c: c["images"][0].update(lr_file_name="lr.png"))
     prepare_datasets(config())
     with pytest.raises(InputError, match=f"{path}: image 1 .*lr_file_name .*lr.png of 32x32 px.* 64x64"):
         prepare_datasets(config("INPUT.LR_FACTOR", 2))
@@ -121,14 +113,14 @@ def test_an_lr_file_must_fit_the_factor(folder):
 def test_masks_that_are_asked_for_must_be_there(folder):
     options = ["MODEL.MASK_ON", True]
     square = [[1.0, 1.0, 9.0, 1.0, 9.0, 9.0]]
-    change(folder, lambda c: [a.update(segmentation=square) for a in c["annotations"]])
+    edit_coco(folder, lambda c: [a.update(segmentation=square) for a in c["annotations"]])
     prepare_datasets(config(*options))
     mask = {"size": [128, 128], "counts": [200, 9, 128 * 128 - 209]}
-    change(folder, lambda c: c["annotations"][5].update(segmentation=mask))
+    edit_coco(folder, lambda c: c["annotations"][5].update(segmentation=mask))
     with pytest.raises(InputError, match="image 3 .*INPUT.MASK_FORMAT bitmask"):
         prepare_datasets(config(*options))
     prepare_datasets(config(*options, "INPUT.MASK_FORMAT", "bitmask"))
-    change(folder, lambda c: c["annotations"][0].pop("segmentation"))
+    edit_coco(folder, lambda c: c["annotations"][0].pop("segmentation"))
     with pytest.raises(InputError, match="image 1 .*without the outline that MODEL.MASK_ON asks for"):
         prepare_datasets(config(*options))
 
@@ -158,7 +150,7 @@ FILES = {
 @pytest.mark.parametrize("suffix", FILES)
 def test_an_image_that_is_cut_short_is_found_when_the_dataset_is_loaded(folder, suffix):
     path = folder / f"image.{suffix}"
-    change(folder, lambda c: c["images"][0].update(file_name=path.name))
+    edit_coco(folder, lambda c: c["images"][0].update(file_name=path.name))
     ensure_registered(["fit_train"])
     for trailing in (b"", b"\n", bytes(40)):
         path.write_bytes(FILES[suffix] + trailing)
@@ -200,7 +192,7 @@ def test_inspect_decodes_every_image_and_strict_fails(folder, key, monkeypatch):
     arguments = ["inspect", "fit_train", "--strict", "--num-images", "0", "--out", str(folder / "out")]
     assert CliRunner().invoke(main, arguments).exit_code == 0
     path = folder / "image.png"
-    change(folder, lambda c: c["images"][1].update({key: path.name}))
+    edit_coco(folder, lambda c: c["images"][1].update({key: path.name}))
     whole = FILES["png"]
     for broken in (whole[: len(whole) // 2], whole[:9000] + bytes(2000) + whole[11000:]):  # as long as it was
         path.write_bytes(broken)
@@ -217,7 +209,7 @@ def as_regions(folder, x_px):
             region = {"slide_file": str(slide), "x_px": x_px * (k == 2), "y_px": 0, "mpp": 0.5}
             image.update(file_name=str(slide), region=region, slide=f"s{k}")
 
-    return change(folder, edit)
+    return edit_coco(folder, edit)
 
 
 @pytest.mark.parametrize("as_columns", [False, True])
@@ -229,7 +221,7 @@ def test_regions_must_lie_on_a_slide_that_opens(folder, monkeypatch, as_columns)
     path = as_regions(folder, 10**6)
     with pytest.raises(InputError, match=f"{path}: image 3 lies off its slide .*x_px and y_px"):
         prepare_datasets(config())
-    change(folder, lambda c: [i.update(width=7) or c.update(annotations=[]) for i in c["images"][:1]])
+    edit_coco(folder, lambda c: [i.update(width=7) or c.update(annotations=[]) for i in c["images"][:1]])
     with pytest.raises(InputError, match="image 1 .*7x128 px"):
         check_fitness("fit_train", DatasetCatalog.get("fit_train"), 4)
     as_regions(folder, 0)
