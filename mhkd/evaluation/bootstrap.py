@@ -1,6 +1,6 @@
 """Intervals by drawing patients anew, else slides, else images: what is alike is drawn together."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -63,21 +63,32 @@ def groups_of(entries: Iterable[dict[str, Any]]) -> Groups:
     return Groups([f"{unit} {value}" for unit, value in found], " or ".join(units))
 
 
-def group_samples(groups: Sequence[str], num_samples: int, seed: int = 0) -> np.ndarray:
-    """As many groups as there are, drawn with replacement, again and again.
+def sample_blocks(
+    groups: Sequence[str], num_samples: int, seed: int = 0, block_numbers: int = 2**22
+) -> Iterator[np.ndarray]:
+    """As many groups as there are, drawn with replacement, again and again; some samples at a time.
 
     Args:
         groups: the group of each of S images.
         num_samples: samples.
-        seed: the same seed gives the same samples.
+        seed: the same seed gives the same samples, however many come at a time.
+        block_numbers: how many numbers a block has at most, or one sample.
 
-    Returns:
-        How often each image is in each sample, int, shape (num_samples, S).
+    Yields:
+        How often each image is in each sample, int, shape (samples of the block, S).
     """
     names, group_of = np.unique(groups, return_inverse=True)
     rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=num_samples)
-    return drawn[:, group_of]
+    size = max(1, block_numbers // max(1, len(group_of)))
+    for start in range(0, num_samples, size):
+        count = min(size, num_samples - start)
+        yield rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=count)[:, group_of]
+
+
+def group_samples(groups: Sequence[str], num_samples: int, seed: int = 0) -> np.ndarray:
+    """All samples of :func:`sample_blocks`, int, shape (num_samples, S)."""
+    blocks = list(sample_blocks(groups, num_samples, seed))
+    return np.concatenate(blocks) if blocks else np.empty((0, len(groups)), int)
 
 
 def bootstrap_ap(
