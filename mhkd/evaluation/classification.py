@@ -23,7 +23,7 @@ from .predictions import Predictions, vote, write_predictions
 logger = logging.getLogger(__name__)
 SCORES_FILE = "scores.json"
 SAMPLES = 10_000  # DiPalma et al., section 4.4
-LABEL = "category_id"  # of a dataset dict: index into the metadata's thing_classes
+LABEL = "label"  # of a dataset dict: index into the metadata's thing_classes
 
 
 class ClassificationEvaluator(DatasetEvaluator):
@@ -44,7 +44,7 @@ class ClassificationEvaluator(DatasetEvaluator):
         """Begin with no predictions.
 
         Args:
-            dataset_name: a dataset registered with its ``thing_classes``; its dicts have ``category_id``.
+            dataset_name: a dataset registered with its ``thing_classes``; its dicts have ``label``.
             output_dir: where to write ``predictions.json``, ``predictions.csv`` and ``scores.json``, which
                 has intervals and the confusion matrix too; None writes nothing.
             ordered: whether the classes are grades, in their order: kappa is then one of the scores.

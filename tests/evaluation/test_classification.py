@@ -20,7 +20,7 @@ SAID = [[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.3, 0.7]]
 def dataset():
     name = "evaluated_classes"
     entries = [
-        {"file_name": f"/d/={k}.png", "image_id": k, "category_id": c, "patient": p, "slide": f"{p}1"}
+        {"file_name": f"/d/={k}.png", "image_id": k, "label": c, "patient": p, "slide": f"{p}1"}
         for k, (c, p) in enumerate(zip(LABELS, PATIENTS))
     ]
     DatasetCatalog.register(name, lambda: entries)
