@@ -8,9 +8,9 @@ for a slide.
 
 import numpy as np
 import shapely
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from shapely.geometry import MultiPolygon, Polygon
+
+from ..pieces import pieces_of_runs
 
 MAX_RUNS = 1_000_000  # a mask of outlined objects has some ten thousand
 MAX_OBJECTS = 50_000
@@ -77,25 +77,12 @@ def outlines(line: np.ndarray, begin: np.ndarray, end: np.ndarray) -> list[Polyg
         raise TooManyRuns
     if not len(line):
         return []
-    n, labels = _objects(line, begin, end)
+    n, labels = pieces_of_runs(line, begin, end)
     if n > MAX_OBJECTS:
         raise TooManyRuns
     order = np.argsort(labels, kind="stable")
     cuts = np.flatnonzero(np.diff(labels[order])) + 1
     return [_outline(line[i], begin[i], end[i]) for i in np.split(order, cuts)]
-
-
-def _objects(line: np.ndarray, begin: np.ndarray, end: np.ndarray) -> tuple[int, np.ndarray]:
-    """Connected components of the graph of runs that touch a run of the next line."""
-    span = int(end.max()) + 1
-    lo = np.searchsorted(line * span + end, (line + 1) * span + begin, side="left")
-    hi = np.searchsorted(line * span + begin, (line + 1) * span + end, side="right")
-    touching = np.maximum(hi - lo, 0)
-    a = np.repeat(np.arange(len(line)), touching)
-    b = np.arange(len(a)) + np.repeat(lo - (np.cumsum(touching) - touching), touching)
-    graph = coo_array((np.ones(len(a), bool), (a, b)), shape=(len(line),) * 2)
-    n, labels = connected_components(graph, directed=False)
-    return n, labels
 
 
 def _outline(line: np.ndarray, begin: np.ndarray, end: np.ndarray) -> Polygon | MultiPolygon:

@@ -23,10 +23,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import shapely
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from ..evaluation.detections import Detections
+from ..pieces import connected_components
 
 logger = logging.getLogger(__name__)
 
@@ -205,8 +204,7 @@ def _join(
         same &= _tile_overlap(boxes[i], cut[i], boxes[j], cut[j]) >= overlap_px
         found.append(np.stack([i[same], j[same]]))
     i, j = np.concatenate(found, axis=1)
-    graph = coo_array((np.ones(len(i), bool), (i, j)), shape=(len(boxes),) * 2)
-    n, label = connected_components(graph, directed=False)
+    n, label = connected_components(len(boxes), i, j)
     best = np.full(n, len(boxes))
     np.minimum.at(best, label, np.arange(len(boxes)))
     outer, uncut = np.full((n, 4), -np.inf), np.full((n, 4), -np.inf)  # sides, outwards

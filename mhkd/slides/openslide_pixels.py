@@ -8,7 +8,6 @@ once a level whether both mean the same by its pixels.
 import os
 from collections.abc import Iterable, Sequence
 
-import cv2
 import numpy as np
 import openslide
 
@@ -121,8 +120,9 @@ class OpenSlidePixels:
                 f"{self.path}: its pixels at base pixel ({x * downsample}, {y * downsample}) are damaged: "
                 "copy the slide again"
             ) from e
-        rgb = cv2.cvtColor(bgra, cv2.COLOR_BGRA2RGB)
-        alpha = bgra[..., 3:]
+        rgb, alpha = np.empty((height, width, 3), np.uint8), bgra[..., 3:]
+        for k in range(3):
+            rgb[..., k] = bgra[..., 2 - k]
         if alpha.min() == 255:
             return rgb
-        return cv2.add(rgb, cv2.cvtColor(255 - alpha, cv2.COLOR_GRAY2RGB))  # premultiplied, on white
+        return np.minimum(rgb, alpha) + (255 - alpha)  # premultiplied, on white

@@ -16,11 +16,11 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from ..errors import InputError
+from .block_mean import block_mean
 from .sources import open_pixels
 from .windows import Pixels
 
@@ -176,7 +176,7 @@ class Slide:
         if exact:
             if window.shape[1::-1] == size:
                 return window
-            return cv2.resize(window, size, interpolation=cv2.INTER_AREA)
+            return block_mean(window, size)
         if resample == "lanczos":
             method = Image.Resampling.LANCZOS
         else:

@@ -7,13 +7,12 @@ not do: ink absorbs where no stain of such strength does, or all light.
 
 import math
 
-import cv2
 import numpy as np
-from skimage.filters import threshold_otsu
 
+from ..pieces import pieces_of_runs, runs_of_mask
 from .slide import Slide
 
-MAX_MASK_PX = 2**21  # memory stays below about 50 MB; 15 um per pixel for a slide of 25 x 20 mm
+MAX_MASK_PX = 2**21  # memory stays below about 80 MB; 15 um per pixel for a slide of 25 x 20 mm
 
 # Otsu splits whatever it gets, also a slide that is all tissue or all glass, or pale tissue from dark: glass
 # stays below the first, stained tissue above the second. Optical density beyond the glass: the difference
@@ -49,7 +48,7 @@ def tissue_mask(slide: Slide, mpp: float, min_area_um2: float = 0.0, max_hole_um
         int(np.ceil(n * m / mpp - 1e-6)) for n, m in zip(slide.size_px, slide.mpp_xy, strict=True)
     )
     image = slide.read_region(0, 0, width, height, mpp, from_base=False)
-    image = cv2.GaussianBlur(image, (3, 3), 0)
+    image = _smoothed(image)
     colour, darkness, ink = _features(image, _glass_colour(image))
     del image
     ink = _ink(ink, mpp)
@@ -57,7 +56,7 @@ def tissue_mask(slide: Slide, mpp: float, min_area_um2: float = 0.0, max_hole_um
     for values, limits in ((colour, COLOUR_LIMITS), (darkness, DARKNESS_LIMITS)):
         low, high = (round(v * _PER_DENSITY) for v in limits)
         seen = values[~ink]
-        threshold = np.clip(threshold_otsu(np.minimum(seen, 2 * high)) if seen.size else low, low, high)
+        threshold = np.clip(_otsu(np.minimum(seen, 2 * high)) if seen.size else low, low, high)
         mask |= _without_rim(values > threshold, values)
     mask = _without_small(mask & ~ink, min_area_um2 / mpp**2)
     return ~_without_small(~mask, max_hole_um2 / mpp**2)
@@ -145,29 +144,89 @@ def _is_ink(red: np.ndarray, green: np.ndarray, blue: np.ndarray) -> np.ndarray:
 
 def _ink(ink: np.ndarray, mpp: float) -> np.ndarray:
     """Pieces that are long enough, with a rim."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats((ink > 0).astype(np.uint8), connectivity=8)
-    length_um = mpp * np.hypot(stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT])
-    dense = np.bincount(labels[ink > 1], minlength=len(stats))
-    kept = (length_um >= MIN_INK_UM) & (dense >= 0.25 * stats[:, cv2.CC_STAT_AREA])
-    kept[0] = False
-    found = kept[labels].astype(np.uint8)
-    rim = max(1, math.ceil(INK_RIM_UM / mpp))
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * rim + 1, 2 * rim + 1))
-    return cv2.dilate(found, kernel).astype(bool)
+    may_be = ink > 0
+    line, begin, end = runs_of_mask(may_be)
+    n, piece = pieces_of_runs(line, begin, end)
+    if not n:
+        return may_be
+    least, most = np.full((2, n), np.iinfo(np.int64).max), np.zeros((2, n), np.int64)
+    for k, (first, last) in enumerate(((begin, end), (line, line + 1))):
+        np.minimum.at(least[k], piece, first)
+        np.maximum.at(most[k], piece, last)
+    length_um = mpp * np.hypot(*(most - least))
+    of_pixel = np.repeat(piece, end - begin)
+    dense = np.bincount(of_pixel[ink[may_be] > 1], minlength=n)
+    kept = (length_um >= MIN_INK_UM) & (dense >= 0.25 * np.bincount(of_pixel))
+    found = np.zeros_like(may_be)
+    found[may_be] = kept[of_pixel]
+    return _with_rim(found, max(1, math.ceil(INK_RIM_UM / mpp))) if kept.any() else found
+
+
+def _with_rim(mask: np.ndarray, radius_px: int) -> np.ndarray:
+    """All that is within a disc around a pixel of the mask."""
+    height, width = mask.shape
+    before = np.pad(np.cumsum(mask, axis=1, dtype=np.int32), ((0, 0), (1, 0)))
+    column, out = np.arange(width), np.zeros_like(mask)
+    for dy in range(min(radius_px, height - 1) + 1):
+        dx = round(math.sqrt(radius_px**2 - dy**2))
+        near = before[:, np.minimum(column + dx + 1, width)] > before[:, np.maximum(column - dx, 0)]
+        out[dy:] |= near[: height - dy]
+        out[: height - dy] |= near[dy:]
+    return out
 
 
 def _without_rim(mask: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Less pixels at the edge that are half glass: they have less than two thirds of what is beside them."""
-    kernel = np.ones((3, 3), np.uint8)
-    at_edge = mask & (cv2.erode(mask.astype(np.uint8), kernel) == 0)
-    return mask & ~(at_edge & (values < cv2.dilate(values, kernel) // 3 * 2))
+    at_edge = mask & ~_of_neighbours(mask, np.minimum)
+    return mask & ~(at_edge & (values < _of_neighbours(values, np.maximum) // 3 * 2))
+
+
+def _of_neighbours(values: np.ndarray, which: np.ufunc) -> np.ndarray:
+    """The greatest or least of each pixel and its 8 neighbours."""
+    for axis in (0, 1):
+        line = np.moveaxis(values, axis, 0)
+        values = values.copy()
+        out = np.moveaxis(values, axis, 0)
+        which(out[1:], line[:-1], out=out[1:])
+        which(out[:-1], line[1:], out=out[:-1])
+    return values
 
 
 def _without_small(mask: np.ndarray, min_px: float) -> np.ndarray:
     """Less its connected pieces (8 neighbours) of fewer than min_px pixels."""
     if min_px <= 1:
         return mask
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    keep = stats[:, cv2.CC_STAT_AREA] >= min_px
-    keep[0] = False  # the background
-    return keep[labels]
+    line, begin, end = runs_of_mask(mask)
+    n, piece = pieces_of_runs(line, begin, end)
+    of_pixel = np.repeat(piece, end - begin)
+    out = np.zeros_like(mask)
+    out[mask] = (np.bincount(of_pixel, minlength=n) >= min_px)[of_pixel]
+    return out
+
+
+def _smoothed(image: np.ndarray) -> np.ndarray:
+    """Each pixel with its neighbours, weighted 1, 2, 1 along either axis."""
+    sums = np.pad(image, ((1, 1), (1, 1), (0, 0)), "reflect").astype(np.uint16)
+    for axis in (0, 1):
+        line = np.moveaxis(sums, axis, 0)
+        weighted = 2 * line[1:-1]
+        weighted += line[:-2]
+        weighted += line[2:]
+        sums = np.moveaxis(weighted, 0, axis)
+    sums += 8
+    sums >>= 4
+    return sums.astype(np.uint8)
+
+
+def _otsu(values: np.ndarray) -> int:
+    """The value up to which one of two classes goes that differ most (Otsu 1979); of whole numbers >= 0."""
+    count = np.bincount(values).astype(np.float32)  # as scikit-image, to the bit
+    first = int(np.flatnonzero(count)[0])
+    count, value = count[first:], np.arange(first, len(count))
+    if len(count) == 1:
+        return first
+    below, above = np.cumsum(count), np.cumsum(count[::-1])[::-1]
+    mean_below = np.cumsum(count * value) / below
+    mean_above = (np.cumsum((count * value)[::-1]) / above[::-1])[::-1]
+    between = below[:-1] * above[1:] * (mean_below[:-1] - mean_above[1:]) ** 2
+    return int(value[between.argmax()])

@@ -7,11 +7,11 @@ corner of the tissue, and one LR pixel covers exactly ``lr_factor`` x ``lr_facto
 from collections.abc import Mapping
 from typing import Any
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from ..errors import InputError
+from .block_mean import block_mean
 from .images import read_rgb
 from .slide import open_slide
 
@@ -87,7 +87,7 @@ def downsample(image: np.ndarray, factor: int, lr_filter: str = "area") -> np.nd
         return image
     size = (image.shape[1] // factor, image.shape[0] // factor)
     if lr_filter == "area":
-        return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        return block_mean(image, size)
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
 
 

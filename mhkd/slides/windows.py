@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import cachetools
-import cv2
 import numpy as np
 
 TILE_CACHE_BYTES = 64 * 2**20  # decoded tiles, per process, all slides together
@@ -107,7 +106,7 @@ def on_white(pixels: np.ndarray) -> np.ndarray:
     if channels % 2 == 0 and pixels[..., -1].min() < 255:
         alpha = pixels[..., -1:].astype(np.uint16)
         colour = ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
-    return colour if channels >= 3 else cv2.cvtColor(np.ascontiguousarray(colour), cv2.COLOR_GRAY2RGB)
+    return colour if channels >= 3 else np.repeat(colour, 3, axis=2)
 
 
 def plausible_mpp(mpp: tuple[float, float] | None) -> tuple[float, float] | None:

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import cv2
 import openslide
 import pyvips
 
@@ -28,7 +27,7 @@ from ..version import __version__
 from .collect import coco_records
 
 MANIFEST = "manifest.json"
-_PACKAGES = ("numpy", "shapely", "Pillow", "scikit-image", "large-image")
+_PACKAGES = ("numpy", "shapely", "Pillow", "large-image")
 
 
 Part = dict[str, Any]  # see :func:`mhkd.tiling.slide_task.tile_slide`
@@ -250,7 +249,6 @@ def _relative(path: str, out: str) -> str:
 def _versions() -> dict[str, str]:
     found = {"mhkd": __version__, "python": platform.python_version()}
     found.update({package: importlib.metadata.version(package) for package in _PACKAGES})
-    found["opencv"] = cv2.__version__  # which has packages of several names
     found["openslide"] = openslide.__library_version__
     found["libvips"] = ".".join(str(pyvips.version(k)) for k in range(3))
     found["platform"] = sys.platform

@@ -17,7 +17,6 @@ from functools import partial
 from multiprocessing import get_context
 from typing import Any
 
-import cv2
 from tqdm import tqdm
 
 from ..annotations import ClassMap
@@ -204,10 +203,8 @@ def _run(jobs: Sequence[Job], workers: int) -> Generator[dict[str, Any], None, N
                 yield tile_slide(*job)
                 bar.update()
             return
-        # Not fork: libvips and OpenCV keep threads, which a forked child would lack.
-        pool = ProcessPoolExecutor(
-            min(workers, len(jobs)), mp_context=get_context("spawn"), initializer=_one_thread
-        )
+        # Not fork: libvips keeps threads, which a forked child would lack.
+        pool = ProcessPoolExecutor(min(workers, len(jobs)), mp_context=get_context("spawn"))
         try:
             for future in as_completed([pool.submit(tile_slide, *job) for job in jobs]):
                 yield future.result()
@@ -219,7 +216,3 @@ def _run(jobs: Sequence[Job], workers: int) -> Generator[dict[str, Any], None, N
             ) from e
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def _one_thread() -> None:
-    cv2.setNumThreads(1)

@@ -12,7 +12,6 @@ import math
 import threading
 from functools import cached_property
 
-import cv2
 import numpy as np
 from PIL import Image
 
@@ -80,8 +79,8 @@ class DeepZoom:
         top, bottom = _span(row, height)
         with self._lock:
             if max(width, height) <= OVERVIEW_PX:
-                rgb = cv2.resize(self._overview, (width, height), interpolation=cv2.INTER_AREA)
-                rgb = rgb[top:bottom, left:right]
+                whole = Image.fromarray(self._overview).resize((width, height), Image.Resampling.BOX)
+                rgb = np.asarray(whole)[top:bottom, left:right]
             else:
                 rgb = self._read(left, top, right - left, bottom - top, downsample)
         encoded = io.BytesIO()

@@ -13,10 +13,11 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
 from ..files import replacing
+from ..fonts import sans
 from ..palette import ERROR_BAR, FOUND, OURS, PAPERS
 from ..slides.views import read_view
 from .overlay import Comparison
-from .panel import draw_panel, strip_font
+from .panel import draw_panel
 
 PANEL_PX = 560  # width of a method's panel
 
@@ -111,7 +112,7 @@ def _instances(detections: list[dict], to_contiguous: dict | None, size: tuple[i
 
 def _grid(panels: list[tuple[np.ndarray, list]], title: str) -> np.ndarray:
     """Panels three in a row, each under its caption: (colour, text) pieces, squares for the colours."""
-    font, gap = strip_font(15), 8
+    font, gap = sans(15), 8
     height, width = panels[0][0].shape[:2]
     line, columns = 24, min(3, len(panels))
     rows = math.ceil(len(panels) / columns)

@@ -15,11 +15,12 @@ from tqdm import tqdm
 from ..errors import InputError
 from ..evaluation.matching import judge
 from ..files import fitting_name, replacing
+from ..fonts import sans
 from ..palette import FALSE_POSITIVE, FOUND, MISSED, NOT_SCORED, OTHER_CLASS
 from ..slide_detection.scores.scored_slide import ScoredSlide
 from ..slides.slide import Slide
 from .contact_sheet import stack_rows
-from .panel import Mark, draw_panel, strip_font
+from .panel import Mark, draw_panel
 
 CROP_PX, GAP_PX, COLUMNS = 240, 6, 6
 SURROUNDINGS_UM = 500  # side of a crop: a glomerulus of 200 and what lies around it
@@ -124,7 +125,7 @@ def _crop(slide: Slide, box: np.ndarray, marks: Sequence[Mark], number: str) -> 
         (b, color, label if _overlap(b, middle) else "") for b, color, label in placed if _overlap(b, SIDES)
     ]
     crop = Image.fromarray(draw_panel(pixels, (CROP_PX, CROP_PX), inside, 1.0))
-    draw, font = ImageDraw.Draw(crop), strip_font(SMALL_FONT_PX)
+    draw, font = ImageDraw.Draw(crop), sans(SMALL_FONT_PX)
     if number:
         draw.rectangle((0, 0, font.getlength(number) + 8, SMALL_FONT_PX + 6), "white")
         draw.text((4, SMALL_FONT_PX // 2 + 3), number, "black", font, anchor="lm")
@@ -149,7 +150,7 @@ def _side_by_side(crops: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _strip(text: str, color: str) -> np.ndarray:
-    font = strip_font(FONT_PX)
+    font = sans(FONT_PX)
     strip = Image.new("RGB", (COLUMNS * (CROP_PX + GAP_PX), int(1.8 * FONT_PX)), "white")
     draw = ImageDraw.Draw(strip)
     middle, half = strip.height // 2, FONT_PX // 2

@@ -1,24 +1,18 @@
-"""A panel: an image with coloured boxes and their labels, and the strips of text around panels.
+"""A panel: an image with coloured boxes and their labels, and the strips of text around panels."""
 
-What Detectron2's Visualizer keeps to itself (the size of its font, the darker colour of a label) is used here
-and nowhere else; tests/visualization/test_panel.py names the version.
-"""
-
-import os
 from collections.abc import Sequence
 
-import cv2
-import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageColor, ImageDraw
 
+from ..fonts import sans
 from ..palette import CAPTION, MISSED, NOT_SCORED
 
 Mark = tuple[np.ndarray, str, str]  # box XYXY, colour, label
 
-LINE_STYLES = {MISSED: "--", NOT_SCORED: ":"}  # the others are solid
-LABEL_PT = 8
-LABEL_HEIGHT_PX, LABEL_WIDTH_PX = 15, 7  # of a letter of it at the Visualizer's 100 dpi
+LINE_PX = 3
+DASHES_PX = {MISSED: (10, 5), NOT_SCORED: (3, 5)}  # drawn and left out; the others are solid
+LABEL_FONT_PX, LABEL_HEIGHT_PX = 11, 15
 STRIP_FONT_PX = 17
 GAP_PX = 8
 
@@ -37,33 +31,33 @@ def draw_panel(
     Returns:
         uint8 RGB.
     """
-    from detectron2.utils.visualizer import Visualizer  # only where something is drawn
-
-    filter_ = cv2.INTER_AREA if size[0] < image_rgb.shape[1] else cv2.INTER_LINEAR
-    visualizer = Visualizer(cv2.resize(image_rgb, size, interpolation=filter_))
-    visualizer._default_font_size = LABEL_PT  # private: draw_box takes the width of its lines from it
+    filter_ = Image.Resampling.BOX if size[0] < image_rgb.shape[1] else Image.Resampling.BILINEAR
+    panel = Image.fromarray(image_rgb).resize(size, filter_)
+    draw, font = ImageDraw.Draw(panel), sans(LABEL_FONT_PX)
     for box, color, _ in marks:
-        style = LINE_STYLES.get(color, "-")
-        visualizer.draw_box(box * scale, alpha=1, edge_color=color, line_style=style)
+        _draw_box(draw, box * scale, color)
     for box, color, label in (m for m in marks if m[2]):
         # Beside the tissue, not on it; a miss below, as it often lies under a false positive.
-        x0, y0, _, y1 = box * scale
-        y = np.clip(y1 if color == MISSED else y0 - LABEL_HEIGHT_PX, 1, size[1] - LABEL_HEIGHT_PX)
-        cut = x0 + LABEL_WIDTH_PX * len(label) > size[0]
-        visualizer.draw_text(
-            label,
-            (size[0] - 1 if cut else max(x0, 1), y),
-            color=visualizer._change_color_brightness(color, brightness_factor=0.5),
-            font_size=LABEL_PT,
-            horizontal_alignment="right" if cut else "left",
-        )
-    return visualizer.get_output().get_image()
+        x0, y0, _, y1 = (box * scale).tolist()
+        top = min(max(y1 if color == MISSED else y0 - LABEL_HEIGHT_PX, 1), size[1] - LABEL_HEIGHT_PX)
+        width = font.getlength(label) + 2
+        left = min(max(x0, 1), max(size[0] - 1 - width, 1))
+        draw.rectangle((left, top, left + width, top + LABEL_HEIGHT_PX - 2), "black")
+        lighter = tuple((c + 255) // 2 for c in ImageColor.getrgb(color))
+        draw.text((left + 1, top + LABEL_HEIGHT_PX // 2), label, lighter, font, anchor="lm")
+    return np.asarray(panel)
 
 
-def strip_font(size_px: int) -> ImageFont.FreeTypeFont:
-    """The font that matplotlib brings."""
-    path = os.path.join(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
-    return ImageFont.truetype(path, size_px)
+def _draw_box(draw: ImageDraw.ImageDraw, box: np.ndarray, color: str) -> None:
+    x0, y0, x1, y1 = np.rint(box).astype(int).tolist()
+    on, off = DASHES_PX.get(color, (max(x1 - x0, y1 - y0, 1), 0))
+    half = LINE_PX // 2
+    for x in range(x0, x1, on + off):
+        for y in (y0, y1):
+            draw.rectangle((x - half, y - half, min(x + on, x1) + half, y + half), color)
+    for y in range(y0, y1, on + off):
+        for x in (x0, x1):
+            draw.rectangle((x - half, y - half, x + half, min(y + on, y1) + half), color)
 
 
 def compose_pair(
@@ -80,7 +74,7 @@ def compose_pair(
     Returns:
         uint8 RGB.
     """
-    font = strip_font(STRIP_FONT_PX)
+    font = sans(STRIP_FONT_PX)
     line = int(1.6 * STRIP_FONT_PX)
     height, width = panels[0].shape[:2]
     legend_width = sum(int(font.getlength(text)) + 3 * STRIP_FONT_PX for _, text in legend)

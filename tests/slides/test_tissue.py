@@ -1,6 +1,7 @@
 from types import SimpleNamespace
 
 import mhkd  # noqa: F401  (before Detectron2)
+from mhkd.slides import tissue
 from mhkd.slides.slide import Slide
 from mhkd.slides.tissue import MAX_MASK_PX, mask_mpp, tissue_mask
 
@@ -58,3 +59,37 @@ def test_masks_of_large_slides_are_coarser():
     assert mask_mpp(slide, 32.0) == 32.0
     mpp = mask_mpp(slide, 1.0)
     assert 50_000 / mpp * 25_000 / mpp == pytest.approx(MAX_MASK_PX)
+
+
+SHAPES = [(1, 1), (1, 9), (9, 1), (2, 2), (40, 31)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_smoothing_is_that_of_opencv(shape):
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    assert (tissue._smoothed(image) == cv2.GaussianBlur(image, (3, 3), 0)).all()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("radius", [1, 2, 7, 50])
+def test_rims_are_those_of_opencv(shape, radius):
+    rng = np.random.default_rng(radius)
+    mask, values = rng.random(shape) < 0.1, rng.integers(0, 500, shape).astype(np.int16)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    assert (tissue._with_rim(mask, radius) == cv2.dilate(mask.astype(np.uint8), disc)).all()
+    square = np.ones((3, 3), np.uint8)
+    assert (tissue._of_neighbours(values, np.maximum) == cv2.dilate(values, square)).all()
+    assert (tissue._of_neighbours(mask, np.minimum) == cv2.erode(mask.astype(np.uint8), square)).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_otsu_leaves_the_least_variance_within_two_classes(seed):
+    rng = np.random.default_rng(seed)
+    values = np.concatenate([rng.poisson(m, n) for m, n in zip((20, 60 + 20 * seed), (900, 300))])
+
+    def within(limit):
+        return sum(part.var() * len(part) for part in (values[values <= limit], values[values > limit]))
+
+    limits = np.unique(values)[:-1]
+    assert tissue._otsu(values.astype(np.int16)) == min(limits, key=within)
+    assert tissue._otsu(np.full(5, 7, np.int16)) == 7

@@ -1,23 +1,9 @@
-import inspect
+from mhkd.palette import FALSE_POSITIVE, FOUND, MISSED, NOT_SCORED
+from mhkd.visualization.panel import DASHES_PX, draw_panel
 
-import mhkd  # noqa: F401  (before Detectron2)
-
-import detectron2
 import numpy as np
-from detectron2.utils.visualizer import Visualizer
-
-# isort: split
-from mhkd.palette import FALSE_POSITIVE
-from mhkd.visualization.panel import draw_panel
-
-
-def test_what_the_visualizer_keeps_to_itself():
-    """Private to Detectron2 0.6: another version must be read before this one is raised."""
-    assert detectron2.__version__ == "0.6"
-    assert "self._default_font_size / 4" in inspect.getsource(Visualizer.draw_box)
-    visualizer = Visualizer(np.zeros((8, 8, 3), np.uint8))
-    assert visualizer._default_font_size > 0
-    assert np.allclose(visualizer._change_color_brightness("#ff0000", brightness_factor=0.5), (1, 0.5, 0.5))
+import pytest
+from PIL import ImageColor
 
 
 def test_a_mark_is_where_its_box_is_and_its_label_above():
@@ -29,3 +15,14 @@ def test_a_mark_is_where_its_box_is_and_its_label_above():
     assert np.abs(box.min(axis=0) - (80, 100)).max() <= 3 and np.abs(box.max(axis=0) - (180, 300)).max() <= 3
     assert 80 - 22 < drawn[:, 0].min() < 80 - 8
     assert (panel[100:160, 120:280] == 128).all()
+
+
+@pytest.mark.parametrize("color", [FOUND, FALSE_POSITIVE, MISSED, NOT_SCORED])
+def test_what_is_missed_or_not_scored_is_broken_lines(color):
+    """With dashes of (on, off) px, and lines of 3 px that round off either end by 1."""
+    panel = draw_panel(
+        np.zeros((140, 140, 3), np.uint8), (140, 140), [(np.array([10, 10, 130, 130]), color, "")], 1
+    )
+    drawn = (panel[10, 20:120] == ImageColor.getrgb(color)).all(axis=-1)
+    on, off = DASHES_PX.get(color, (1, 0))
+    assert drawn.mean() == pytest.approx(min(1, (on + 3) / (on + off)), abs=0.05)

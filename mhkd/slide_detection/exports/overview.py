@@ -1,21 +1,19 @@
 """A picture of the whole slide with its boxes, a legend and a scale bar."""
 
 import math
-import os
 from collections.abc import Iterable, Sequence
 
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ...evaluation.detections import Detections
+from ...fonts import sans
 from ...palette import RGB, class_colors
 from ...slides.slide import Slide
 
 MAX_PX = 2048
 MIN_BOX_PX = 6  # smaller ones would not be seen
 TITLE_EM = 30  # a longer title does not widen the picture: it is shortened in the middle
-_FONT = os.path.join(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
 
 
 def draw_overview(slide: Slide, detections: Detections, title: str = "", max_px: int = MAX_PX) -> Image.Image:
@@ -38,7 +36,7 @@ def draw_overview(slide: Slide, detections: Detections, title: str = "", max_px:
 
     line = max(2, round(max(width, height) / 550))
     font_px = max(14, round(max(width, height) / 70))
-    font = ImageFont.truetype(_FONT, font_px)
+    font = sans(font_px)
     strip, margin = 2 * font_px, font_px // 2
     colors = class_colors(detections.class_names)
     counts = np.bincount(detections.classes, minlength=len(colors)).tolist()
