@@ -58,16 +58,18 @@ def time_ratio(seconds: list[float], reference: list[float]) -> float:
 
 
 class _Tensors(nn.Module):
-    """A detector with tensors in and out, which is what can be traced."""
+    """A network with tensors in and out, which is what can be traced."""
 
     def __init__(self, network: nn.Module, image: dict):
         super().__init__()
         self.network = network
         self.size = {k: image[k] for k in ("height", "width")}
 
-    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        found = self.network([{"image": image, **self.size}])[0]["instances"]
-        return found.pred_boxes.tensor, found.scores
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        found = self.network([{"image": image, **self.size}])[0]
+        if "instances" in found:
+            found = {"boxes": found["instances"].pred_boxes.tensor, "scores": found["instances"].scores}
+        return tuple(value for value in found.values() if isinstance(value, torch.Tensor))
 
 
 def _now(network: nn.Module) -> float:

@@ -14,6 +14,7 @@ from ..engine.record import other_settings, settings_differences, step_differenc
 from ..engine.resume import checkpoint_file, done_file, find_start, left_over
 from ..files import replacing_folder
 from ..schedules import Step, get_schedule, plan_steps
+from ..tasks import get_task
 from .rows import Method
 
 REMEDY = "Give the table another --out, or ask for the settings it was trained with"
@@ -23,9 +24,11 @@ DEFAULT_SECONDS = {"cpu": 0.9, "cuda": 0.25}
 
 @dataclass
 class Training:
-    """One method with one seed, and where it stands.
+    """One method with one seed or on one fold, and where it stands.
 
     Attributes:
+        group: what it is compared within, "seed 0" or "fold 1 of 5": those of one group, whose folders are in
+            one, share equal first steps.
         steps: of its schedule, in order.
         finished: how many of them are.
         reached: iterations done, those of a step in progress included.
@@ -33,7 +36,7 @@ class Training:
     """
 
     method: Method
-    seed: int
+    group: str
     cfg: CfgNode = field(repr=False)
     steps: list[Step] = field(repr=False)
     finished: int = 0
@@ -46,7 +49,7 @@ class Training:
 
     @property
     def name(self) -> str:
-        return f"{self.method.key}, seed {self.seed}"
+        return f"{self.method.key}, {self.group}"
 
     @property
     def network_folder(self) -> Path:
@@ -59,15 +62,16 @@ class Training:
         return [json.loads((self.folder / s.folder / "stage.json").read_text()) for s in self.steps]
 
 
-def plan_training(method: Method, seed: int, cfg: CfgNode) -> Training:
+def plan_training(method: Method, group: str, cfg: CfgNode) -> Training:
     """Look at what there is of a row.
 
     Raises:
         InputError: it was trained with other settings than ``cfg``.
     """
     schedule = get_schedule(cfg.MHKD.SCHEDULE, cfg.MHKD.STUDENT_START)
-    steps = plan_steps(schedule, cfg.MHKD.TEACHER_ITERS, cfg.MHKD.STUDENT_ITERS)
-    training = Training(method, seed, cfg, steps)
+    teacher = get_task(cfg).teacher_stage
+    steps = plan_steps(schedule, cfg.MHKD.TEACHER_ITERS, cfg.MHKD.STUDENT_ITERS, teacher)
+    training = Training(method, group, cfg, steps)
     for step in steps:
         if not done_file(cfg, step).is_file():
             break
@@ -85,15 +89,15 @@ def plan_training(method: Method, seed: int, cfg: CfgNode) -> Training:
     return training
 
 
-def find_shared(training: Training, seed_folder: Path) -> list[Path]:
-    """Folders of finished steps elsewhere under ``seed_folder`` that equal those ``training`` lacks.
+def find_shared(training: Training, group_folder: Path) -> list[Path]:
+    """Folders of finished steps elsewhere under ``group_folder`` that equal those ``training`` lacks.
 
     Only a training that has not begun takes any over; the longest equal beginning wins.
     """
     if training.reached:
         return []
     best: list[Path] = []
-    for other in sorted(p for p in seed_folder.glob("*") if p != training.folder):
+    for other in sorted(p for p in group_folder.glob("*") if p != training.folder):
         equal = []
         for step in training.steps:
             folder = other / step.folder
@@ -114,7 +118,8 @@ def find_planned(training: Training, earlier: Iterable[Training]) -> list[str]:
         equal = []
         for mine, theirs in zip(training.steps, other.steps):
             same = mine.describe() == theirs.describe() and mine.student_start == theirs.student_start
-            if not same or other.seed != training.seed or settings_differences(mine, training.cfg, other.cfg):
+            same = same and other.group == training.group
+            if not same or settings_differences(mine, training.cfg, other.cfg):
                 break
             equal.append(mine.folder)
         best = max(best, equal, key=len)
@@ -132,7 +137,7 @@ def take_over(training: Training) -> None:
 def seconds_per_iteration(root: Path) -> dict[tuple, float]:
     """Measured means of the finished steps under ``root``, by :func:`_cost_key`."""
     measured = defaultdict(list)
-    for path in root.glob("seed*/*/*_*/stage.json"):
+    for path in root.glob("*/*/*_*/stage.json"):
         report = json.loads(path.read_text())
         iterations = report["end_iter"] - report["start_iter"]
         measured[_cost_key(path.parents[1].name, report)].append(report["seconds"] / iterations)
@@ -156,10 +161,11 @@ def estimate_seconds(training: Training, measured: dict[tuple, float], shared: I
 
 
 def _cost_key(method: str, step: dict) -> tuple:
-    """What an iteration's cost depends on: for a teacher its architecture, for a student the losses."""
+    """What an iteration's cost depends on: for a teacher its architecture, for a student the losses and the
+    factor with which keys end where rows differ in it."""
     if not step["student_trains"]:
         return (method if method in ("cascade_rcnn", "fcos", "atss", "dab_detr", "dino") else "teacher",)
-    return (*sorted(step["losses"]), "/", *step["teacher_trains"], step["bfa"])
+    return (*sorted(step["losses"]), "/", *step["teacher_trains"], step["bfa"], method.partition("_x")[2])
 
 
 def _link(source: str, target: str) -> None:

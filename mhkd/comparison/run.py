@@ -114,7 +114,7 @@ def plan(
             cfg = row_cfg(method, dataset, size, seed, folder, options)
             if not trainings:
                 prepare_datasets(cfg)
-            trainings.append(plan_training(method, seed, cfg))
+            trainings.append(plan_training(method, f"seed {seed}", cfg))
     return trainings
 
 
