@@ -90,6 +90,8 @@ def add_mhkd_config(cfg: CN) -> None:
     cfg.INPUT.AUG.CHANNEL = 0.0  # each channel's own variation of it, as a share
     cfg.INPUT.AUG.SATURATION = (1.0, 1.0)  # least and greatest factor of the distance from grey
     cfg.INPUT.AUG.BRIGHTNESS = 0.0  # grey levels of 255, up and down
+    cfg.INPUT.AUG.CONTRAST = (1.0, 1.0)  # least and greatest factor of the distance from mid-grey
+    cfg.INPUT.AUG.HUE = 0.0  # greatest turn of the colours about the axis of greys, degrees, either way
     cfg.INPUT.AUG.BLUR_PX = 0.0  # greatest standard deviation of a Gaussian, HR pixels
     cfg.INPUT.AUG.JPEG_QUALITY = 0  # least quality, 1-100; 0: no JPEG
     # What a cheap scanner does to LR pixels, for datasets whose LR is made from HR. In training each strength

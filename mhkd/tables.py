@@ -1,8 +1,11 @@
-"""CSV that a spreadsheet opens as it is meant."""
+"""CSV: written so that a spreadsheet opens it as it is meant, and read as spreadsheets write it."""
 
 import csv
 import io
+import os
 from collections.abc import Iterable
+
+from .errors import InputError
 
 # A spreadsheet takes a text that begins so for a formula and runs it.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -27,3 +30,31 @@ def csv_text(header: Iterable[str], lines: Iterable[Iterable[object]]) -> str:
 
 def _harmless(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def read_csv(path: str | os.PathLike[str], what: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """A table separated by commas, semicolons or tabs, with a line of column names.
+
+    Args:
+        path: CSV file, UTF-8 with or without its mark.
+        what: what it is a table of, for messages.
+
+    Returns:
+        The names in lower case; the number of the line where each row ends, and its fields, without blanks
+        around them. Rows without a single value are left out.
+
+    Raises:
+        InputError: no such table, or it cannot be read.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as f:
+            head = f.readline()
+            f.seek(0)
+            reader = csv.reader(f, delimiter=next((d for d in ";\t" if d in head), ","), strict=True)
+            rows = [(reader.line_num, [field.strip() for field in row]) for row in reader]
+    except FileNotFoundError as e:
+        raise InputError(f"{path}: there is no such table of {what}: correct the path") from e
+    except (OSError, ValueError, csv.Error) as e:
+        raise InputError(f"{path}: cannot be read as CSV ({e})") from e
+    columns = [c.lower() for c in rows[0][1]] if rows else []
+    return columns, [(line, row) for line, row in rows[1:] if any(row)]

@@ -95,14 +95,17 @@ class RegionEntries(Dataset[dict[str, Any]], Sequence[dict[str, Any]]):
         return bool(np.isin(self.columns["images"][self._index, 0], ids).any())
 
     def values(self, key: str) -> set[Any]:
-        """Of ``slide`` (file names where it is not known), ``mpp`` or ``file`` (the slides' own),
-        without making entries."""
+        """Of ``slide`` (file names where it is not known), ``patient``, ``mpp`` or ``file`` (the slides'
+        own), without making entries."""
         images = self.columns["images"][self._index]
         if key == "file":
             return {self._path(k) for k in np.unique(images[:, IMAGE.index("region_file")])}
         if key == "mpp":
             found = np.unique(images[:, IMAGE.index("mpp")]).tolist()
             return {None if v != v else v for v in found}
+        if key == "patient":
+            patients = np.unique(images[:, IMAGE.index("patient")])
+            return {self.texts[int(k)] if k >= 0 else None for k in patients}
         slides = images[:, IMAGE.index("slide")]
         files = np.unique(images[slides < 0, IMAGE.index("file")])
         return {self.texts[int(k)] for k in np.unique(slides[slides >= 0])} | {

@@ -1,13 +1,13 @@
-"""Registers folders of COCO files as Detectron2 datasets.
+"""Registers folders of COCO files, and of images with a class each, as Detectron2 datasets.
 
 ``<root>/<name>/annotations_<split>.json``, with its images relative to ``<root>/<name>/``, becomes
 ``<name>_<split>``; ``<name>_<split>@<class>`` is the same with all categories merged into one
-class.
+class. ``labels_<split>.csv`` becomes ``<name>_<split>`` too (:mod:`mhkd.data.labels`), and the train and val
+of either the folds ``<name>_fold1of5_train``, ``<name>_fold1of5_val`` ... (:mod:`mhkd.data.folds`).
 Registering reads no file: checks run when a dataset is used, or through :func:`check_dataset`.
 """
 
 import functools
-import glob
 import logging
 import os
 from collections.abc import Iterable, Sequence
@@ -15,48 +15,48 @@ from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from ..annotations.find import looks_like_coco
 from ..coco.read import coco_to_dicts, read_coco, sorted_categories
 from ..errors import InputError
+from .dataset_files import (
+    all_datasets,
+    check_only_form,
+    datasets_root,
+    find_file,
+    is_labels,
+    splits_in,
+)
 from .fitness import count_objects, file_of
+from .folds import Fold, load_fold
+from .labels import classes_of_dataset, labelled, read_labels
 from .read_regions import read_regions
 from .region_columns import RegionEntries
 
 logger = logging.getLogger(__name__)
 
 MERGED_CLASS = "glomerulus"  # the merged name that is registered beside each plain one
-_PREFIX, _SUFFIX = "annotations_", ".json"
-
-
-def datasets_root(root: str | os.PathLike[str] | None = None) -> str:
-    """The folder of the datasets: ``root``, or DETECTRON2_DATASETS, or ``datasets/``."""
-    return os.path.expanduser(os.fspath(root or os.environ.get("DETECTRON2_DATASETS") or "datasets"))
+CLASSIFICATION = "classification"  # evaluator_type of images with a class each
 
 
 def register_folders(root: str | os.PathLike[str] | None = None) -> list[str]:
-    """Register every ``<root>/<name>/annotations_<split>.json``; may be called again at any time.
+    """Register the file of every split in every ``<root>/<name>/``; may be called again at any time.
 
     Args:
         root: folder of the datasets; by default the environment variable
             DETECTRON2_DATASETS, or ``datasets/``.
 
     Returns:
-        The names, sorted: ``<name>_<split>`` and ``<name>_<split>@glomerulus``.
+        The names, sorted: ``<name>_<split>`` and, of COCO files, ``<name>_<split>@glomerulus``.
     """
     names = []
-    pattern = os.path.join(glob.escape(datasets_root(root)), "*", f"{_PREFIX}*{_SUFFIX}")
-    for json_file in sorted(glob.glob(pattern)):
-        split = os.path.basename(json_file)[len(_PREFIX) : -len(_SUFFIX)]
-        name = f"{os.path.basename(os.path.dirname(json_file))}_{split}"
-        if _register(name, json_file):
-            names.append(name)
-        if _register(f"{name}@{MERGED_CLASS}", json_file):
-            names.append(f"{name}@{MERGED_CLASS}")
+    for plain, path in all_datasets(root).items():
+        for name in (plain,) if is_labels(path) else (plain, f"{plain}@{MERGED_CLASS}"):
+            if _register(name, path):
+                names.append(name)
     return sorted(names)
 
 
 def ensure_registered(names: Iterable[str], root: str | os.PathLike[str] | None = None) -> None:
-    """Register the named datasets, whatever class they merge into, or say what is missing.
+    """Register the named datasets, whatever class they merge into, and folds, or say what is missing.
 
     Args:
         names: as in ``cfg.DATASETS``. Names registered by others are left alone.
@@ -70,54 +70,24 @@ def ensure_registered(names: Iterable[str], root: str | os.PathLike[str] | None 
         if name in DatasetCatalog:
             continue
         plain, at, merged = name.partition("@")
-        json_file = find_json(plain, root)
-        if json_file is None or (at and not merged):
+        path = find_file(plain, root)
+        fold = Fold.parse(name)
+        if path is None and fold is not None:
+            ensure_registered(fold.halves[:1], root)
+            _register_fold(fold)
+            continue
+        if path is None or (at and not merged):
             folder, _, split = plain.rpartition("_")
             wanted = os.path.join(datasets_root(root), folder or "NAME", f"annotations_{split}.json")
             raise InputError(
-                f"dataset {name!r}: there is no annotation file {wanted}: put it there, or point the "
-                "environment variable DETECTRON2_DATASETS at the folder that holds it. Datasets found: "
-                + (", ".join(registered) or "none")
+                f"dataset {name!r}: there is no annotation file {wanted} or labels_{split}.csv: put it "
+                "there, or point the environment variable DETECTRON2_DATASETS at the folder that holds it. "
+                "Datasets found: " + (", ".join(registered) or "none")
             )
-        _register(name, json_file)
-
-
-def dataset_files(name: str, root: str | os.PathLike[str] | None = None) -> dict[str, str]:
-    """Annotation files of a dataset or of one of its splits.
-
-    Args:
-        name: ``my_kidneys`` for all splits or ``my_kidneys_train`` for one, ``@class`` or not.
-        root: as for :func:`register_folders`.
-
-    Returns:
-        Name of each split, as in ``cfg.DATASETS``, and its file.
-
-    Raises:
-        InputError: there is no such dataset.
-    """
-    plain, at, merged = name.partition("@")
-    folder = os.path.join(datasets_root(root), plain)
-    found = sorted(glob.glob(os.path.join(glob.escape(folder), f"{_PREFIX}*{_SUFFIX}")))
-    if found:
-        prefix = os.path.basename(os.path.normpath(folder))
-        splits = [os.path.basename(f)[len(_PREFIX) : -len(_SUFFIX)] for f in found]
-        return {f"{prefix}_{s}{at}{merged}": f for s, f in zip(splits, found)}
-    json_file = find_json(plain, root)
-    if json_file is None:
-        known = sorted({n.partition("@")[0] for n in register_folders(root)})
-        raise InputError(
-            f"dataset {name!r}: there is no {folder}/{_PREFIX}*{_SUFFIX}: put it there, or point the "
-            "environment variable DETECTRON2_DATASETS at the folder that holds it. Datasets found: "
-            f"{', '.join(known) or 'none'}"
-        )
-    return {name: json_file}
-
-
-def stray_files(folder: str) -> list[str]:
-    """COCO files of a dataset's folder that no name makes a split."""
-    names = sorted(n for n in os.listdir(folder or ".") if n.lower().endswith(_SUFFIX))
-    others = [os.path.join(folder, n) for n in names if not n.startswith((_PREFIX, "."))]
-    return [path for path in others if looks_like_coco(path)]
+        if at and is_labels(path):
+            raise InputError(f"dataset {name!r}: its images have one class each, which @ cannot merge: leave "
+                             f"out @{merged}")  # fmt: skip
+        _register(name, path)
 
 
 def check_dataset(name: str) -> Sequence[dict[str, Any]]:
@@ -148,27 +118,29 @@ def check_split_disjoint(
     train_dicts: Sequence[dict[str, Any]],
     val_dicts: Sequence[dict[str, Any]],
     names: tuple[str, str] = ("the training data", "the validation data"),
+    key: str = "slide",
 ) -> None:
-    """Make sure that no slide is on both sides of a split.
+    """Make sure that no slide is on both sides of a split, or no patient.
 
     Args:
         train_dicts, val_dicts: dataset dicts; an image without the key ``slide``
             counts as a slide of its own.
         names: what to call the two in the message.
+        key: "slide" or "patient".
 
     Raises:
-        InputError: a slide is in both.
+        InputError: one is in both.
     """
-    both = sorted(values_of(train_dicts, "slide") & values_of(val_dicts, "slide"))
+    both = sorted((values_of(train_dicts, key) & values_of(val_dicts, key)) - {None})
     if both:
         raise InputError(
-            f"{both[0]}: this slide is in both {names[0]} and {names[1]} (as are {len(both) - 1} others): "
-            "split by slide, or the scores mean nothing"
+            f"{both[0]}: this {key} is in both {names[0]} and {names[1]} (as are {len(both) - 1} others): "
+            f"split by {key}, or the scores mean nothing"
         )
 
 
 def values_of(dicts: Sequence[dict[str, Any]], key: str) -> set[Any]:
-    """Of a dataset's entries; key is "slide" (see :func:`slide_of`) or "mpp" (None: unknown)."""
+    """Of a dataset's entries; key is "slide" (see :func:`slide_of`), "patient" or "mpp" (None: unknown)."""
     if isinstance(dicts, RegionEntries):
         return dicts.values(key)
     return {slide_of(d) if key == "slide" else d.get(key) for d in dicts}
@@ -195,37 +167,46 @@ def slide_of(entry: dict[str, Any]) -> str:
     return str(entry.get("slide") or os.path.realpath(entry["file_name"]))
 
 
-def find_json(plain_name: str, root: str | os.PathLike[str] | None) -> str | None:
-    """The annotation file of ``<name>_<split>``; both parts may have underscores of their own."""
-    parts = plain_name.split("_")
-    for i in range(len(parts) - 1, 0, -1):
-        folder, split = "_".join(parts[:i]), "_".join(parts[i:])
-        path = os.path.join(datasets_root(root), folder, f"{_PREFIX}{split}{_SUFFIX}")
-        if os.path.exists(path):
-            return path
-    return None
-
-
-def _register(name: str, json_file: str) -> bool:
+def _register(name: str, path: str) -> bool:
     """Whether the name now stands for this file."""
     if name in DatasetCatalog:
         ours = getattr(MetadataCatalog.get(name), "annotation_file", None)
-        if ours == json_file:
+        if ours == path:
             return True
         if ours is None:
-            logger.warning("%s: the name %s is taken by another dataset", json_file, name)
+            logger.warning("%s: the name %s is taken by another dataset", path, name)
             return False
         DatasetCatalog.remove(name)  # the root has changed
         MetadataCatalog.remove(name)
-    DatasetCatalog.register(name, lambda: _load(name, json_file))
+    load = _load_labels if is_labels(path) else _load
+    DatasetCatalog.register(name, lambda: load(name, path))
     meta = MetadataCatalog.get(name)
-    meta.set(annotation_file=json_file, image_root=os.path.dirname(json_file), evaluator_type="coco")
+    kind = CLASSIFICATION if is_labels(path) else "coco"
+    meta.set(annotation_file=path, image_root=os.path.dirname(path), evaluator_type=kind)
     # No json_file: evaluators then make the ground truth from the dataset dicts, where classes are
     # merged and the keys that an annotation file may lack (area, iscrowd) are filled in.
     return True
 
 
+def _register_fold(fold: Fold) -> None:
+    """Over the datasets of its halves, of which train is registered."""
+    DatasetCatalog.register(fold.name, lambda: load_fold(fold))
+    first = MetadataCatalog.get(fold.halves[0])
+    meta = MetadataCatalog.get(fold.name)
+    meta.set(**{k: first.get(k) for k in ("annotation_file", "image_root", "evaluator_type")})
+
+
+def _load_labels(name: str, csv_file: str) -> list[dict[str, Any]]:
+    check_only_form(csv_file)
+    entries = read_labels(csv_file)
+    classes = classes_of_dataset(csv_file) if labelled(entries) else []
+    MetadataCatalog.get(name).set(thing_classes=classes)
+    logger.info("%s: %d images, %d classes", name, len(entries), len(classes))
+    return entries
+
+
 def _load(name: str, json_file: str) -> Sequence[dict[str, Any]]:
+    check_only_form(json_file)
     regions = read_regions(json_file)
     content = {} if regions else read_coco(json_file)
     categories = regions.categories if regions else sorted_categories(content, json_file)
@@ -265,9 +246,8 @@ def _read_categories(json_file: str, _mtime_ns: int, _size: int) -> tuple[tuple[
 
 def _check_siblings(json_file: str, categories: tuple[tuple[int, str], ...]) -> None:
     """All splits of a dataset must have the same categories under the same ids."""
-    pattern = os.path.join(glob.escape(os.path.dirname(json_file)), f"{_PREFIX}*{_SUFFIX}")
-    for other in sorted(glob.glob(pattern)):
-        if os.path.samefile(other, json_file):
+    for other in splits_in(os.path.dirname(json_file)):
+        if is_labels(other) or os.path.samefile(other, json_file):
             continue
         theirs = _categories_of(other)
         if theirs != categories:

@@ -20,7 +20,7 @@ class Entries(Protocol):
 
 
 class Unlabeled(torchdata.Dataset[dict[str, Any]]):
-    """Dataset dicts without their annotations, marked ``"unlabeled": True`` as they are asked for."""
+    """Dataset dicts without annotations or class, marked ``"unlabeled": True`` as they are asked for."""
 
     def __init__(self, entries: Entries):
         self.entries = entries
@@ -29,7 +29,7 @@ class Unlabeled(torchdata.Dataset[dict[str, Any]]):
         return len(self.entries)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        entry = {k: v for k, v in self.entries[index].items() if k != "annotations"}
+        entry = {k: v for k, v in self.entries[index].items() if k not in ("annotations", "label")}
         return {**entry, "unlabeled": True}
 
 

@@ -1,12 +1,13 @@
 """Tables that say something of each slide, and the resolutions that the user gives for slides."""
 
-import csv
+import itertools
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
 from ..errors import InputError
+from ..tables import read_csv
 from .file_names import slide_name
 
 T = TypeVar("T")
@@ -28,21 +29,11 @@ def read_rows(
     Raises:
         InputError: no such table, or it cannot be read.
     """
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as f:
-            head = f.readline()
-            f.seek(0)
-            reader = csv.DictReader(f, delimiter=next((d for d in ";\t" if d in head), ","))
-            columns = [(c or "").strip().lower() for c in reader.fieldnames or ()]
-            reader.fieldnames = columns
-            found = list(reader)
-    except FileNotFoundError as e:
-        raise InputError(f"{path}: there is no such table of {what}: correct the path") from e
-    except (OSError, ValueError, csv.Error) as e:
-        raise InputError(f"{path}: cannot be read as CSV ({e})") from e
+    columns, rows = read_csv(path, what)
     if "slide" not in columns or not needed(columns):
         return None
-    return [{c: (row[c] or "").strip() for c in columns if c} for row in found if row["slide"]]
+    found = [dict(itertools.zip_longest(columns, row[: len(columns)], fillvalue="")) for _, row in rows]
+    return [{c: value for c, value in row.items() if c} for row in found if row["slide"]]
 
 
 def by_slide(path: str | os.PathLike[str], rows: Iterable[dict[str, str]]) -> dict[str, dict[str, str]]:
