@@ -35,7 +35,7 @@ setup: $(READY) ## create .venv with everything pinned (about 4 minutes, 6 GB)
 
 # Detectron2 stays as it is where there is one already. setuptools: Detectron2 needs pkg_resources (<81), torch
 # needs >=77.0.3; pip 26 refuses Detectron2's metadata.
-.venv/.ready: setup.cfg requirements/base.txt requirements/test.txt requirements/detr.txt requirements/detectron2.txt
+.venv/.ready: setup.cfg requirements/detect.txt requirements/base.txt requirements/test.txt requirements/detr.txt requirements/detectron2.txt
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install -q "pip>=23,<26" "setuptools>=77.0.3,<81" wheel
 	.venv/bin/python -m pip install -q -r requirements/base.txt -r requirements/test.txt

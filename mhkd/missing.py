@@ -9,6 +9,7 @@ TRAIN = (
     "--config-settings=--global-option=build_py --config-settings=--build-option=--skip-build "
     "pb1-detectron2==0.6"
 )
+DETECT, DRAW = 'pip install "mhkd[detect]"', 'pip install "mhkd[draw]"'
 DETR = 'pip install "mhkd[detr]"'
 CLUSTER = 'pip install "mhkd[cluster]"'
 
@@ -16,7 +17,10 @@ _OF_TRAIN = (
     "torch", "torchvision", "detectron2", "fvcore", "iopath", "yacs", "omegaconf", "hydra", "tensorboard",
     "termcolor", "cloudpickle", "pkg_resources",
 )  # fmt: skip
-COMMANDS = {**dict.fromkeys(_OF_TRAIN, TRAIN), "transformers": DETR, "distributed": CLUSTER, "dask": CLUSTER}
+COMMANDS = {
+    **dict.fromkeys(_OF_TRAIN, TRAIN), "transformers": DETR, "scipy": DETR, "distributed": CLUSTER,
+    "dask": CLUSTER, "onnxruntime": DETECT, "cv2": DRAW, "matplotlib": DRAW,
+}  # fmt: skip
 
 
 def remedy(error: ModuleNotFoundError) -> str | None:

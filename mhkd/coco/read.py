@@ -221,3 +221,8 @@ def _check_files(entry: Mapping[str, Any], where: str) -> None:
                 f"({entry['width']}x{entry['height']}): are the two swapped?"
             )
         check_whole(entry["lr_file_name"])
+
+
+def slide_of(entry: Mapping[str, Any]) -> str:
+    """The slide of a dataset dict; its file where it does not say."""
+    return str(entry.get("slide") or os.path.realpath(entry["file_name"]))

@@ -1,8 +1,13 @@
 """Datasets: folders of COCO files, slides with annotations, and their HR and LR views."""
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from ..slides.views import read_view
 from ..tiling.collect import register_slides, slides_to_coco, split_by_slide, write_coco
-from .registrar import check_dataset, check_split_disjoint, ensure_registered, register_folders
+
+if TYPE_CHECKING:
+    from .registrar import check_dataset, check_split_disjoint, ensure_registered, register_folders
 
 __all__ = [
     "check_dataset",
@@ -15,3 +20,10 @@ __all__ = [
     "split_by_slide",
     "write_coco",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What needs Detectron2 is imported when it is first asked for."""
+    if name in __all__:
+        return getattr(importlib.import_module(".registrar", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

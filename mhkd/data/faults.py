@@ -26,7 +26,7 @@ from ..coco.schema import (
 )
 from ..errors import InputError
 from ..slides.images import read_rgb
-from .fitness import check_region
+from .on_slide import check_region
 
 WHOLE_IMAGE = 0.98  # of the sides of an image: an object that fills it
 _EXAMPLES = 3

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from ..coco.read import slide_of
 from ..errors import InputError
 from ..tiling.objects import PLAUSIBLE_WIDTH_UM
 from .dataset_files import dataset_files, stray_files
 from .faults import Split, Warnings, read_split
-from .registrar import slide_of
 
 SLIDE_RATIO, OBJECT_RATIO = 3.0, 5.0  # to the median of all slides, and to that of the class
 MIN_OBJECTS = 5  # a median of fewer says nothing

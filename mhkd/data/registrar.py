@@ -15,7 +15,7 @@ from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from ..coco.read import coco_to_dicts, read_coco, sorted_categories
+from ..coco.read import coco_to_dicts, read_coco, slide_of, sorted_categories
 from ..errors import InputError
 from .dataset_files import (
     all_datasets,
@@ -160,11 +160,6 @@ def image_files(dicts: Sequence[dict[str, Any]], view: str = "HR") -> set[str]:
     if view == "LR":
         return {d["lr_file_name"] for d in dicts if d.get("lr_file_name")}
     return {d["region"]["slide_file"] if d.get("region") else d["file_name"] for d in dicts}
-
-
-def slide_of(entry: dict[str, Any]) -> str:
-    """The slide of a dataset dict; its file where it does not say."""
-    return str(entry.get("slide") or os.path.realpath(entry["file_name"]))
 
 
 def _register(name: str, path: str) -> bool:

@@ -27,7 +27,7 @@ def draw_row(
         hr_image: uint8 RGB, shape (H, W, 3).
         lr_image: uint8 RGB, of any smaller size; drawn as large as the HR image (bilinear, as the student
             gets it).
-        annotations: ``bbox`` and ``bbox_mode`` in HR pixels, ``category_id``, ``iscrowd``; those to be
+        annotations: ``bbox`` (XYWH in HR pixels), ``category_id``, ``iscrowd``; those to be
             ignored are drawn dotted and grey.
         class_names: by ``category_id``.
         title: the image's name.
@@ -36,8 +36,6 @@ def draw_row(
     Returns:
         uint8 RGB.
     """
-    from detectron2.structures import BoxMode
-
     names = dict(class_names if isinstance(class_names, Mapping) else enumerate(class_names))
     colors = {c: hex_color(rgb) for c, rgb in class_colors(names.values()).items()}
     marks: list[Mark] = []
@@ -45,7 +43,8 @@ def draw_row(
     for a in annotations:
         name = None if a.get("iscrowd") else names[a["category_id"]]
         counts[name] += 1
-        box = np.array(BoxMode.convert(a["bbox"], a["bbox_mode"], BoxMode.XYXY_ABS))
+        x, y, w, h = a["bbox"]
+        box = np.array([x, y, x + w, y + h])
         marks.append((box, NOT_SCORED if name is None else colors[name], ""))
     legend = [(color, f"{counts[c]} {c}") for c, color in colors.items()]
     if counts[None]:

@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from PIL import Image
 from tabulate import tabulate
 from tqdm import tqdm
@@ -15,6 +13,7 @@ from ..data.faults import Split, Warnings
 from ..data.inspect import common_unit, inspect_datasets, mpp_of, sizes, summary
 from ..errors import InputError
 from ..files import replacing, write_json
+from ..missing import remedy
 from ..slides.views import read_view
 from .contact_sheet import draw_row, select_evenly, stack_rows
 
@@ -51,6 +50,7 @@ def inspect(
     unit = common_unit(splits)
     figures = {s.name: summary(s, unit) for s in splits}
     written: list[Path] = []
+    no_histograms: str | None = None
     if out is not None:
         out = Path(out)
         out.mkdir(parents=True, exist_ok=True)
@@ -61,8 +61,13 @@ def inspect(
                     written.append(out / f"{split.name}.png")
                     _save(stack_rows(rows), written[-1])
         if any(sizes(s, unit) for s in splits):
-            written.append(out / "sizes.png")
-            _save(_histograms(splits, unit), written[-1])
+            try:
+                _save(_histograms(splits, unit), out / "sizes.png")
+                written.append(out / "sizes.png")
+            except ModuleNotFoundError as e:
+                no_histograms = remedy(e)
+                if no_histograms is None:
+                    raise
         written.append(out / "inspect.json")
         found = [
             {"what": kind, "count": n, "examples": warnings.examples[kind]}
@@ -74,6 +79,8 @@ def inspect(
     if unit == "px" and any(s.entries for s in splits):
         parts.append("Sizes are in HR pixels: not every image records its mpp.")
     parts.append("\n".join(f"WARNING: {line}" for line in lines) or "No warnings.")
+    if no_histograms:
+        parts.append(f"No histograms of the sizes: {no_histograms}")
     parts.append("\n".join(map(str, written)))
     return "\n\n".join(p for p in parts if p), lines
 
@@ -120,6 +127,9 @@ def _edges(groups: Sequence[np.ndarray]) -> np.ndarray:
 
 def _histograms(splits: Sequence[Split], unit: str) -> np.ndarray:
     """A row of histograms, one for each class, as an RGB picture."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # all else does without
+    from matplotlib.figure import Figure
+
     found = {s.name: sizes(s, unit) for s in splits}
     classes = list(dict.fromkeys(c for by_class in found.values() for c in by_class))
     edges = _edges([v for by_class in found.values() for v in by_class.values()])
