@@ -162,8 +162,14 @@ def add_mhkd_config(cfg: CN) -> None:
     # Learning rate x SOLVER.GAMMA at these shares of the teacher's step, and of all student steps together
     # (replaces SOLVER.STEPS, MAX_ITER).
     cfg.MHKD.LR_STEPS = (0.667, 0.889)
-    # True: warm-up and decays anew in each student step.
+    # Instead of LR_STEPS, where it is not 0: learning rate x SOLVER.GAMMA every so many epochs, one being
+    # the images of DATASETS.TRAIN once. The paper: 5.
+    cfg.MHKD.LR_DECAY_EPOCHS = 0
+    # True: warm-up and decays (or the cosine of SOLVER.LR_SCHEDULER_NAME WarmupCosineLR) anew in each
+    # student step; else one course through all of them.
     cfg.MHKD.LR_RESTART = False
+    # Online steps: learning rate of the teacher's parts, times the student's. 1: the same.
+    cfg.MHKD.TEACHER_LR_FACTOR = 1.0
     # A teacher detection is ground truth for the `output` loss from this score on.
     cfg.MHKD.OUTPUT_SCORE_THRESH = 0.5
     # --eval-only: "student" on LR | "teacher" on HR | "direct" (the teacher on upsampled LR). A schedule
@@ -181,6 +187,12 @@ def add_mhkd_config(cfg: CN) -> None:
     # --- Solver --------------------------------------------------------------------------------
     cfg.SOLVER.OPTIMIZER = "SGD"  # the paper's and Detectron2's | "AdamW", with its own BASE_LR
     # CLIP_GRADIENTS.CLIP_TYPE may also be "full_model": the norm of all gradients together, as DETRs want.
+    # Images of an iteration (IMS_PER_BATCH x ACCUMULATE_BATCHES) that BASE_LR is meant for: with others the
+    # rate is multiplied by their ratio (Goyal et al. 2017). Iterations stay as they are. 0: BASE_LR as it is.
+    cfg.SOLVER.REFERENCE_IMS_PER_BATCH = 0
+    # Decay of an exponential moving average of the weights, which is what a step is scored with, exports and
+    # hands on; each step begins its own. 0: none. Of a step of n iterations at most about 1 - 10 / n.
+    cfg.SOLVER.EMA_DECAY = 0.0
     # Batches of IMS_PER_BATCH whose gradients are averaged in one iteration.
     cfg.SOLVER.ACCUMULATE_BATCHES = 1
     # With AMP.ENABLED: "bfloat16" (no loss scaling; Ampere or newer, and CPUs) | "float16".

@@ -20,6 +20,9 @@ NO_PICKLES = (
 )
 
 
+AVERAGED = "averaged"  # of a checkpoint within a step: the weights as they are scored (SOLVER.EMA_DECAY)
+
+
 def save_atomically(data: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     """``torch.save`` to a temporary name beside ``path``, then rename.
 
@@ -59,11 +62,11 @@ def load_file(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise InputError(f"{path}: holds no weights but a {type(data).__name__}")
     data = data if "model" in data else {"model": data}
-    weights = data["model"]
-    if not isinstance(weights, dict) or not all(isinstance(v, torch.Tensor) for v in weights.values()):
-        raise InputError(f"{path}: holds no weights by name: give a file that this project wrote")
-    if size(weights)[0] > path.stat().st_size:  # one number stands for many, or is there under many names
-        raise InputError(f"{path}: claims more weights than a file of its size holds; {NO_PICKLES}")
+    for weights in (data[key] for key in ("model", AVERAGED) if key in data):
+        if not isinstance(weights, dict) or not all(isinstance(v, torch.Tensor) for v in weights.values()):
+            raise InputError(f"{path}: holds no weights by name: give a file that this project wrote")
+        if size(weights)[0] > path.stat().st_size:  # one number stands for many, or is there under many names
+            raise InputError(f"{path}: claims more weights than a file of its size holds; {NO_PICKLES}")
     return data
 
 
@@ -128,7 +131,8 @@ def load_weights(
 def network_weights(
     checkpoint: Mapping[str, Any], network: str, path: str | os.PathLike[str]
 ) -> dict[str, torch.Tensor]:
-    """``network``'s ("teacher" or "student") weights from a training checkpoint or an exported one.
+    """``network``'s ("teacher" or "student") weights from a training checkpoint or an exported one, averaged
+    where it has averages.
 
     Args:
         checkpoint: content of the file at ``path``.
@@ -137,7 +141,7 @@ def network_weights(
         InputError: that network was not trained yet.
     """
     _check_trained(checkpoint, network, path)
-    weights, prefix = checkpoint["model"], network + "."
+    weights, prefix = checkpoint.get(AVERAGED, checkpoint["model"]), network + "."
     return {k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)} or weights
 
 

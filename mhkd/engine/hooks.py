@@ -22,7 +22,8 @@ class StageTransition(HookBase):
     """Enters each step at its first iteration and finishes it after its last.
 
     A finished step leaves ``OUTPUT_DIR/<k>_<stage>/`` with ``model_final.pth`` (both networks),
-    ``student/`` (or ``teacher/`` for step 0), scores and, last, ``stage.json``.
+    ``student/`` (or ``teacher/`` for step 0), scores, the teacher's among them where it trained, and, last,
+    ``stage.json``.
     """
 
     trainer: Any
@@ -43,6 +44,7 @@ class StageTransition(HookBase):
     def after_step(self) -> None:
         trainer, step = self.trainer, self._entered
         if step and trainer.iter + 1 == step.end:
+            trainer.take_averages()
             trainer.save(final_file(trainer.cfg, step), within_step=False)
             self.finish(step)
 
@@ -60,9 +62,13 @@ class StageTransition(HookBase):
             if network == "student":
                 export_network(weights, out, trainer.output_dir / "student")
         scores = {}
-        for which in ("student",) if network == "student" else ("teacher", "direct"):
-            scores[which] = evaluate(cfg, getattr(trainer.distilled, network), which)
-            _store(trainer, which, scores[which])
+        views = ["student"] if network == "student" else ["teacher", "direct"]
+        if network == "student" and step.stage.teacher:
+            views.append("teacher")
+        for which in views:
+            scored = trainer.distilled.student if which == "student" else trainer.distilled.teacher
+            scores[which] = evaluate(cfg, scored, which)
+            _store(trainer, step, which, scores[which])
         if network == "student":
             choose_threshold(cfg, trainer.distilled.student, [folder / network, trainer.output_dir / network])
         trainer.distilled.train()
@@ -133,14 +139,16 @@ class PeriodicEval(WithinStep):
     def run(self) -> None:
         trainer = self.trainer
         which = "student" if trainer.step.stage.student else "teacher"
-        scores = evaluate(trainer.cfg, getattr(trainer.distilled, which), which)
-        _store(trainer, which, scores)
+        scores = evaluate(trainer.cfg, getattr(trainer.scored, which), which)
+        _store(trainer, trainer.step, which, scores)
         trainer.distilled.train()
 
 
-def _store(trainer: Any, which: str, scores: dict[str, float]) -> None:
-    """To the event storage: of detection "bbox/AP" for the network in training, "direct/AP" beside it."""
-    prefix = "direct" if which == "direct" else trainer.task.scores
+def _store(trainer: Any, step: Step, which: str, scores: dict[str, float]) -> None:
+    """To the event storage: of detection "bbox/AP" for the network in training, "direct/AP" or, of a teacher
+    that trains beside a student, "teacher/AP"."""
+    in_training = which == ("student" if step.stage.student else "teacher")
+    prefix = trainer.task.scores if in_training else which
     storage = getattr(trainer, "storage", None)  # none yet when a resumed run finishes a step
     if storage is not None and comm.is_main_process():
         storage.put_scalars(**{f"{prefix}/{k}": v for k, v in scores.items()}, smoothing_hint=False)

@@ -1,8 +1,12 @@
 """How a step is optimized: the optimizer, the course of its learning rate, the clipping of gradients."""
 
+import math
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 from detectron2.config import CfgNode
-from detectron2.solver import build_optimizer as build_sgd
+from detectron2.solver import LRMultiplier, build_lr_scheduler
 from detectron2.solver.build import get_default_optimizer_params
 from torch import nn
 
@@ -13,26 +17,45 @@ from ..schedules import Step
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
     """SOLVER.OPTIMIZER over the parameters of ``model`` that require a gradient; it does not clip.
 
+    Args:
+        model: where MHKD.TEACHER_LR_FACTOR is not 1, with a ``teacher``, whose parameters get that rate.
+
     Raises:
         InputError: another name than "SGD" or "AdamW".
     """
-    if cfg.SOLVER.OPTIMIZER == "SGD":
-        cfg = cfg.clone()
-        cfg.defrost()
-        cfg.SOLVER.CLIP_GRADIENTS.ENABLED = False  # Detectron2 would hide it in the optimizer's step
-        return build_sgd(cfg, model)
-    if cfg.SOLVER.OPTIMIZER != "AdamW":
-        raise InputError(f"SOLVER.OPTIMIZER {cfg.SOLVER.OPTIMIZER!r}: choose SGD or AdamW")
     solver = cfg.SOLVER
+    if solver.OPTIMIZER not in ("SGD", "AdamW"):
+        raise InputError(f"SOLVER.OPTIMIZER {solver.OPTIMIZER!r}: choose SGD or AdamW")
+    adam = solver.OPTIMIZER == "AdamW"
     params = get_default_optimizer_params(
         model,
-        solver.BASE_LR,
-        solver.WEIGHT_DECAY,
-        solver.WEIGHT_DECAY_NORM,
-        solver.BIAS_LR_FACTOR,
-        solver.WEIGHT_DECAY_BIAS,
+        base_lr=solver.BASE_LR,
+        weight_decay=solver.WEIGHT_DECAY if adam else None,
+        weight_decay_norm=solver.WEIGHT_DECAY_NORM,
+        bias_lr_factor=solver.BIAS_LR_FACTOR,
+        weight_decay_bias=solver.WEIGHT_DECAY_BIAS,
     )
-    return torch.optim.AdamW(params)
+    factor = cfg.MHKD.TEACHER_LR_FACTOR
+    if factor != 1:
+        of_teacher = set(model.get_submodule("teacher").parameters())
+        params = [part for group in params for part in _apart(group, of_teacher, factor)]
+    if adam:
+        return torch.optim.AdamW(params)
+    return torch.optim.SGD(
+        params,
+        lr=solver.BASE_LR,
+        momentum=solver.MOMENTUM,
+        nesterov=solver.NESTEROV,
+        weight_decay=solver.WEIGHT_DECAY,
+    )
+
+
+def _apart(group: dict[str, Any], chosen: set[nn.Parameter], factor: float) -> Iterator[dict[str, Any]]:
+    """The parameters of a group that are not ``chosen``, and those that are at ``factor`` times its rate."""
+    for lr, among in ((group["lr"], False), (group["lr"] * factor, True)):
+        parameters = [p for p in group["params"] if (p in chosen) == among]
+        if parameters:
+            yield {**group, "params": parameters, "lr": lr}
 
 
 def clip_gradients(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> None:
@@ -54,19 +77,64 @@ def clip_gradients(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> None:
         torch.nn.utils.clip_grad_value_(parameters, clip.CLIP_VALUE)
 
 
-def step_cfg(cfg: CfgNode, step: Step, all_steps: list[Step]) -> CfgNode:
+def build_scheduler(
+    cfg: CfgNode, optimizer: torch.optim.Optimizer, step: Step, all_steps: list[Step]
+) -> LRMultiplier:
+    """The course of the learning rate through one step.
+
+    Args:
+        cfg: of :func:`step_cfg`.
+    """
+    scheduler = build_lr_scheduler(cfg, optimizer)
+    if _is_cosine(cfg):  # one curve over all steps of the course, on which this one begins further on
+        first, _ = _course(cfg, step, all_steps)
+        scheduler.last_epoch = step.start - first.start
+        for group, rate in zip(optimizer.param_groups, scheduler.get_lr()):
+            group["lr"] = rate
+    return scheduler
+
+
+def step_cfg(cfg: CfgNode, step: Step, all_steps: list[Step], images: int = 0) -> CfgNode:
     """``cfg`` with the learning rate's course through one step: SOLVER.MAX_ITER and STEPS count from its
-    start. Without MHKD.LR_RESTART the course is that of the student's steps taken together."""
+    start. Without MHKD.LR_RESTART the course is that of the student's steps taken together; a cosine's
+    MAX_ITER is all of it.
+
+    Args:
+        images: in an epoch, for MHKD.LR_DECAY_EPOCHS.
+    """
     cfg = cfg.clone()
     cfg.defrost()
-    first, last = step, step
-    if step.position > 0 and not cfg.MHKD.LR_RESTART:
-        student = [s for s in all_steps if s.position > 0]
-        first, last = student[0], student[-1]
-    decays = {first.start + int(share * (last.end - first.start)) for share in cfg.MHKD.LR_STEPS}
-    cfg.SOLVER.BASE_LR *= cfg.SOLVER.GAMMA ** sum(first.start < d <= step.start for d in decays)
-    cfg.SOLVER.STEPS = tuple(sorted(d - step.start for d in decays if step.start < d < step.end))
-    cfg.SOLVER.MAX_ITER = step.end - step.start
+    solver = cfg.SOLVER
+    first, last = _course(cfg, step, all_steps)
+    drawn = solver.IMS_PER_BATCH * solver.ACCUMULATE_BATCHES
+    if solver.REFERENCE_IMS_PER_BATCH:
+        solver.BASE_LR *= drawn / solver.REFERENCE_IMS_PER_BATCH
+    if not step.stage.student:
+        cfg.MHKD.TEACHER_LR_FACTOR = 1.0
+    length = last.end - first.start
+    if _is_cosine(cfg):
+        solver.MAX_ITER = length
+        return cfg
+    after = [share * length for share in cfg.MHKD.LR_STEPS]
+    if cfg.MHKD.LR_DECAY_EPOCHS:
+        every = cfg.MHKD.LR_DECAY_EPOCHS * images / drawn
+        after = [k * every for k in range(1, math.ceil(length / every))]
+    decays = {first.start + int(iterations) for iterations in after}
+    solver.BASE_LR *= solver.GAMMA ** sum(first.start < d <= step.start for d in decays)
+    solver.STEPS = tuple(sorted(d - step.start for d in decays if step.start < d < step.end))
+    solver.MAX_ITER = step.end - step.start
     if step.start > first.start:
-        cfg.SOLVER.WARMUP_ITERS = 0
+        solver.WARMUP_ITERS = 0
     return cfg
+
+
+def _is_cosine(cfg: CfgNode) -> bool:
+    return cfg.SOLVER.LR_SCHEDULER_NAME == "WarmupCosineLR"
+
+
+def _course(cfg: CfgNode, step: Step, all_steps: list[Step]) -> tuple[Step, Step]:
+    """The first and the last step of the course of the learning rate that ``step`` is on."""
+    if step.position == 0 or cfg.MHKD.LR_RESTART:
+        return step, step
+    student = [s for s in all_steps if s.position > 0]
+    return student[0], student[-1]

@@ -33,7 +33,7 @@ MAY_CHANGE = (
 # The LR factor moves the teacher's crops by less than an LR pixel.
 NOT_OF_TEACHER = (
     "MODEL.STUDENT.", "MODEL.BFA.", "MHKD.OUTPUT_SCORE_THRESH", "MHKD.LR_RESTART", "MHKD.LABELED_SHARE",
-    "MHKD.UNLABELED", "MHKD.UNLABELED_RATIO", "INPUT.LR_", "INPUT.SCANNER.",
+    "MHKD.TEACHER_LR_FACTOR", "MHKD.UNLABELED", "MHKD.UNLABELED_RATIO", "INPUT.LR_", "INPUT.SCANNER.",
 )  # fmt: skip
 # What a description of a step leaves out where it is this.
 _USUAL: dict[str, Any] = {"labels": True, "student_start": "scratch"}

@@ -75,6 +75,7 @@ def _spread(least: float) -> Rule:
 
 RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     (whole(0), (
+        "MHKD.LR_DECAY_EPOCHS", "SOLVER.REFERENCE_IMS_PER_BATCH",
         "SEED", "SOLVER.CHECKPOINT_PERIOD", "SOLVER.WARMUP_ITERS", "TEST.EVAL_PERIOD", "VIS_PERIOD",
     )),
     (whole(1), ("MHKD.TEACHER_ITERS", "MHKD.STUDENT_ITERS", "SOLVER.ACCUMULATE_BATCHES")),
@@ -109,11 +110,12 @@ RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
         "SOLVER.BASE_LR", "SOLVER.WEIGHT_DECAY", "SOLVER.WEIGHT_DECAY_NORM", "SOLVER.BIAS_LR_FACTOR",
         "MODEL.RPN.LOSS_WEIGHT", "MODEL.RPN.BBOX_REG_LOSS_WEIGHT", "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_WEIGHT",
         "MODEL.RPN.SMOOTH_L1_BETA", "MODEL.ROI_BOX_HEAD.SMOOTH_L1_BETA", "MHKD.LR_MPP",
+        "MHKD.TEACHER_LR_FACTOR",
     )),
     (Rule(lambda v: v is None or number(0).allows(v), "None or a number of at least 0"),
      ("SOLVER.WEIGHT_DECAY_BIAS",)),
     (Rule(lambda v: _is_number(v) and 0 <= v < 1, "a number of at least 0 and below 1"),
-     ("SOLVER.MOMENTUM", "MODEL.DETR.DROPOUT")),
+     ("SOLVER.MOMENTUM", "SOLVER.EMA_DECAY", "MODEL.DETR.DROPOUT")),
     (POSITIVE, ("SOLVER.CLIP_GRADIENTS.CLIP_VALUE",)),
     (Rule(lambda v: v > 0, "a number above 0"), ("SOLVER.CLIP_GRADIENTS.NORM_TYPE",)),  # inf is a norm too
     (SHARE, (
@@ -240,6 +242,12 @@ def get(cfg: CfgNode, key: str) -> Any:
 
 def _check_trains(cfg: CfgNode, processes: int) -> None:
     batch, name = cfg.SOLVER.IMS_PER_BATCH, cfg.MODEL.META_ARCHITECTURE
+    if cfg.MHKD.LR_DECAY_EPOCHS and not cfg.DATASETS.TRAIN:
+        raise InputError(
+            "MHKD.LR_DECAY_EPOCHS: an epoch is of DATASETS.TRAIN, which is (): set MHKD.LR_STEPS"
+        )
+    if cfg.MHKD.LR_DECAY_EPOCHS and cfg.SOLVER.LR_SCHEDULER_NAME == "WarmupCosineLR":
+        raise InputError("MHKD.LR_DECAY_EPOCHS: a cosine has no decays: set it to 0, or WarmupMultiStepLR")
     if batch % processes:
         raise InputError(f"SOLVER.IMS_PER_BATCH {batch} must be a multiple of {processes} processes")
     if name not in META_ARCH_REGISTRY or not hasattr(META_ARCH_REGISTRY.get(name), "apply_stage"):

@@ -32,7 +32,8 @@ def load_start(cfg: CfgNode, pair: Pair, start: Start) -> None:
     order_state(cfg, state, path)
     if state["stage"] == 0:
         # The student is still as the seed made it: a teacher can be taken over from any schedule.
-        load_weights(pair.teacher, network_weights(state, "teacher", path), path)
+        teacher = network_weights({"model": state["model"]}, "teacher", path)
+        load_weights(pair.teacher, teacher, path)
     else:
         load_weights(pair, state["model"], path)
 

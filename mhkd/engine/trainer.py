@@ -9,23 +9,24 @@ from typing import Any, cast
 import torch
 from detectron2.config import CfgNode
 from detectron2.engine import SimpleTrainer, TrainerBase, create_ddp_model, hooks
-from detectron2.solver import build_lr_scheduler
 from detectron2.utils import comm
 from detectron2.utils.events import EventStorage
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
-from ..data.loader import build_train_loader
+from ..data.loader import build_train_loader, training_entries
 from ..data.semi_supervised import check_train_names
 from ..errors import InputError
 from ..modeling.build import build_network
 from ..modeling.pair import Pair
 from ..schedules import Step, check_stage, check_unlabeled, get_schedule, plan_steps
 from ..tasks import get_task
-from .checkpoint import save_atomically
+from .averaging import build_average
+from .checkpoint import AVERAGED, save_atomically
 from .divergence import EXPLODED, Diverged, diverged, loss_with
 from .finite import not_finite
 from .hooks import MetricsWriter, PeriodicCheckpoint, PeriodicEval, StageTransition
-from .optimizer import build_optimizer, clip_gradients, step_cfg
+from .optimizer import build_optimizer, build_scheduler, clip_gradients, step_cfg
 from .record import sources
 from .resume import Start, find_start
 from .start import load_start
@@ -43,6 +44,7 @@ class DistillationTrainer(TrainerBase):
 
     resumed_state: dict[str, Any] | None
     first_loss: float | None
+    averages: AveragedModel | None
 
     def __init__(self, cfg: CfgNode) -> None:
         """Raises InputError for an unknown schedule or stage."""
@@ -141,9 +143,12 @@ class DistillationTrainer(TrainerBase):
         self.seconds = state["seconds"] if state else 0.0
         self.first_loss = state.get("first_loss") if state else None
         self.distilled.apply_stage(step.stage)
-        cfg = step_cfg(self.cfg, step, self.all_steps)
+        images = len(training_entries(self.cfg)) if self.cfg.MHKD.LR_DECAY_EPOCHS else 0
+        cfg = step_cfg(self.cfg, step, self.all_steps, images)
         self.optimizer = build_optimizer(cfg, self.distilled)
-        self.scheduler = build_lr_scheduler(cfg, self.optimizer)
+        self.scheduler = build_scheduler(cfg, self.optimizer, step, self.all_steps)
+        decay = self.cfg.SOLVER.EMA_DECAY
+        self.averages = build_average(self.distilled, decay) if decay else None
         amp = self.cfg.SOLVER.AMP
         self.amp_dtype = getattr(torch, amp.DTYPE) if amp.ENABLED else None
         device = self.distilled.device.type
@@ -152,6 +157,9 @@ class DistillationTrainer(TrainerBase):
             self.optimizer.load_state_dict(state["optimizer"])
             self.scheduler.load_state_dict(state["scheduler"])
             self.scaler.load_state_dict(state["scaler"])
+            if self.averages:
+                self.averages.module.load_state_dict(state[AVERAGED])
+                self.averages.n_averaged.fill_(state["averaged_times"])
         # Built anew because other parameters train now: find_unused_parameters is never needed.
         ddp: dict[str, Any] = {} if device == "cuda" else {"device_ids": None}
         self.model = create_ddp_model(self.distilled, broadcast_buffers=False, **ddp)
@@ -194,7 +202,19 @@ class DistillationTrainer(TrainerBase):
         self.storage.put_scalar("lr", self.optimizer.param_groups[0]["lr"], smoothing_hint=False)
         self.storage.put_scalar("stage", self.step.position, smoothing_hint=False)
         self.scheduler.step()
+        if self.averages:
+            self.averages.update_parameters(self.distilled)
         self.seconds += time.perf_counter() - start
+
+    @property
+    def scored(self) -> Pair:
+        """The networks as they are scored: with averaged weights, where there are any."""
+        return cast(Pair, self.averages.module) if self.averages else self.distilled
+
+    def take_averages(self) -> None:
+        """At a step's end averaged weights become the weights, which the next step starts from."""
+        if self.averages:
+            self.distilled.load_state_dict(self.averages.module.state_dict())
 
     def _forward(self, data: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         try:
@@ -258,4 +278,7 @@ class DistillationTrainer(TrainerBase):
             data["optimizer"] = self.optimizer.state_dict()
             data["scheduler"] = self.scheduler.state_dict()
             data["scaler"] = self.scaler.state_dict()
+            if self.averages:
+                data[AVERAGED] = self.averages.module.state_dict()
+                data["averaged_times"] = int(self.averages.n_averaged)
         save_atomically(data, path)

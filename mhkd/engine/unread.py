@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 NEVER_READ = {
     "SOLVER.MAX_ITER": "set MHKD.TEACHER_ITERS and MHKD.STUDENT_ITERS",
     "SOLVER.STEPS": "set MHKD.LR_STEPS, shares of the iterations",
-    "SOLVER.REFERENCE_WORLD_SIZE": "set SOLVER.IMS_PER_BATCH and BASE_LR for the processes that you use",
+    "SOLVER.REFERENCE_WORLD_SIZE": "set SOLVER.IMS_PER_BATCH; for the rate, SOLVER.REFERENCE_IMS_PER_BATCH",
     "INPUT.RANDOM_FLIP": "set INPUT.FLIP_PROB",
     "INPUT.MIN_SIZE_TRAIN": "images are used at their own size; set INPUT.CROP",
     "INPUT.MIN_SIZE_TRAIN_SAMPLING": "images are used at their own size; set INPUT.CROP",

@@ -19,6 +19,7 @@ STEP_TITLES = {
     "semantic": "output",
 }
 METRICS = ("AP", "AP50", "AP75", "AR")
+TEACHER_AP = "teacher's AP on HR"  # after a step in which it trained, too
 
 
 def collect(trained: Path, lr_only: Path | None = None) -> dict[str, dict[str, Any]]:
@@ -31,7 +32,8 @@ def collect(trained: Path, lr_only: Path | None = None) -> dict[str, dict[str, A
     Returns:
         "teacher_hr" and "direct_lr" where that training made its teacher, "lr_only" if given, and "stage1",
         ... of its student's steps -> AP, AP50, AP75, AR, AP-<class>, seconds; of a student's step also its
-        name, "step". With several test sets their names come before, "name/AP".
+        name, "step", and, if the teacher trained in it, "teacher's AP on HR". With several test sets their
+        names come before, "name/AP".
 
     Raises:
         InputError: a folder without a finished step, or ``lr_only`` of a training with a teacher's losses or
@@ -52,7 +54,11 @@ def collect(trained: Path, lr_only: Path | None = None) -> dict[str, dict[str, A
         _check_same_test_sets(trained, lr_only)
         rows["lr_only"] = _row(report, "student")
     for position, report in steps.items():
-        rows[f"stage{position}"] = {"step": report["step"], **_row(report, "student")}
+        row = {"step": report["step"], **_row(report, "student")}
+        if report["results"].get("teacher"):  # one that trained in this step
+            teacher = _row(report, "teacher")
+            row |= {prefix + TEACHER_AP: teacher[f"{prefix}AP"] for prefix in _test_sets(teacher)}
+        rows[f"stage{position}"] = row
     return rows
 
 
@@ -68,7 +74,8 @@ def markdown(results: dict[str, dict[str, Any]]) -> str:
 def _table(results: dict[str, dict[str, Any]], prefix: str) -> str:
     first = next(iter(results.values()))
     classes = [k.removeprefix(prefix) for k in first if k.startswith(f"{prefix}AP-")]
-    columns = [*METRICS, *(classes if len(classes) > 1 else ()), "seconds"]
+    columns = [*METRICS, *(classes if len(classes) > 1 else ())]
+    columns += [TEACHER_AP] * any(prefix + TEACHER_AP in scores for scores in results.values()) + ["seconds"]
     lines = [f"| | {' | '.join(columns)} |", f"|---|{'---:|' * len(columns)}"]
     for key, scores in results.items():
         values = (scores.get(c if c == "seconds" else prefix + c) for c in columns)

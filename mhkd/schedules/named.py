@@ -42,12 +42,12 @@ SCHEDULES: dict[str, Schedule] = {
         Schedule("offline", tuple(replace(s, teacher=FROZEN) for s in FOUR_STEPS)),
         # Table III: without BFA.
         Schedule("three_step", tuple(replace(s, bfa=False) for s in (BASIC, LOCAL, SEMANTIC))),
-        # Table VI: the number of steps.
+        # Table VI: the number of steps; the last one of several has the paper's weights for it.
         Schedule(
             "double_step",
             (
                 Stage("global", {"detect": 1, "basic": 1, "adaptive": 1}, bfa=True),
-                Stage("local_output", {"detect": 1, "local": 1, "output": 1}, HEADS, bfa=True),
+                Stage("local_output", SEMANTIC.weights, HEADS, bfa=True),
             ),
         ),
         _one_step("single_step", ALL_LOSSES, teacher=WHOLE, bfa=True),

@@ -48,6 +48,9 @@ class Stage:
             if adapted and not self.bfa:
                 raise InputError(f"step {self.name}: the {loss} loss needs bfa=True")
 
+    def __deepcopy__(self, memo: object) -> "Stage":
+        return self  # nothing in it changes, and a MappingProxyType cannot be copied
+
     @property
     def needs(self) -> frozenset[str]:
         """What the step's losses ask an iteration for, see :data:`mhkd.losses.NEEDS`."""

@@ -31,6 +31,16 @@ def test_table_of_a_training(tmp_path):
     assert lines[3] == "| teacher fed with LR (direct) | 15.0 | 35.0 | 5.0 | 50.1 | 15.0 | – | 0.0 |"
 
 
+def test_a_teacher_that_trains_beside_the_student_is_named_with_its_step(tmp_path):
+    write(tmp_path, "1_basic", 30.0, student=scores(20))
+    write(tmp_path, "2_local", 30.0, student=scores(30), teacher=scores(41))
+    results = collect(tmp_path)
+    assert "teacher's AP on HR" not in results["stage1"] and results["stage2"]["teacher's AP on HR"] == 41
+    head, _, *lines = markdown(results).splitlines()
+    assert head.endswith("| AP-b | teacher's AP on HR | seconds |")
+    assert [line.split(" | ")[-2:] for line in lines] == [["–", "30.0 |"], ["41.0", "30.0 |"]]
+
+
 def test_steps_have_the_names_of_their_own_schedule(tmp_path):
     for k, step in enumerate(("1_basic", "2_local", "3_semantic", "4_features_w8")):
         write(tmp_path / "run", step, 30.0, student=scores(20 + k))  # its teacher was given

@@ -37,6 +37,7 @@ def test_ablations_differ_from_mhkd_only_in_what_they_are_about():
     assert set(SCHEDULES["single_step"].steps[0].weights) == {
         "detect", "basic", "adaptive", "local", "output",
     }  # fmt: skip
+    assert SCHEDULES["double_step"].steps[1].weights == four[3].weights  # the last step of several
     assert not SCHEDULES["none"].uses_teacher and not SCHEDULES["none_bfa"].uses_teacher
     assert SCHEDULES["none_bfa"].uses_bfa
 
