@@ -7,7 +7,7 @@ from pathlib import Path
 import mhkd  # noqa: F401  (first)
 from mhkd.slide_detection.options import DetectOptions
 from mhkd.slide_detection.run import detect_slide
-from mhkd.slide_detection.student import Student
+from mhkd.slide_detection.torch_student import TorchStudent
 
 import cv2
 import numpy as np
@@ -40,7 +40,7 @@ class BlobDetector(nn.Module):
 
 
 def blob_student(**changes):
-    student = Student(
+    student = TorchStudent(
         network=BlobDetector(),
         class_names=("normal", "sclerotic"),
         lr_mpp=8.0,

@@ -15,12 +15,16 @@ from .slide_options import SLIDE_MPP, with_options
 @click.argument("slides", nargs=-1, required=True, type=click.Path())
 @click.option(
     "--student",
-    type=click.Path(exists=True, file_okay=False),
+    type=click.Path(exists=True),
     required=True,
-    help="Folder of a trained student: OUTPUT_DIR/student.",
+    help="Folder of a trained student, OUTPUT_DIR/student, or an .onnx file of mhkd export.",
 )
 @click.option("--out", type=click.Path(file_okay=False), required=True, help="Folder for the results.")
-@click.option("--device", default="", help="cpu, cuda, ...; default: CUDA if there is one.")
+@click.option(
+    "--device",
+    default="",
+    help="cpu, cuda, ...; default: CUDA if there is one; an .onnx file runs on the cpu.",
+)
 @click.option("--batch-size", type=FROM_1, default=4, show_default=True, help="Tiles in one forward.")
 @click.option(
     "--score-threshold",

@@ -40,11 +40,12 @@ from .numbers import FROM_0, SEED, SHARE
 @click.option(
     "--choose-threshold",
     is_flag=True,
-    help="Record the threshold with the highest F1 in the student's folder, for mhkd detect.",
+    help="Record the threshold with the highest F1 in the student's folder (or beside its .onnx file), for "
+    "mhkd detect.",
 )
 @click.option(
     "--student",
-    type=click.Path(exists=True, file_okay=False),
+    type=click.Path(exists=True),
     help="With --choose-threshold: where the student is now, if it has moved.",
 )
 @click.option(

@@ -11,13 +11,13 @@ from detectron2.modeling import META_ARCH_REGISTRY
 from ..data.semi_supervised import check_label_settings
 from ..errors import InputError
 from ..schedules import check_stage, get_schedule, plan_steps
+from ..slides.views import LARGEST_PX
 from ..tasks import get_task
 
 NORMS = ("", "BN", "SyncBN", "FrozenBN", "GN", "nnSyncBN", "naiveSyncBN", "naiveSyncBN_N")
 BOX_LOSSES = ("smooth_l1", "giou", "diou", "ciou")
 MOST = 1_000_000  # of what is kept in memory; more is a slip
 WIDEST = 65_536  # channels, pixels of a crop
-LARGEST = 16_384  # pixels along a side of an image that a network sees
 
 
 class Rule(NamedTuple):
@@ -80,7 +80,7 @@ RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     )),
     (whole(1), ("MHKD.TEACHER_ITERS", "MHKD.STUDENT_ITERS", "SOLVER.ACCUMULATE_BATCHES")),
     (whole(0, 1024), ("DATALOADER.NUM_WORKERS",)),
-    (whole(0, LARGEST), ("INPUT.MIN_SIZE_TEST", "INPUT.TRAINED_SIZE_PX")),
+    (whole(0, LARGEST_PX), ("INPUT.MIN_SIZE_TEST", "INPUT.TRAINED_SIZE_PX")),
     (whole(1, MOST), (
         "SOLVER.IMS_PER_BATCH", "TEST.DETECTIONS_PER_IMAGE", "INPUT.MAX_SIZE_TEST",
         "MODEL.RPN.BATCH_SIZE_PER_IMAGE", "MODEL.RPN.PRE_NMS_TOPK_TRAIN", "MODEL.RPN.PRE_NMS_TOPK_TEST",

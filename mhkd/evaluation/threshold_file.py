@@ -1,7 +1,8 @@
-"""The working threshold: the score from which on a detection counts. A student's folder may record one.
+"""The working threshold: the score from which on a detection counts. It may be recorded beside a student.
 
 It has a file of its own. In config.yaml it would be part of the student's identity, and a new threshold would
-make finished slides another student's.
+make finished slides another student's. An ``.onnx`` student brings one along, which such a file
+replaces.
 """
 
 import json
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..files import sha256, write_json
+from ..onnx_file import is_onnx, load_onnx
 
 if TYPE_CHECKING:
     from .best_threshold import Choice
@@ -37,11 +39,21 @@ class WorkingThreshold:
     source: str
 
 
-def working_threshold(student_folder: str | os.PathLike[str], given: float | None = None) -> WorkingThreshold:
-    """The given threshold, or the one that the folder records, or 0.5.
+def weights_of(student: str | os.PathLike[str]) -> Path:
+    """The file with an exported student's weights: of a folder, or the ``.onnx`` file itself."""
+    return Path(student) if is_onnx(student) else Path(student) / WEIGHTS
+
+
+def threshold_path(student: str | os.PathLike[str]) -> Path:
+    """The file that records the threshold of an exported student, whether it is there or not."""
+    return Path(student).with_suffix(f".{FILE}") if is_onnx(student) else Path(student) / FILE
+
+
+def working_threshold(student: str | os.PathLike[str], given: float | None = None) -> WorkingThreshold:
+    """The given threshold, or the one that is recorded, or 0.5.
 
     Args:
-        student_folder: of the exported student.
+        student: folder of the exported student, or ``.onnx`` file.
         given: by the user, which decides.
 
     Raises:
@@ -49,30 +61,39 @@ def working_threshold(student_folder: str | os.PathLike[str], given: float | Non
     """
     if given is not None:
         return WorkingThreshold(given, "--score-threshold")
-    path = Path(student_folder) / FILE
+    path = threshold_path(student)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         score, weights = content["score_threshold"], content["weights_sha256"]
         if isinstance(score, bool) or not 0 <= score <= 1:
             raise ValueError(f"score_threshold {score}")
     except FileNotFoundError:
-        return WorkingThreshold(DEFAULT, "default: none was chosen for the student")
+        return _brought_by(student)
     except (OSError, ValueError, TypeError, KeyError) as e:
         raise InputError(
             f"{path}: records no score threshold ({e}): give --score-threshold, choose one anew with mhkd "
             "score --choose-threshold, or move the file away"
         ) from e
-    if weights != sha256(path.with_name(WEIGHTS)):
+    if weights != sha256(weights_of(student)):
         logger.warning(f"{path}: was chosen for other weights than those beside it, so it is not used")
-        return WorkingThreshold(DEFAULT, f"default: {FILE} of the student is of other weights")
-    return WorkingThreshold(float(score), f"{FILE} of the student: best F1 on {content.get('chosen_on')}")
+        return WorkingThreshold(DEFAULT, f"default: {path.name} of the student is of other weights")
+    return WorkingThreshold(
+        float(score), f"{path.name} of the student: best F1 on {content.get('chosen_on')}"
+    )
 
 
-def record_threshold(student_folder: str | os.PathLike[str], choice: "Choice", chosen_on: str) -> Path:
+def _brought_by(student: str | os.PathLike[str]) -> WorkingThreshold:
+    record = load_onnx(os.path.abspath(student)).record if is_onnx(student) else None
+    if record is None or record.score_threshold is None:
+        return WorkingThreshold(DEFAULT, "default: none was chosen for the student")
+    return WorkingThreshold(record.score_threshold, f"recorded in the student: best F1 on {record.chosen_on}")
+
+
+def record_threshold(student: str | os.PathLike[str], choice: "Choice", chosen_on: str) -> Path:
     """Write the file that :func:`working_threshold` reads.
 
     Args:
-        student_folder: of the exported student.
+        student: folder of the exported student, or ``.onnx`` file.
         choice: of :func:`mhkd.evaluation.best_threshold.best_f1`.
         chosen_on: on what, in words.
 
@@ -82,7 +103,7 @@ def record_threshold(student_folder: str | os.PathLike[str], choice: "Choice", c
     Raises:
         InputError: no student there, or it cannot be written.
     """
-    folder = Path(student_folder)
+    path = threshold_path(student)
     content = {
         "score_threshold": choice.score_threshold,
         "chosen_on": chosen_on,
@@ -91,10 +112,10 @@ def record_threshold(student_folder: str | os.PathLike[str], choice: "Choice", c
         "sensitivity": round(choice.sensitivity, 4),
         "annotated": choice.annotated,
         "how": "the highest F1 over all classes; right is a detection of the right class with an IoU of 0.5",
-        "weights_sha256": sha256(folder / WEIGHTS),
+        "weights_sha256": sha256(weights_of(student)),
     }
-    write_json(content, folder / FILE)
-    return folder / FILE
+    write_json(content, path)
+    return path
 
 
 def chosen_on(student_folder: str | os.PathLike[str]) -> str | None:

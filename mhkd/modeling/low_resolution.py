@@ -34,7 +34,7 @@ class LowResolutionRCNN(GeneralizedRCNN):
         super().__init__(**arguments)
         self.lr_factor = lr_factor
         self.trained_size_px = trained_size_px
-        self._limits = [limits[key] for limits, key in self._places_of_limits()]
+        self.limits = [limits[key] for limits, key in self._places_of_limits()]
 
     @classmethod
     def from_config(cls, cfg: CfgNode) -> dict[str, Any]:
@@ -96,7 +96,7 @@ class LowResolutionRCNN(GeneralizedRCNN):
         trained = self.trained_size_px**2 or 1
         area = max(trained, h * w * self.lr_factor**2) if self.trained_size_px else trained
 
-        for (limits, key), limit in zip(self._places_of_limits(), self._limits):
+        for (limits, key), limit in zip(self._places_of_limits(), self.limits):
             limits[key] = -(-limit * area // trained)
 
     def _places_of_limits(self) -> list[tuple[dict[Any, Any], object]]:

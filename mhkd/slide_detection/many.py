@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ..annotations.folders import find_slides, lines, unused
 from ..errors import InputError
+from ..onnx_file import available_threads
 from .exports import write_summary_csv
 from .finished import Results, differences, find_finished
 from .options import DetectOptions
@@ -121,7 +121,7 @@ def _on_cluster(
         try:
             if scheduler == "local":
                 workers = min(workers, len(slides))
-                threads = max(1, torch.get_num_threads() // workers)
+                threads = max(1, available_threads() // workers)
                 cluster = distributed.LocalCluster(
                     n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address=None
                 )
@@ -165,16 +165,14 @@ def _attempt(
 ) -> dict[str, Any]:
     """The summary of a slide, or what is wrong with it."""
     with _one_slide_at_a_time:
-        if threads:
-            torch.set_num_threads(threads)
         try:
-            network = load_student(**student)
+            network = load_student(**student, threads=threads)
             return detect_slide(
                 path, out, network, options, readers=readers, progress=progress, command=command
             )
         except InputError as e:
             return {"error": " ".join(str(e).split())}
-        except torch.OutOfMemoryError:
+        except MemoryError:
             return {"error": f"{path}: the device's memory is too small: use a smaller --batch-size"}
         except Exception as e:  # whatever is wrong with one slide, the others are not lost
             logger.debug("%s", path, exc_info=True)

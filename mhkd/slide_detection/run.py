@@ -172,7 +172,7 @@ def _record(
     timings: dict[str, Any],
 ) -> dict[str, Any]:
     """Content of run.json."""
-    packages = ("torch", "torchvision", "numpy", "shapely", "large-image")
+    packages = (*student.packages, "numpy", "shapely", "large-image")
     versions = {name: importlib.metadata.version(name) for name in packages}
     return {
         "slide_file": os.path.abspath(slide.path),

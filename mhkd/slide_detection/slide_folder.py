@@ -38,7 +38,7 @@ def result_key(path: str, state: FileState | None, student: Student, options: De
     decides = {k: v for k, v in asdict(options).items() if k not in COUNTING}
     content = {
         "mhkd": __version__,
-        "torch": importlib.metadata.version("torch"),
+        student.packages[0]: importlib.metadata.version(student.packages[0]),
         "slide": [os.path.abspath(path), *(state or ())],
         "student": [student.checksum, student.lr_mpp, student.tile_px, student.device],
         "options": decides,

@@ -1,66 +1,58 @@
-"""A trained student as slides need it: LR tiles in, boxes in LR pixels out."""
+"""A trained student as slides need it: LR tiles in, boxes in LR pixels out. What runs it is loaded last."""
 
 import functools
-import hashlib
+import importlib
 import logging
 import math
-import os
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
-import torch
-from torch import nn
 
-from ..engine.exported import exported_cfg, load_deployed
-from ..engine.settings import LARGEST, check_device
-from ..enlarge import enlarge, to_tensor
 from ..errors import InputError
-from ..files import sha256
-from ..modeling import is_student
+from ..onnx_file import is_onnx
 from ..slides.slide import SAME_MPP
+from ..slides.views import LARGEST_PX
 
 logger = logging.getLogger(__name__)
 DEFAULT_OVERLAP_UM = 300.0  # the largest glomerulus
 OVERLAPS_PER_TILE = 4  # a default tile is at least so many overlaps wide: (4 / 3)² times the work
 
 
-@dataclass(frozen=True, eq=False)
-class Student:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Student(ABC):
     """A student and what it must know of slides.
 
     Attributes:
-        network: a :class:`mhkd.modeling.LowResolutionRCNN` in evaluation mode, or whatever takes its inputs
-            and gives its outputs.
         class_names: classes.
         lr_mpp: micrometres per LR pixel, the resolution it was trained at.
-        lr_factor: the network's input is the LR tile brought to this many times its size.
+        lr_factor: HR pixels per LR pixel.
         tile_px: side of a tile in LR pixels.
-        image_format: "RGB" or "BGR", the network's channel order.
-        folder: absolute path of where it came from.
+        folder: absolute path of the folder, or of the file, that it came from.
         sha256: of its weights.
         checksum: of its weights and of all that was set for it.
         device: where it runs.
+        packages: those whose versions may show in its last bits, the first above all.
     """
 
-    network: nn.Module
     class_names: tuple[str, ...]
     lr_mpp: float
     lr_factor: int
     tile_px: int
-    image_format: str = "RGB"
     folder: str = ""
     sha256: str = ""
     checksum: str = ""
     device: str = "cpu"
+    packages: ClassVar[tuple[str, ...]]
 
-    def prepare(self, tile: np.ndarray) -> dict[str, torch.Tensor]:
-        """The network's input of a uint8 RGB tile (h, w, 3), enlarged in the thread that reads it."""
-        image = to_tensor(tile if self.image_format == "RGB" else tile[:, :, ::-1])
-        return {"image": image, "enlarged": enlarge(image, self.lr_factor)}
+    @abstractmethod
+    def prepare(self, tile: np.ndarray) -> Any:
+        """What :meth:`detect` takes of a uint8 RGB tile (h, w, 3), made in the thread that reads it."""
 
-    @torch.inference_mode()
-    def detect(self, inputs: list[dict[str, torch.Tensor]]) -> Sequence[tuple[np.ndarray, ...]]:
+    @abstractmethod
+    def detect(self, inputs: list[Any]) -> Sequence[tuple[np.ndarray, ...]]:
         """One forward.
 
         Args:
@@ -69,13 +61,10 @@ class Student:
         Returns:
             For each input float32 boxes (n, 4) XYXY in LR pixels of the tile, float32 scores (n,) and int64
             classes (n,).
+
+        Raises:
+            MemoryError: the device's is too small for so many.
         """
-        found = []
-        for output in self.network(inputs):
-            instances = output["instances"].to("cpu")
-            boxes = instances.pred_boxes.tensor
-            found.append((boxes.numpy(), instances.scores.numpy(), instances.pred_classes.numpy()))
-        return found
 
 
 @functools.lru_cache(maxsize=1)
@@ -86,97 +75,86 @@ def load_student(
     overlap_um: float = DEFAULT_OVERLAP_UM,
     tile_size_px: int | None = None,
     min_score: float | None = None,
+    threads: int | None = None,
 ) -> Student:
     """Load an exported student, once in a process.
 
     Args:
-        folder: of ``model_final.pth`` and ``config.yaml``.
-        device: "cpu", "cuda", ...; empty: CUDA if there is one.
+        folder: of ``model_final.pth`` and ``config.yaml``, or an ``.onnx`` file.
+        device: "cpu", "cuda", ...; empty: CUDA if there is one. An ``.onnx`` file runs on the CPU.
         student_mpp: micrometres per LR pixel, for a student that does not record it.
         overlap_um: overlap that tiles will have.
         tile_size_px: side of a tile in HR pixels; by default that of the images which the student was scored
             on, or more where the overlap would take too much of it.
         min_score: detections below it are not of interest.
+        threads: it may use so many; default: as many as there are processors, or OMP_NUM_THREADS says.
 
     Raises:
         InputError: it is missing, damaged, has no resolution, or a parameter makes no sense.
     """
-    if device:
-        try:
-            check_device(device)
-        except InputError as e:
-            raise InputError(f"--device {device}: cannot be used ({e})") from e
-    cfg = exported_cfg(folder, device)
-    if not is_student(cfg):
-        raise InputError(
-            f"{folder}: holds no student but a {cfg.MODEL.META_ARCHITECTURE} for HR: a trained student is "
-            "OUTPUT_DIR/student/ or OUTPUT_DIR/<step>/student/"
-        )
-    factor = cfg.INPUT.LR_FACTOR
-    lr_mpp = _lr_mpp(folder, cfg.MHKD.LR_MPP, student_mpp)
+    kind = importlib.import_module(".onnx_student" if is_onnx(folder) else ".torch_student", __package__)
+    return kind.load(folder, device, student_mpp, overlap_um, tile_size_px, min_score, threads)
+
+
+def tile_side_px(
+    source: str,
+    lr_factor: int,
+    trained_size_px: int,
+    lr_mpp: float,
+    overlap_um: float,
+    tile_size_px: int | None,
+) -> int:
+    """Side of a tile in LR pixels; see :func:`load_student`.
+
+    Args:
+        source: of the student, for messages.
+        trained_size_px: side of the HR images that it was scored on.
+
+    Raises:
+        InputError: what was asked for makes no sense.
+    """
     if not (math.isfinite(overlap_um) and overlap_um >= 0):
         raise InputError(f"--overlap-um {overlap_um}: must be 0 or more")
     overlap_px = overlap_um / lr_mpp
     if tile_size_px is None:
-        tile_px = max(cfg.INPUT.TRAINED_SIZE_PX // factor, 1)
+        tile_px = max(trained_size_px // lr_factor, 1)
         if overlap_um > max(DEFAULT_OVERLAP_UM, tile_px * lr_mpp):
             raise InputError(
                 f"--overlap-um {overlap_um:g}: is more than a tile of this student, {tile_px * lr_mpp:g} um, "
                 "and stands for the largest glomerulus: choose less, or larger tiles with --tile-size-px"
             )
         tile_px = max(tile_px, math.ceil(OVERLAPS_PER_TILE * overlap_px))
-    elif tile_size_px < factor or tile_size_px % factor:
-        raise InputError(f"--tile-size-px {tile_size_px}: must be a multiple of the LR factor {factor}")
+    elif tile_size_px < lr_factor or tile_size_px % lr_factor:
+        raise InputError(f"--tile-size-px {tile_size_px}: must be a multiple of the LR factor {lr_factor}")
     else:
-        tile_px = tile_size_px // factor
-    if tile_px * factor > LARGEST:
+        tile_px = tile_size_px // lr_factor
+    if tile_px * lr_factor > LARGEST_PX:
         raise InputError(
-            f"{folder}: tiles of {tile_px * factor} px a side are larger than {LARGEST}: choose smaller ones "
-            f"with --tile-size-px, or less than {overlap_um:g} um of overlap at {lr_mpp:g} um per LR pixel"
+            f"{source}: tiles of {tile_px * lr_factor} px a side are larger than {LARGEST_PX}: choose "
+            f"smaller ones with --tile-size-px, or less than {overlap_um:g} um of overlap at {lr_mpp:g} um "
+            "per LR pixel"
         )
     if overlap_px > tile_px / 2:
         raise InputError(
             f"--overlap-um {overlap_um:g}: is more than half of a tile ({tile_px * lr_mpp:g} um): choose "
             "larger tiles with --tile-size-px, or less overlap"
         )
-    if min_score is not None:
-        cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = min(cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST, min_score)
-    network = load_deployed(cfg)
-    if cfg.MODEL.DEVICE == "cpu":
-        network.to(memory_format=torch.channels_last)  # the same numbers, and convolutions are quicker
-    classes = tuple(cfg.MHKD.CLASSES) or tuple(
-        f"class {k + 1}" for k in range(cfg.MODEL.ROI_HEADS.NUM_CLASSES)
-    )
-    weights = sha256(cfg.MODEL.WEIGHTS)
-    path, cfg.MODEL.WEIGHTS, cfg.OUTPUT_DIR = cfg.MODEL.WEIGHTS, "", ""
-    del cfg.MHKD["TASK"]  # there is one with slides, and students are older than the key
-    return Student(
-        network=network,
-        class_names=classes,
-        lr_mpp=lr_mpp,
-        lr_factor=factor,
-        tile_px=tile_px,
-        image_format=cfg.INPUT.FORMAT,
-        folder=os.path.dirname(os.path.abspath(path)),
-        sha256=weights,
-        checksum=hashlib.sha256((weights + cfg.dump()).encode()).hexdigest(),
-        device=cfg.MODEL.DEVICE,
-    )
+    return tile_px
 
 
-def _lr_mpp(folder: str, recorded: float, given: float | None) -> float:
-    """Micrometres per LR pixel, recorded or given."""
+def resolution_of(source: str, recorded: float, given: float | None) -> float:
+    """Micrometres per LR pixel, recorded (0: not) or given."""
     if given is None:
         if recorded:
             return recorded
         raise InputError(
-            f"{folder}: does not record the resolution that the student was trained at, since its data had "
+            f"{source}: does not record the resolution that the student was trained at, since its data had "
             "none: give it in micrometres per LR pixel with --student-mpp"
         )
     if not (math.isfinite(given) and given > 0):
         raise InputError(f"--student-mpp {given}: must be a positive number")
     if recorded and abs(given / recorded - 1) > SAME_MPP:
         logger.warning(
-            f"{folder}: was trained at {recorded:g} um per LR pixel, but --student-mpp {given:g} is used"
+            f"{source}: was trained at {recorded:g} um per LR pixel, but --student-mpp {given:g} is used"
         )
     return given

@@ -16,6 +16,7 @@ from .images import read_rgb
 from .slide import open_slide
 
 LR_FILTERS = ("area", "lanczos")
+LARGEST_PX = 16_384  # along a side of an image that a network sees
 
 
 def read_view(

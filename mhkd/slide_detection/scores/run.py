@@ -12,7 +12,7 @@ from ...annotations.folders import Unused, annotations_in, lines, unused
 from ...errors import InputError
 from ...evaluation.best_threshold import Choice
 from ...evaluation.bootstrap import Groups
-from ...evaluation.threshold_file import WEIGHTS, record_threshold
+from ...evaluation.threshold_file import record_threshold, weights_of
 from ...files import sha256, write_json, write_text
 from ...slides.file_names import slide_name
 from ...tiling.splits import patients_by_pattern, read_split_table
@@ -138,13 +138,13 @@ def _student_folder(finished: Sequence[FinishedSlide], given: str | None) -> str
         raise InputError(f"--choose-threshold: {'; '.join(differences(finished))}: choose for one at a time")
     recorded = finished[0].run.get("student")
     folder = given or (recorded.get("folder") if isinstance(recorded, dict) else None)
-    if not folder or not os.path.isfile(os.path.join(folder, WEIGHTS)):
+    if not folder or not os.path.isfile(weights_of(folder)):
         raise InputError(
             f"--choose-threshold: the student is not at {folder or 'any known place'}: say where it is with "
             "--student"
         )
     (student,) = students
-    if student and not sha256(os.path.join(folder, WEIGHTS)).startswith(student):
+    if student and not sha256(weights_of(folder)).startswith(student):
         raise InputError(
             f"{folder}: is not the student that these results are of: say where that is with --student"
         )

@@ -1,0 +1,225 @@
+"""An ``.onnx`` student: one file that holds the network and what is to be known of it.
+
+onnxruntime runs it, neither torch nor Detectron2 is imported. The file may be a stranger's: it is data, its
+record is checked, and it may not refer to other files.
+"""
+
+import functools
+import json
+import math
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import InputError
+from .files import refuse_pipe
+
+SUFFIX = ".onnx"
+KEY = "mhkd"  # of the record among the file's metadata
+INPUTS, OUTPUTS = ["image", "min_score"], ["boxes", "scores", "classes"]
+TYPES = ["tensor(uint8)", "tensor(float)", "tensor(float)", "tensor(float)", "tensor(int64)"]
+LARGEST_BYTES = 2**31 - 1  # of a message of protobuf
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnnxRecord:
+    """What an ``.onnx`` student records, as JSON.
+
+    Attributes:
+        classes: names of the classes.
+        lr_factor: HR pixels per LR pixel.
+        lr_mpp: micrometres per LR pixel of its training data; 0: not known.
+        trained_size_px: side of the HR images that it was scored on.
+        min_score: detections have a higher score, where no lower one is asked for.
+        score_threshold: detections count from this one on; None: none was chosen.
+        chosen_on: on what it was chosen, in words.
+        precision: "fp32", or "int8" where most layers are.
+        compared: how near its detections came to those of PyTorch, and on what.
+        weights_sha256: of the ``model_final.pth`` that it was made of.
+        mhkd: version that made it.
+    """
+
+    classes: list[str]
+    lr_factor: int
+    lr_mpp: float
+    trained_size_px: int
+    min_score: float
+    score_threshold: float | None
+    chosen_on: str
+    precision: str
+    compared: dict[str, Any]
+    weights_sha256: str
+    mhkd: str
+
+    def dump(self) -> str:
+        return json.dumps(asdict(self), allow_nan=False)
+
+    @classmethod
+    def parse(cls, text: str) -> "OnnxRecord":
+        """Raises ValueError, which names the field, for what :meth:`dump` did not write."""
+        content = json.loads(text)
+        if not isinstance(content, dict):
+            raise ValueError("is no JSON object")
+        names = [field.name for field in fields(cls)]
+        known = {name: content[name] for name in names if name in content}
+        for name in names:
+            if name not in known:
+                raise ValueError(f"has no {name}")
+            if not _GOOD[name](known[name]):
+                raise ValueError(f"has {name} {str(known[name])[:80]!r}")
+        return cls(**known)
+
+
+def _number(least: float, most: float) -> Callable[[Any], bool]:
+    return lambda v: type(v) in (int, float) and math.isfinite(v) and least <= v <= most
+
+
+def _whole(least: int, most: int) -> Callable[[Any], bool]:
+    return lambda v: type(v) is int and least <= v <= most
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+_GOOD: dict[str, Callable[[Any], bool]] = {
+    "classes": lambda v: isinstance(v, list) and 0 < len(v) <= 10_000 and all(_is_text(c) and c for c in v),
+    "lr_factor": _whole(1, 1_000),
+    "lr_mpp": _number(0, 1e6),
+    "trained_size_px": _whole(0, 1_000_000),
+    "min_score": _number(0, 1),
+    "score_threshold": lambda v: v is None or _number(0, 1)(v),
+    "chosen_on": _is_text,
+    "precision": lambda v: v in ("fp32", "int8"),
+    "compared": lambda v: isinstance(v, dict),
+    "weights_sha256": _is_text,
+    "mhkd": _is_text,
+}  # fmt: skip
+
+
+def is_onnx(student: str | os.PathLike[str]) -> bool:
+    """Whether a student is given as an ``.onnx`` file, by the name of it."""
+    return Path(student).suffix.lower() == SUFFIX
+
+
+def available_threads() -> int:
+    """As many as there are processors for this process, or as OMP_NUM_THREADS says."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    if given.isdecimal() and int(given) > 0:
+        return int(given)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class OnnxNetwork:
+    """The session that runs an ``.onnx`` student, on the CPU.
+
+    Attributes:
+        path: the file.
+        record: what it records.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], threads: int | None = None) -> None:
+        """Load it; it has looked at a picture afterwards.
+
+        Args:
+            path: of ``mhkd export --format onnx``.
+            threads: that one image may use; default: :func:`available_threads`.
+
+        Raises:
+            InputError: there is no such file, it is damaged, or no student.
+        """
+        self.path = Path(path)
+        content = _read(self.path)
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or available_threads()
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # others may need the core
+        options.log_severity_level = 4  # what is wrong is raised
+        try:  # from bytes, which have no folder: weights in other files are refused
+            self._session = onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"])
+        except Exception as e:  # onnxruntime's own kinds, one a cause
+            raise InputError(f"{path}: is damaged, or no .onnx file that can be used: {_short(e)}") from e
+        self.record = self._record()
+        self._check_ends()
+        try:
+            self(np.zeros((32, 32, 3), np.uint8))
+        except RuntimeError as e:
+            raise InputError(f"{path}: its network cannot be used: {_short(e)}") from e
+
+    def __call__(
+        self, image: np.ndarray, min_score: float | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """
+        Args:
+            image: (h, w, 3) uint8 RGB, LR pixels.
+            min_score: detections have a higher score; default: the record's.
+
+        Returns:
+            float32 boxes (n, 4) XYXY in LR pixels, float32 scores (n,), falling, and int64 classes (n,).
+
+        Raises:
+            InputError: what comes out is not that.
+        """
+        score = self.record.min_score if min_score is None else min_score
+        inputs = {"image": np.ascontiguousarray(image), "min_score": np.array(score, np.float32)}
+        try:
+            boxes, scores, classes = self._session.run(OUTPUTS, inputs)
+        except Exception as e:  # onnxruntime's own kinds derive from Exception
+            raise RuntimeError(_short(e)) from e
+        n = len(classes)
+        good = boxes.shape == (n, 4) and scores.shape == classes.shape == (n,)
+        good = good and bool(np.isfinite(boxes).all() and ((scores >= 0) & (scores <= 1)).all())
+        if not good or (n and not 0 <= classes.min() <= classes.max() < len(self.record.classes)):
+            raise InputError(
+                f"{self.path}: gives boxes, scores or classes that there cannot be: export it anew"
+            )
+        return boxes, scores, classes
+
+    def _record(self) -> OnnxRecord:
+        text = self._session.get_modelmeta().custom_metadata_map.get(KEY)
+        if text is None:
+            raise InputError(
+                f"{self.path}: is a network, but no student of mhkd: one is made by mhkd export STUDENT "
+                "--format onnx"
+            )
+        try:
+            return OnnxRecord.parse(text)
+        except (ValueError, RecursionError) as e:
+            raise InputError(f"{self.path}: the record of the student {e}: export it anew") from e
+
+    def _check_ends(self) -> None:
+        """Raises InputError where inputs and outputs are not a student's."""
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        names, types = [x.name for x in (*inputs, *outputs)], [x.type for x in (*inputs, *outputs)]
+        if (names, types) != ([*INPUTS, *OUTPUTS], TYPES) or len(inputs[0].shape) != 3:
+            raise InputError(f"{self.path}: does not take and give what a student does: export it anew")
+
+
+@functools.lru_cache(maxsize=1)
+def load_onnx(path: str, threads: int | None = None) -> OnnxNetwork:
+    """:class:`OnnxNetwork`, once in a process."""
+    return OnnxNetwork(path, threads)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        refuse_pipe(path)
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder: give the .onnx file")
+        if path.stat().st_size > LARGEST_BYTES:
+            raise InputError(f"{path}: is larger than an .onnx file can be: correct the path")
+        return path.read_bytes()
+    except OSError as e:
+        raise InputError(f"{path}: cannot be read ({e.strerror}): correct the path") from e
+
+
+def _short(error: Exception) -> str:
+    """One line of what onnxruntime says."""
+    return " ".join(str(error).split())[:200]
