@@ -122,6 +122,9 @@ def add_mhkd_config(cfg: CN) -> None:
 
     # Basic Feature Adaptive module (paper section III-C2), one a feature level.
     cfg.MODEL.BFA = CN()
+    # Levels that have one, as ["p5"]; finer ones then get what the next coarser of them gains, enlarged.
+    # []: every level.
+    cfg.MODEL.BFA.LEVELS = []
     cfg.MODEL.BFA.ENABLED = False  # recorded in an exported student; in training the schedule decides
     cfg.MODEL.BFA.CHANNELS = 64
     cfg.MODEL.BFA.NUM_BLOCKS = 4

@@ -140,7 +140,7 @@ RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     (each(number(), 3), ("MODEL.PIXEL_MEAN",)),
     (each(POSITIVE, 3), ("MODEL.PIXEL_STD",)),
     (each(POSITIVE, levels=2), ("MODEL.ANCHOR_GENERATOR.SIZES", "MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS")),
-    (NAMES, ("DATASETS.TRAIN", "DATASETS.TEST", "MHKD.UNLABELED", "MHKD.CLASSES")),
+    (NAMES, ("DATASETS.TRAIN", "DATASETS.TEST", "MHKD.UNLABELED", "MHKD.CLASSES", "MODEL.BFA.LEVELS")),
     (Rule(lambda v: bool(v.strip()), "a folder's name"), ("OUTPUT_DIR",)),
     (Rule(lambda v: isinstance(v, str), "a dataset's name, or ''"), ("MHKD.CHOOSE_ON",)),
     (one_of("RGB", "BGR"), ("INPUT.FORMAT",)),

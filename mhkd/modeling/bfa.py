@@ -1,10 +1,15 @@
 """Basic Feature Adaptive module (paper section III-C2), after SRResNet (Ledig et al. 2017)."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import torch
 import torch.nn.functional as F
-from detectron2.layers import Conv2d, get_norm
+from detectron2.layers import Conv2d, ShapeSpec, get_norm
 from fvcore.nn import weight_init
 from torch import nn
+
+from ..errors import InputError
 
 
 def resize_features(x: torch.Tensor, factor: int) -> torch.Tensor:
@@ -85,3 +90,49 @@ class BFA(nn.Module):
         head = self.head(x)
         trunk = head + self.trunk(self.blocks(head))
         return resize_features(x, self.grid_factor) + self.output(self.subpixel(trunk))
+
+
+def bfa_of_levels(shapes: Mapping[str, ShapeSpec], levels: Sequence[str] = (), **sizes: Any) -> nn.ModuleDict:
+    """One :class:`BFA` for each of ``levels``, or for every level where there are none.
+
+    Args:
+        shapes: of the pyramid, from fine to coarse.
+        sizes: arguments of :class:`BFA`.
+
+    Raises:
+        InputError: the pyramid has no such level.
+    """
+    unknown = sorted(set(levels) - set(shapes))
+    if unknown:
+        raise InputError(
+            f"MODEL.BFA.LEVELS {list(levels)}: the backbone has {', '.join(shapes)}, no {', '.join(unknown)}"
+        )
+    return nn.ModuleDict(
+        {k: BFA(s.channels, **sizes) for k, s in shapes.items() if k in levels or not levels}
+    )
+
+
+def adapt_pyramid(
+    bfa: nn.ModuleDict, features: Mapping[str, torch.Tensor], grid_factor: int = 1
+) -> dict[str, torch.Tensor]:
+    """f'_L of a pyramid; level -> (N, C, H, W), on the teacher's grid.
+
+    A level without a BFA of its own gets the gain of the next coarser one that has, enlarged: the paper has
+    one map, behind which everything sees f'_L. Levels coarser than all of those stay f_L.
+
+    Args:
+        bfa: from :func:`bfa_of_levels`.
+        features: level -> (N, C, H / grid_factor, W / grid_factor), from fine to coarse.
+    """
+    adapted = {level: bfa[level](x) for level, x in features.items() if level in bfa}
+    if len(adapted) == len(features):
+        return adapted
+    basic = {level: resize_features(x, grid_factor) for level, x in features.items()}
+    gain = None
+    for level in reversed(features):
+        if level in bfa:
+            gain = adapted[level] - basic[level]
+        elif gain is not None:
+            size = basic[level].shape[-2:]
+            adapted[level] = basic[level] + F.interpolate(gain, size, mode="bilinear", align_corners=False)
+    return {level: adapted.get(level, x) for level, x in basic.items()}

@@ -11,10 +11,9 @@ import torch.nn.functional as F
 from detectron2.config import CfgNode, configurable
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import BACKBONE_REGISTRY, Backbone
-from torch import nn
 
 from ..errors import InputError
-from .bfa import BFA, resize_features
+from .bfa import adapt_pyramid, bfa_of_levels, resize_features
 
 
 @BACKBONE_REGISTRY.register()
@@ -36,17 +35,15 @@ class StudentBackbone(Backbone):
             native_factor: 1 feeds the upsampled LR image to ``fpn`` as it is (the paper); f > 1 first
                 averages it over f x f pixels. Of a bilinear enlargement these are not the LR pixels again:
                 at 4 one keeps 0.56 of its value, the rest comes from its neighbours.
-            bfa: arguments of :class:`BFA` (``channels``, ``num_blocks``, ``scale``, ``norm``), one module
-                a level; None builds none. ``bfa_enabled`` then switches it on and off.
+            bfa: arguments of :func:`mhkd.modeling.bfa.bfa_of_levels` (``levels``, ``channels``,
+                ``num_blocks``, ``scale``, ``norm``); None builds none. ``bfa_enabled`` then switches it on
+                and off.
         """
         super().__init__()
         self.fpn = fpn
         self.native_factor = native_factor
         levels = {} if bfa is None else fpn.output_shape()
-        sizes = bfa or {}
-        self.bfa = nn.ModuleDict(
-            {k: BFA(s.channels, grid_factor=native_factor, **sizes) for k, s in levels.items()}
-        )
+        self.bfa = bfa_of_levels(levels, grid_factor=native_factor, **(bfa or {}))
         self.bfa_enabled = bfa is not None
 
     @classmethod
@@ -58,6 +55,7 @@ class StudentBackbone(Backbone):
             "fpn": build_fpn(cfg, input_shape),
             "native_factor": cfg.INPUT.LR_FACTOR if cfg.MODEL.STUDENT.INPUT == "native" else 1,
             "bfa": {
+                "levels": cfg.MODEL.BFA.LEVELS,
                 "channels": cfg.MODEL.BFA.CHANNELS,
                 "num_blocks": cfg.MODEL.BFA.NUM_BLOCKS,
                 "scale": cfg.MODEL.BFA.SCALE,
@@ -77,7 +75,7 @@ class StudentBackbone(Backbone):
 
     def adapt(self, features: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """f'_L = BFA(f_L) from what :meth:`extract` gave; level -> (N, C, H / s, W / s)."""
-        return {k: self.bfa[k](x) for k, x in features.items()}
+        return adapt_pyramid(self.bfa, features, self.native_factor)
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
         """(N, 3, H, W) to level -> (N, C, H / s, W / s), adapted if BFA is enabled."""
