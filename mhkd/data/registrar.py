@@ -10,7 +10,7 @@ Registering reads no file: checks run when a dataset is used, or through :func:`
 import functools
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -28,6 +28,7 @@ from .dataset_files import (
 from .fitness import count_objects, file_of
 from .folds import Fold, load_fold
 from .labels import classes_of_dataset, labelled, read_labels
+from .parts import Part, load_part
 from .read_regions import read_regions
 from .region_columns import RegionEntries
 
@@ -56,7 +57,7 @@ def register_folders(root: str | os.PathLike[str] | None = None) -> list[str]:
 
 
 def ensure_registered(names: Iterable[str], root: str | os.PathLike[str] | None = None) -> None:
-    """Register the named datasets, whatever class they merge into, and folds, or say what is missing.
+    """Register the named datasets, whatever class they merge into, folds and parts, or say what is missing.
 
     Args:
         names: as in ``cfg.DATASETS``. Names registered by others are left alone.
@@ -71,10 +72,14 @@ def ensure_registered(names: Iterable[str], root: str | os.PathLike[str] | None 
             continue
         plain, at, merged = name.partition("@")
         path = find_file(plain, root)
-        fold = Fold.parse(name)
+        fold, part = Fold.parse(name), Part.parse(name)
         if path is None and fold is not None:
             ensure_registered(fold.halves[:1], root)
-            _register_fold(fold)
+            _register_derived(name, fold.halves[0], functools.partial(load_fold, fold))
+            continue
+        if path is None and part is not None:
+            ensure_registered([part.whole], root)
+            _register_derived(name, part.whole, functools.partial(load_part, part))
             continue
         if path is None or (at and not merged):
             folder, _, split = plain.rpartition("_")
@@ -183,11 +188,10 @@ def _register(name: str, path: str) -> bool:
     return True
 
 
-def _register_fold(fold: Fold) -> None:
-    """Over the datasets of its halves, of which train is registered."""
-    DatasetCatalog.register(fold.name, lambda: load_fold(fold))
-    first = MetadataCatalog.get(fold.halves[0])
-    meta = MetadataCatalog.get(fold.name)
+def _register_derived(name: str, source: str, load: Callable[[], Sequence[dict[str, Any]]]) -> None:
+    """A fold or a part, over the dataset ``source``, which is registered."""
+    DatasetCatalog.register(name, load)
+    first, meta = MetadataCatalog.get(source), MetadataCatalog.get(name)
     meta.set(**{k: first.get(k) for k in ("annotation_file", "image_root", "evaluator_type")})
 
 
