@@ -1,7 +1,6 @@
 """Files that are written whole or not at all, and folders that one process at a time writes to."""
 
 import errno
-import fcntl
 import hashlib
 import json
 import logging
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError
+from .system import lock
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ def locked(folder: str | os.PathLike[str], taken: str | None = None) -> Iterator
             raise _cannot_be_written(e.filename or folder, e) from e
         with file:
             try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, no child keeps it
+                lock(file)
             except (BlockingIOError, PermissionError) as e:
                 file.seek(0)
                 raise refusal(file.read().strip()) from e

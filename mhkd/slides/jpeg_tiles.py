@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import simplejpeg
 
+from ..system import read_at
 from . import tiff
 from .tiff import TiffPage
 
@@ -68,7 +69,7 @@ class JpegTiles:
         pixels = np.empty((*self.tile_px[::-1], 3), np.uint8)
         if size > 2 * pixels.nbytes:
             return None
-        data = os.pread(self._file.fileno(), size, int(self._offsets[row, column]))
+        data = read_at(self._file.fileno(), size, int(self._offsets[row, column]))
         if len(data) != size or data[:2] != _SOI:
             return None
         try:  # into a buffer: a tile may claim to be larger than it should

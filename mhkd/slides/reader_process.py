@@ -20,6 +20,7 @@ from typing import Any, NoReturn, cast
 import numpy as np
 
 from ..errors import InputError
+from ..system import limit_process
 
 MAX_MEMORY = 4 * 2**30  # address space of the reader: what a damaged file asks for beyond is refused
 # The reader finds modules where this process does, as multiprocessing's children do.
@@ -111,13 +112,9 @@ def _stop(process: subprocess.Popen[bytes], pid: int) -> None:
 
 def serve(path: str) -> None:
     """Answer requests for one slide until standard input ends."""
-    import resource
-
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
-    for limit, value in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_AS, MAX_MEMORY)):
-        with contextlib.suppress(OSError, ValueError):  # a lower one is in force
-            resource.setrlimit(limit, (value, value))
+    limit_process(MAX_MEMORY)
     from .sources import open_unchecked
 
     def answer(content: dict[str, Any], pixels: bytes | memoryview = b"") -> None:

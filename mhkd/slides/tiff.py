@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ..errors import InputError
+from ..system import read_at
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
@@ -227,7 +228,7 @@ class _Reader:
             self._refuse(f"{what} is not in it")
         parts = []
         while n_bytes:
-            part = os.pread(self._fd, min(n_bytes, 2**30), offset)
+            part = read_at(self._fd, min(n_bytes, 2**30), offset)
             if not part:
                 self._refuse(f"{what} is not in it")
             parts.append(part)

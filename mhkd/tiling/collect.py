@@ -20,6 +20,7 @@ from ..errors import InputError
 from ..files import write_text
 from ..slides.file_names import slide_name
 from ..slides.slide import slide_with_mpp
+from ..system import relative_path
 from .layout import Layout, lay_tiles
 from .objects import read_objects
 from .splits import split_by_slide
@@ -204,7 +205,7 @@ def write_coco(content: Mapping[str, Any], json_file: str | os.PathLike[str]) ->
     folder = os.path.dirname(os.path.abspath(json_file))
     images = []
     for image in content["images"]:
-        path = os.path.relpath(image["region"]["slide_file"], folder)
+        path = relative_path(image["region"]["slide_file"], folder)
         region = {**image["region"], "slide_file": path}
         images.append({**image, "file_name": path, "region": region})
     write_text(json.dumps({**content, "images": images}), json_file)

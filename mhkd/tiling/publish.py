@@ -23,6 +23,7 @@ import pyvips
 from ..annotations.folders import Unused
 from ..errors import InputError
 from ..files import writing_to
+from ..system import relative_path
 from ..version import __version__
 from .collect import coco_records
 
@@ -243,7 +244,7 @@ def _remove(path: str) -> None:
 
 
 def _relative(path: str, out: str) -> str:
-    return os.path.relpath(os.path.abspath(path), os.path.realpath(out))
+    return relative_path(os.path.abspath(path), os.path.realpath(out))
 
 
 def _versions() -> dict[str, str]:

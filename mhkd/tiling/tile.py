@@ -25,6 +25,7 @@ from ..annotations.folders import lines as lines_of
 from ..errors import InputError
 from ..files import make_folder
 from ..slides.file_names import slide_name
+from ..system import relative_path
 from .collect import check_names
 from .layout import Layout
 from .publish import publish
@@ -185,7 +186,9 @@ def summary(manifest: Mapping[str, Any], out: str) -> str:
         lines.append(line)
     lines += [f"warning: {w}" for w in manifest["warnings"]]
     lines += [f"skipped: {s['error']}" for s in manifest["skipped"]]
-    here = [{**u, "path": os.path.relpath(os.path.join(out, u["path"]))} for u in manifest["not_used"]]
+    here = [
+        {**u, "path": relative_path(os.path.join(out, u["path"]), os.curdir)} for u in manifest["not_used"]
+    ]
     left = [Unused(**u) for u in here]
     return "\n".join(lines + lines_of(u for u in left if not (u.is_slide and u.is_fault)))
 

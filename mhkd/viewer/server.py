@@ -81,6 +81,7 @@ class PageServer(ThreadingHTTPServer):
 
     daemon_threads = True
     request_queue_size = 64
+    allow_reuse_address = sys.platform != "win32"  # there another program could take the port
 
     def __init__(self, *args: Any) -> None:
         self._lock = threading.Lock()
