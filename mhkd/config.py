@@ -104,6 +104,8 @@ def add_mhkd_config(cfg: CN) -> None:
     cfg.INPUT.SCANNER.PROB = 1.0  # share of the training images that go through it
 
     # --- Networks ------------------------------------------------------------------------------
+    # MODEL.WEIGHTS: what the teacher starts from, ImageNet's or COCO's weights, see docs/training.md; where
+    # weights are only scored, those that are.
     cfg.MODEL.TEACHER = CN()
     # A teacher trained before: an exported `model_final.pth` or any training checkpoint. Step 0 is
     # then skipped. Empty: step 0 trains it.

@@ -15,7 +15,7 @@ CLUSTER = 'pip install "mhkd[cluster]"'
 
 _OF_TRAIN = (
     "torch", "torchvision", "detectron2", "fvcore", "iopath", "yacs", "omegaconf", "hydra", "tensorboard",
-    "termcolor", "cloudpickle", "pkg_resources", "onnx",
+    "termcolor", "cloudpickle", "pkg_resources", "onnx", "safetensors",
 )  # fmt: skip
 COMMANDS = {
     **dict.fromkeys(_OF_TRAIN, TRAIN), "transformers": DETR, "scipy": DETR, "distributed": CLUSTER,

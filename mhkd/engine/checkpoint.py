@@ -14,10 +14,7 @@ from ..config import parse_cfg
 from ..errors import InputError
 from ..files import replacing
 
-NO_PICKLES = (
-    "a pickle may run any code and is not loaded, nor are weights of a model zoo: give a model_final.pth "
-    "that this project wrote"
-)
+OWN = "a model_final.pth that this project wrote"
 
 
 AVERAGED = "averaged"  # of a checkpoint within a step: the weights as they are scored (SOLVER.EMA_DECAY)
@@ -38,35 +35,38 @@ def save_atomically(data: Mapping[str, Any], path: str | os.PathLike[str]) -> No
             raise
 
 
-def load_file(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """A checkpoint's content, on the CPU.
+def load_file(path: str | os.PathLike[str], give: str = OWN) -> dict[str, Any]:
+    """A checkpoint's content, on the CPU; weights by name are under "model".
+
+    Args:
+        give: what to name instead, for error messages.
 
     Raises:
         InputError: missing, cut short, or not a checkpoint.
     """
     if "://" in str(path):
-        raise InputError(f"{path}: is an address, and only local files are loaded; {NO_PICKLES}")
+        raise InputError(f"{path}: is an address, and only local files are loaded: give {give}")
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path}: is a folder: name the file in it, model_final.pth")
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint; check the path, or train the step that makes it")
     if _is_compressed(path):
-        raise InputError(f"{path}: is compressed, as no checkpoint is: give a file that this project wrote")
+        raise InputError(f"{path}: is compressed, as no checkpoint is: give {give}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a pickle's protocol: it is refused anyway
             data = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:  # zipfile, pickle, EOF and runtime errors, depending on where it is cut
-        raise InputError(f"{path}: {_why_unreadable(path)}") from e
+        raise InputError(f"{path}: {_why_unreadable(path, give)}") from e
     if not isinstance(data, dict):
         raise InputError(f"{path}: holds no weights but a {type(data).__name__}")
-    data = data if "model" in data else {"model": data}
+    data = data if "model" in data else {"model": data.get("state_dict", data)}
     for weights in (data[key] for key in ("model", AVERAGED) if key in data):
         if not isinstance(weights, dict) or not all(isinstance(v, torch.Tensor) for v in weights.values()):
-            raise InputError(f"{path}: holds no weights by name: give a file that this project wrote")
+            raise InputError(f"{path}: holds no weights by name: give {give}")
         if size(weights)[0] > path.stat().st_size:  # one number stands for many, or is there under many names
-            raise InputError(f"{path}: claims more weights than a file of its size holds; {NO_PICKLES}")
+            raise InputError(f"{path}: claims more weights than a file of its size holds: give {give}")
     return data
 
 
@@ -84,19 +84,22 @@ def size(weights: Mapping[str, torch.Tensor]) -> tuple[int, int]:
     return sum(v.numel() for v in weights.values()), len(weights)
 
 
-def _why_unreadable(path: Path) -> str:
+def _why_unreadable(path: Path, give: str) -> str:
     try:
         with open(path, "rb") as f:
             head = f.read(2)
     except OSError as e:
         return f"cannot be read ({e.strerror or e})"
     if zipfile.is_zipfile(path):  # its directory, which stands last, is there
-        return f"is damaged, or holds more than tensors; {NO_PICKLES}"
+        return f"is damaged, or holds more than tensors, which may run any code: give {give}"
     if head == b"PK":
         return "not a readable checkpoint: it was cut short"
     if head[:1] == b"\x80" or path.suffix in (".pkl", ".pickle"):
-        return f"is a pickle, as those of Detectron2's model zoo are; {NO_PICKLES}"
-    return "is no checkpoint: give a file that this project wrote, model_final.pth or checkpoint.pth"
+        return (
+            "is a pickle, as those of Detectron2's model zoo are, from which a teacher may only start "
+            f"(MODEL.WEIGHTS): give {give}"
+        )
+    return f"is no checkpoint: give {give}"
 
 
 def load_weights(

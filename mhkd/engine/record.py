@@ -19,11 +19,12 @@ from ..schedules import Step, get_schedule
 from ..tasks import get_task
 from .checkpoint import load_file
 from .exported import export_cfg
+from .pretrained.files import local_file
 from .settings import flat
 from .unread import NEVER_READ
 
 # Whatever is not named here decides what is trained. A name that ends in "." or "_" stands for all such keys.
-# Iterations, losses and parts are compared step by step, the data and a given teacher by their content.
+# Iterations, losses and parts are compared step by step, data and given weights by their content.
 MAY_CHANGE = (
     "OUTPUT_DIR", "MODEL.DEVICE", "MODEL.WEIGHTS", "MODEL.TEACHER.WEIGHTS", "DATALOADER.NUM_WORKERS",
     "SOLVER.CHECKPOINT_PERIOD", "TEST.EVAL_PERIOD", "VIS_PERIOD", "CUDNN_BENCHMARK", "VERSION",
@@ -37,6 +38,8 @@ NOT_OF_TEACHER = (
 )  # fmt: skip
 # What a description of a step leaves out where it is this.
 _USUAL: dict[str, Any] = {"labels": True, "student_start": "scratch"}
+# A teacher of before it was recorded started from none.
+_UNRECORDED = {"MODEL.WEIGHTS": "none"}
 Version = tuple[str, int, int]  # path, time of the last change in ns, bytes
 
 
@@ -89,7 +92,7 @@ def plan_differences(asked: dict[str, Any], recorded: dict[str, Any]) -> list[st
 
 def source_differences(asked: dict[str, str], recorded: dict[str, str] | None) -> list[str]:
     """The same of two results of :func:`sources`; what older versions did not record is not compared."""
-    recorded = recorded or {}
+    recorded = _UNRECORDED | (recorded or {})
     both = [k for k in asked if k in recorded]
     return _named({k: asked[k] for k in both}, {k: recorded[k] for k in both})
 
@@ -145,13 +148,14 @@ def other_settings(path: Path, different: list[str], remedy: str) -> InputError:
 
 
 def sources(cfg: CfgNode, step: Step | None = None) -> dict[str, str]:
-    """What is not in a config but decides weights all the same: the data's content, and a given teacher's.
+    """What is not in a config but decides weights all the same: the content of the data, of a given teacher,
+    and of the weights that one's own starts from.
 
     Args:
         step: only what this step looks at; the teacher's own knows no unlabelled images.
 
     Returns:
-        JSON-ready; checksums of annotation files, of the names and sizes of images, of the teacher's file
+        JSON-ready; checksums of annotation files, of the names and sizes of images, of the file of weights
         (as long as it is there).
     """
     found = {}
@@ -164,7 +168,16 @@ def sources(cfg: CfgNode, step: Step | None = None) -> dict[str, str]:
             found[f"{view} images of {name}"] = _images_checksum(name, view, file and _version(file))
     if of_student and os.path.isfile(cfg.MODEL.TEACHER.WEIGHTS):
         found["MODEL.TEACHER.WEIGHTS"] = _checksum(cfg.MODEL.TEACHER.WEIGHTS)
+    if (step is None or not step.stage.student) and not cfg.MODEL.TEACHER.WEIGHTS:
+        found |= _start_weights(cfg.MODEL.WEIGHTS)
     return found
+
+
+def _start_weights(name: str) -> dict[str, str]:
+    if not name:
+        return _UNRECORDED
+    path = local_file(name)
+    return {"MODEL.WEIGHTS": _checksum(str(path))} if path.is_file() else {}
 
 
 def _named(asked: Mapping[str, Any], recorded: Mapping[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ from detectron2.modeling import META_ARCH_REGISTRY
 
 from ..data.semi_supervised import check_label_settings
 from ..errors import InputError
-from ..schedules import check_stage, get_schedule, plan_steps
+from ..schedules import Schedule, check_stage, get_schedule, plan_steps
 from ..slides.views import LARGEST_PX
 from ..tasks import get_task
 
@@ -181,6 +181,7 @@ def check_settings(cfg: CfgNode, training: bool = True, processes: int = 1) -> N
     if training:
         plan_steps(schedule, cfg.MHKD.TEACHER_ITERS, cfg.MHKD.STUDENT_ITERS)
         _check_trains(cfg, processes)
+        _check_start(cfg, schedule)
 
 
 def check_ranges(cfg: CfgNode) -> None:
@@ -240,8 +241,33 @@ def get(cfg: CfgNode, key: str) -> Any:
     return cfg
 
 
+def of_training(cfg: CfgNode) -> bool:
+    """Whether a config trains networks, and is not of one alone, as it is exported."""
+    name = cfg.MODEL.META_ARCHITECTURE
+    return name in META_ARCH_REGISTRY and hasattr(META_ARCH_REGISTRY.get(name), "apply_stage")
+
+
+def _check_start(cfg: CfgNode, schedule: Schedule) -> None:
+    """Networks have something to start from where they need it, and nothing that is named stays unused."""
+    given = cfg.MODEL.TEACHER.WEIGHTS or cfg.MODEL.WEIGHTS
+    if cfg.MODEL.WEIGHTS and not schedule.uses_teacher:
+        raise InputError(
+            f"MODEL.WEIGHTS {cfg.MODEL.WEIGHTS}: starts the teacher, and schedule {schedule.name} has none: "
+            "set MHKD.STUDENT_START teacher, or leave it out"
+        )
+    if cfg.MODEL.RESNETS.NORM != "FrozenBN":
+        return
+    from_scratch = "MODEL.RESNETS.NORM FrozenBN: a network from scratch diverges with it: "
+    if schedule.uses_teacher and not given:
+        raise InputError(
+            from_scratch + "name weights for the teacher to start from in MODEL.WEIGHTS, or set GN"
+        )
+    if schedule.steps and schedule.student_start != "teacher":
+        raise InputError(from_scratch + "set MHKD.STUDENT_START teacher for the student, or GN")
+
+
 def _check_trains(cfg: CfgNode, processes: int) -> None:
-    batch, name = cfg.SOLVER.IMS_PER_BATCH, cfg.MODEL.META_ARCHITECTURE
+    batch = cfg.SOLVER.IMS_PER_BATCH
     if cfg.MHKD.LR_DECAY_EPOCHS and not cfg.DATASETS.TRAIN:
         raise InputError(
             "MHKD.LR_DECAY_EPOCHS: an epoch is of DATASETS.TRAIN, which is (): set MHKD.LR_STEPS"
@@ -250,11 +276,11 @@ def _check_trains(cfg: CfgNode, processes: int) -> None:
         raise InputError("MHKD.LR_DECAY_EPOCHS: a cosine has no decays: set it to 0, or WarmupMultiStepLR")
     if batch % processes:
         raise InputError(f"SOLVER.IMS_PER_BATCH {batch} must be a multiple of {processes} processes")
-    if name not in META_ARCH_REGISTRY or not hasattr(META_ARCH_REGISTRY.get(name), "apply_stage"):
+    if not of_training(cfg):
         raise InputError(
-            f"MODEL.META_ARCHITECTURE {name!r}: must be DistilledRCNN, or DirectDetector for one detector "
-            "alone, whose own goes into MODEL.TEACHER.META_ARCHITECTURE; the config of an exported network "
-            "is for --eval-only"
+            f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE!r}: must be DistilledRCNN, or "
+            "DirectDetector for one detector alone, whose own goes into MODEL.TEACHER.META_ARCHITECTURE; the "
+            "config of an exported network is for --eval-only"
         )
 
 

@@ -1,4 +1,4 @@
-"""The weights that a training starts from: of a checkpoint of its own, or of a teacher that is given."""
+"""The weights that a training starts from: a checkpoint's of its own, a given teacher's, or others'."""
 
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from ..modeling.pair import Pair
 from ..tasks import get_task
 from .checkpoint import load_file, load_weights, network_weights
 from .classes import order_classes, recorded_classes
+from .pretrained.start import start_teacher
 from .resume import Start
 
 
@@ -28,6 +29,8 @@ def load_start(cfg: CfgNode, pair: Pair, start: Start) -> None:
             weights = network_weights(checkpoint, "teacher", given)
             weights = _in_order(cfg, weights, recorded_classes(checkpoint, given), given)
             load_weights(pair.teacher, weights, given)
+        elif cfg.MODEL.WEIGHTS:
+            start_teacher(cfg, pair.teacher)
         return
     order_state(cfg, state, path)
     if state["stage"] == 0:

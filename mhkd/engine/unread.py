@@ -11,7 +11,7 @@ from detectron2.utils import comm
 from ..config import add_mhkd_config, load_cfg
 from ..errors import InputError
 from ..yaml_files import one_line, read_config
-from .settings import flat, get
+from .settings import flat, get, of_training
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,6 @@ NEVER_READ = {
 }
 # Where weights are only scored, these are read, or are the record of the training.
 NOT_IN_TRAINING = {
-    "MODEL.WEIGHTS": "a trained teacher goes into MODEL.TEACHER.WEIGHTS, other weights are not started from",
     "MODEL.BFA.ENABLED": "the schedule decides: set MHKD.SCHEDULE",
     "INPUT.TRAINED_SIZE_PX": "it is taken from INPUT.MIN_SIZE_TEST",
     "MHKD.LR_MPP": "it is taken from the dataset: write mpp into its images",
@@ -70,6 +69,10 @@ def load_run_cfg(path: str | os.PathLike, options: Sequence = (), training: bool
     beside = Path(path).parent / cfg.MODEL.WEIGHTS
     if cfg.INPUT.TRAINED_SIZE_PX and beside.is_file():  # an exported network's config has their bare name
         cfg.MODEL.WEIGHTS = str(beside.absolute())
+    elif not training and of_training(
+        cfg
+    ):  # what its teacher started from; what is scored was trained, or is named
+        cfg.MODEL.WEIGHTS = ""
     merge_options(cfg, options, path)
     settle_unread(cfg, [*flat(own), *options[::2]], path, training)
     return cfg

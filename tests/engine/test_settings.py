@@ -214,7 +214,7 @@ def refused_by_train_net(tmp_path, capsys):
 def test_train_net_refuses_before_anything_is_written(refused_by_train_net, tmp_path):
     for options, said in (
         (["MHKD.TEACHER_ITERS", "-5"], "MHKD.TEACHER_ITERS -5: must be a whole number of at least 1"),
-        (["MODEL.WEIGHTS", "nowhere.pth"], "MODEL.WEIGHTS nowhere.pth"),
+        (["MODEL.WEIGHTS", "w.pth", "MHKD.SCHEDULE", "none"], "MODEL.WEIGHTS w.pth: starts the teacher"),
         (["MODEL.DEVICE", "gpu"], "device 'gpu': is none"),
         (["SOLVER.MAX_ITER", "5"], "SOLVER.MAX_ITER 5"),
     ):

@@ -17,7 +17,7 @@ VALUES = {
     "SOLVER.MAX_ITER": 5, "SOLVER.STEPS": (3,), "INPUT.RANDOM_FLIP": "none", "INPUT.MIN_SIZE_TRAIN": (640,),
     "DATALOADER.SAMPLER_TRAIN": "RepeatFactorTrainingSampler", "DATALOADER.REPEAT_THRESHOLD": 0.3,
     "TEST.AUG.ENABLED": True, "TEST.AUG.FLIP": False, "INPUT.CROP.TYPE": "relative",
-    "MODEL.WEIGHTS": "R-50.pkl", "TEST.PRECISE_BN.ENABLED": True, "MODEL.KEYPOINT_ON": True,
+    "TEST.PRECISE_BN.ENABLED": True, "MODEL.KEYPOINT_ON": True,
     "MODEL.LOAD_PROPOSALS": True, "VIS_PERIOD": 20, "MODEL.RETINANET.NUM_CLASSES": 2, "GLOBAL.HACK": 2.0,
     "MODEL.BFA.ENABLED": True, "MHKD.LR_MPP": 2.0, "MODEL.STUDENT.BACKBONE": "x",
     "SOLVER.REFERENCE_WORLD_SIZE": 8, "INPUT.TRAINED_SIZE_PX": 128,
@@ -72,9 +72,9 @@ def test_what_is_done_anyway_may_be_said(write, caplog):
 
 
 def test_scoring_reads_what_training_does_not(write):
-    leaf = write("leaf.yaml", {"MODEL": {"WEIGHTS": "x.pth", "BFA": {"ENABLED": True}}})
-    assert load_run_cfg(leaf, training=False).MODEL.WEIGHTS == "x.pth"
-    with pytest.raises(InputError, match="MODEL.WEIGHTS x.pth .*MODEL.TEACHER.WEIGHTS"):
+    leaf = write("leaf.yaml", {"MODEL": {"BFA": {"ENABLED": True}}})
+    assert load_run_cfg(leaf, training=False).MODEL.BFA.ENABLED
+    with pytest.raises(InputError, match="MODEL.BFA.ENABLED True .*MHKD.SCHEDULE"):
         load_run_cfg(leaf)
     with pytest.raises(InputError, match="TEST.AUG.ENABLED True"):
         load_run_cfg(leaf, ["TEST.AUG.ENABLED", True], training=False)

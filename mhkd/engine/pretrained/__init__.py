@@ -1,0 +1,1 @@
+"""Weights that others trained, ImageNet's or COCO's, for a teacher to start from."""
