@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from ..pieces import pieces_of_runs, runs_of_mask
+from ..pieces import connected_components, pieces_of_runs, runs_of_mask
 from .slide import Slide
 
 MAX_MASK_PX = 2**21  # memory stays below about 80 MB; 15 um per pixel for a slide of 25 x 20 mm
@@ -81,6 +81,42 @@ def little_tissue(mask: np.ndarray, mpp: float) -> str | None:
     return f"{found} was found; if there is more, --glass-too takes the whole slide"
 
 
+def tissue_boxes(mask: np.ndarray) -> np.ndarray:
+    """Boxes around the connected pieces of tissue, those that overlap as one.
+
+    Args:
+        mask: from :func:`tissue_mask`.
+
+    Returns:
+        int64, shape (n, 4): x0, y0, x1, y1 in pixels of the mask, the last two exclusive; from top to bottom.
+    """
+    line, begin, end = runs_of_mask(mask)
+    n, piece = pieces_of_runs(line, begin, end)
+    boxes = np.concatenate(_bounds(line, begin, end, n, piece)).T
+    while True:
+        x0, y0, x1, y1 = boxes.T
+        overlap = (x0[:, None] < x1) & (x0 < x1[:, None]) & (y0[:, None] < y1) & (y0 < y1[:, None])
+        i, j = np.nonzero(np.triu(overlap, 1))
+        if not len(i):
+            return boxes[np.lexsort((boxes[:, 0], boxes[:, 1]))]
+        n, group = connected_components(len(boxes), i, j)
+        least, most = np.full((n, 2), np.iinfo(np.int64).max), np.zeros((n, 2), np.int64)
+        np.minimum.at(least, group, boxes[:, :2])
+        np.maximum.at(most, group, boxes[:, 2:])
+        boxes = np.concatenate([least, most], axis=1)
+
+
+def _bounds(
+    line: np.ndarray, begin: np.ndarray, end: np.ndarray, n: int, piece: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """First x and y of ``n`` pieces of runs, and those after the last, each of shape (2, n)."""
+    least, most = np.full((2, n), np.iinfo(np.int64).max), np.zeros((2, n), np.int64)
+    for k, (first, last) in enumerate(((begin, end), (line, line + 1))):
+        np.minimum.at(least[k], piece, first)
+        np.maximum.at(most[k], piece, last)
+    return least, most
+
+
 def mask_mpp(slide: Slide, wanted_mpp: float) -> float:
     """The resolution of a mask that takes at most MAX_MASK_PX pixels.
 
@@ -149,10 +185,7 @@ def _ink(ink: np.ndarray, mpp: float) -> np.ndarray:
     n, piece = pieces_of_runs(line, begin, end)
     if not n:
         return may_be
-    least, most = np.full((2, n), np.iinfo(np.int64).max), np.zeros((2, n), np.int64)
-    for k, (first, last) in enumerate(((begin, end), (line, line + 1))):
-        np.minimum.at(least[k], piece, first)
-        np.maximum.at(most[k], piece, last)
+    least, most = _bounds(line, begin, end, n, piece)
     length_um = mpp * np.hypot(*(most - least))
     of_pixel = np.repeat(piece, end - begin)
     dense = np.bincount(of_pixel[ink[may_be] > 1], minlength=n)

@@ -23,6 +23,7 @@ def read_objects(
     class_map: ClassMap,
     point_diameter_um: float | None = None,
     only_slide: bool = False,
+    check_width: bool = True,
 ) -> tuple[list[SlideObject], AnnotationSet, Counter[str]]:
     """Read the annotations of a slide.
 
@@ -32,6 +33,7 @@ def read_objects(
         class_map: names, merges and drops classes.
         point_diameter_um: points become circles of this size.
         only_slide: the user said that the file belongs to this slide, whatever its name.
+        check_width: say where objects are of a size that no glomerulus has.
 
     Returns:
         The objects, each its geometry in base pixels,
@@ -53,7 +55,7 @@ def read_objects(
     kept, counts = class_map.apply(found)
     objects = [(a.geometry, name, a.iscrowd) for a, name in kept]
     areas = shapely.area([geometry for geometry, _, ignored in objects if not ignored])
-    if len(areas):
+    if len(areas) and check_width:
         width_um = 2 * math.sqrt(np.median(areas) / math.pi) * mpp
         if not PLAUSIBLE_WIDTH_UM[0] <= width_um <= PLAUSIBLE_WIDTH_UM[1]:
             what = (

@@ -23,9 +23,11 @@ import pyvips
 from ..annotations.folders import Unused
 from ..errors import InputError
 from ..files import writing_to
+from ..slides.file_names import slide_name
 from ..system import relative_path
 from ..version import __version__
 from .collect import coco_records
+from .labels import label_rows, labels_text
 
 MANIFEST = "manifest.json"
 _PACKAGES = ("numpy", "shapely", "Pillow", "large-image")
@@ -44,6 +46,7 @@ def publish(
     parameters: dict[str, Any],
     classes: Sequence[str] | None,
     run: Mapping[str, Any],
+    labelled: bool = False,
 ) -> dict[str, Any]:
     """Write the dataset.
 
@@ -57,6 +60,7 @@ def publish(
         parameters: for the manifest.
         classes: of the dataset; None: those that were found, sorted.
         run: for the manifest: what differs from run to run.
+        labelled: the tiles are images with a class each.
 
     Returns:
         The manifest.
@@ -79,11 +83,12 @@ def publish(
     reports: dict[str, dict[str, Any]] = {}
     for split, slides in splits.items():
         chosen = [part for part in parts if part["slide_file"] in slides]
-        name = f"annotations_{split}.json"
+        name = f"labels_{split}.csv" if labelled else f"annotations_{split}.json"
         json_files[name] = os.path.join(work, name)
         read = _reader(chosen, out, patients)
         with writing_to(json_files[name]):
-            reports[split] = _write_split(json_files[name], read, category_ids)
+            write = _write_labels if labelled else _write_split
+            reports[split] = write(json_files[name], read, category_ids)
         if reports[split]["tiles"] == 0:
             reasons += "".join(f"\n  {warning}" for warning in _warnings(chosen, {}))
             raise InputError(f"{out}: the split {split} has no tiles{reasons}")
@@ -165,6 +170,24 @@ def _write_split(
         "empty_tiles": empty,
         "objects": dict(objects),
         "ignored": ignored,
+    }
+
+
+def _write_labels(
+    csv_file: str, read: Callable[[], Iterator[dict[str, Any]]], category_ids: Mapping[str, int]
+) -> dict[str, Any]:
+    """Write a table of images with a class each; returns its counts."""
+    rows: list[dict[str, Any]] = []
+    for part in read():
+        of_slide = part["slide_file"], slide_name(part["slide_file"]), part["patient"], part["slide_mpp"]
+        rows += label_rows(part["tiles"], *of_slide)
+    with open(csv_file, "w", encoding="utf-8", newline="") as f:
+        f.write(labels_text(rows))
+    return {
+        "slides": len({row["slide"] for row in rows}),
+        "patients": len({row["patient"] for row in rows} - {None}),
+        "tiles": len(rows),
+        "objects": {c: sum(row["class"] == c for row in rows) for c in category_ids},
     }
 
 

@@ -21,10 +21,11 @@ from ..annotations import ClassMap, find_annotations
 from ..errors import InputError
 from ..files import WriteError, replacing_folder, sha256, write_json
 from ..slides.file_names import slide_name
-from ..slides.slide import Slide, slide_with_mpp
-from ..slides.slide_table import mpp_of
+from ..slides.slide import Slide, open_slide, slide_with_mpp
+from ..slides.slide_table import mpp_of, row_of
 from ..slides.views import read_view
 from ..version import __version__
+from .cut import Cut, cut_images
 from .layout import Layout, lay_tiles
 from .objects import SlideObject, read_objects
 
@@ -34,7 +35,7 @@ class TileOptions:
     """What happens to every slide.
 
     Attributes:
-        layout: where tiles lie.
+        layout: where tiles lie, or how images of a class each are cut.
         class_map: names of classes.
         annotations: folder, or one file; default: beside each slide.
         slide_mpp: base resolution of slides that do not record it, of
@@ -46,9 +47,10 @@ class TileOptions:
         lr_filter: of the LR files, "area" or "lanczos".
         verify: read every tile once, so that damage shows now.
         annotated: False: no annotations are looked for, and tiles are without objects.
+        labels: the class of all images of a slide, by its file name, whatever is annotated.
     """
 
-    layout: Layout
+    layout: Layout | Cut
     class_map: ClassMap
     annotations: str | None = None
     slide_mpp: float | dict[str, float] | None = None
@@ -58,11 +60,19 @@ class TileOptions:
     verify: bool = False
     annotated: bool = True
     override_slide_mpp: float | dict[str, float] | None = None
+    labels: dict[str, str] | None = None
+
+    @property
+    def lr_factor(self) -> int:
+        """Of LR files; images with a class each have none."""
+        return 1 if isinstance(self.layout, Cut) else self.layout.lr_factor
 
     def of_slide(self, path: str) -> "TileOptions":
-        """With the resolutions that are given for one slide."""
+        """With the resolutions and the class that are given for one slide."""
+        name = self.labels and row_of(self.labels, path)
         return replace(
             self,
+            labels=None if self.labels is None else ({path: name} if name else {}),
             slide_mpp=mpp_of(self.slide_mpp, path),
             override_slide_mpp=mpp_of(self.override_slide_mpp, path),
         )
@@ -71,7 +81,8 @@ class TileOptions:
         """All that decides about the result, apart from the files' contents."""
         own = ("slide_mpp", "override_slide_mpp", "point_diameter_um", "tiles", "lr_filter", "verify")
         classes = {"class_map": self.class_map.mapping, "classes": self.class_map.classes}
-        return {**asdict(self.layout), **classes, **{k: getattr(self, k) for k in own}}
+        labels = {} if self.labels is None else {"labels": self.labels}
+        return {**asdict(self.layout), **classes, **{k: getattr(self, k) for k in own}, **labels}
 
 
 def tile_slide(path: str, work: str, options: TileOptions, only_slide: bool = False) -> dict[str, Any]:
@@ -86,10 +97,10 @@ def tile_slide(path: str, work: str, options: TileOptions, only_slide: bool = Fa
     Returns:
         The part without its tiles: ``slide_file``, ``annotation_file``, ``part_file`` (the
         whole), ``sha256``, ``annotation_sha256``, ``format`` (None without annotations, as is
-        ``annotation_file``), ``size_px``, ``mpp``, ``slide_mpp`` (None where the slide records it),
-        ``annotated`` (objects of each class), ``counts`` (what was left out or is odd, in words; 0 of what is
-        said of the slide), ``folder`` (of its pictures, or None). If the slide or its annotations cannot be
-        used, ``slide_file`` and ``error``.
+        ``annotation_file``), ``size_px``, ``mpp`` (None: not known), ``slide_mpp`` (None where the slide
+        records it), ``annotated`` (objects, or images, of each class), ``counts`` (what was left out or is
+        odd, in words; 0 of what is said of the slide), ``folder`` (of its pictures, or None). If the slide or
+        its annotations cannot be used, ``slide_file`` and ``error``.
 
     Raises:
         WriteError: the work folder cannot be written to, which is no fault of the slide.
@@ -129,20 +140,35 @@ def _is_made(part_file: str, work: str) -> bool:
 def _make_part(
     path: str, annotations: str | None, explicit: bool, key: str, work: str, options: TileOptions
 ) -> dict[str, Any]:
+    cut = options.layout if isinstance(options.layout, Cut) else None
+    slide_class = None if options.annotated else ""
+    if options.labels is not None:
+        slide_class = options.labels.get(path)
+        if slide_class is None:
+            raise InputError(f"{path}: has no row in the table of --labels: add it")
     given = mpp_of(options.slide_mpp, path), mpp_of(options.override_slide_mpp, path)
     slide, remark = slide_with_mpp(path, *given)
+    mpp_is_known = slide.slide_mpp is not None or slide.pixels.mpp is not None
+    if cut and not (mpp_is_known or cut.in_um or options.point_diameter_um):
+        slide = open_slide(path, 1.0)  # what is cut is told in pixels
     objects: list[SlideObject] = []
     counts: Counter[str] = Counter()
     annotation_format = None
     if annotations:
         objects, read, counts = read_objects(
-            slide, annotations, options.class_map, options.point_diameter_um, explicit
+            slide, annotations, options.class_map, options.point_diameter_um, explicit, cut is None
         )
         counts, annotation_format = counts + read.counts, read.format
     if remark:
         counts[remark] = 0
-    tiles = list(lay_tiles(slide, objects, options.layout, lambda text: counts.update({text: 0})))
-    large = {(o["class"], *o["object_px"]) for t in tiles for o in t["objects"] if "object_px" in o}
+    if isinstance(options.layout, Cut):
+        tiles = list(cut_images(slide, objects, options.layout, slide_class, counts, mpp_is_known))
+        found = Counter(t["class"] for t in tiles if t["class"])
+    else:
+        tiles = list(lay_tiles(slide, objects, options.layout, lambda text: counts.update({text: 0})))
+        found = Counter(name for _, name, _ in objects)
+    shown = (o for t in tiles for o in t.get("objects", ()))
+    large = {(o["class"], *o["object_px"]) for o in shown if "object_px" in o}
     for name, width, height in sorted(large):
         size = f"{width:.0f}x{height:.0f} px, of the class {name!r}"
         counts[f"objects larger than a tile ({size}): a region of interest? Drop it with --class"] += 1
@@ -156,9 +182,9 @@ def _make_part(
     return {
         "format": annotation_format,
         "size_px": list(slide.size_px),
-        "mpp": list(slide.mpp_xy),
-        "slide_mpp": slide.slide_mpp,
-        "annotated": dict(sorted(Counter(name for _, name, _ in objects).items())),
+        "mpp": list(slide.mpp_xy) if mpp_is_known else None,
+        "slide_mpp": slide.slide_mpp if mpp_is_known else None,
+        "annotated": dict(sorted(found.items())),
         "counts": dict(sorted(counts.items())),
         "folder": folder,
         "tiles": tiles,
@@ -174,14 +200,14 @@ def _write_pictures(tiles: list[dict[str, Any]], slide: Slide, folder: str, opti
                 ("file_name", "hr", f"{number:06d}.png"),
                 ("lr_file_name", "lr", f"{number:06d}_lr.png"),
             ):
-                pixels = read_view(entry, view, options.layout.lr_factor, options.lr_filter)
+                pixels = read_view(entry, view, options.lr_factor, options.lr_filter)
                 Image.fromarray(pixels).save(temporary / name)
                 tile[key] = f"images/{os.path.basename(folder)}/{name}"
 
 
 def _entry(tile: dict[str, Any], slide: Slide) -> dict[str, Any]:
     region: dict[str, Any] = {"slide_file": slide.path, "slide_mpp": slide.slide_mpp}
-    region.update({k: tile[k] for k in ("x_px", "y_px", "mpp")})
+    region.update({"x_px": tile["x_px"], "y_px": tile["y_px"], "mpp": tile["mpp"] or slide.mpp})
     return {"file_name": slide.path, "width": tile["width"], "height": tile["height"], "region": region}
 
 

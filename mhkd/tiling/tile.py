@@ -25,8 +25,11 @@ from ..annotations.folders import lines as lines_of
 from ..errors import InputError
 from ..files import make_folder
 from ..slides.file_names import slide_name
+from ..slides.slide_table import by_slide, read_rows
 from ..system import relative_path
 from .collect import check_names
+from .cut import Cut
+from .cut_coco import coco_files, cut_coco
 from .layout import Layout
 from .publish import publish
 from .slide_task import TileOptions, tile_slide
@@ -98,6 +101,7 @@ def tile_slides(
         options.parameters(),
         options.class_map.classes,
         {"command": list(command), "started": started},
+        labelled=isinstance(options.layout, Cut),
     )
     _keep_only(work, {os.path.basename(part["part_file"]) for part in parts.values()})
     return manifest
@@ -135,33 +139,55 @@ def run_tile(
     annotations: str | None, no_annotations: bool,
     slide_mpp: float | dict[str, float] | None, override_slide_mpp: float | dict[str, float] | None,
     point_diameter_um: float | None, tiles: str, lr_filter: str, verify: bool, keep_empty: float | None,
+    cut: Cut | None = None, labels: str | None = None,
     **layout: Any,
-) -> dict[str, Any]:  # fmt: skip
-    """The command: see its options; what it returns: see :func:`tile_slides`."""
+) -> bool:  # fmt: skip
+    """The command: see its options.
+
+    Args:
+        cut: instead of ``layout``, for images with a class each.
+        labels: table of the slides' classes, for those.
+
+    Returns:
+        Whether every slide and annotation file could be used.
+    """
+    mode = cut.mode if cut else layout["mode"]
     if no_annotations:
         of_annotations = {
-            "--annotations": annotations, "--mode centred": layout["mode"] == "centred", "--class": pairs,
+            "--annotations": annotations, "--mode centred": mode == "centred", "--class": pairs,
             "--class-map": class_map, "--classes": classes, "--point-diameter-um": point_diameter_um,
         }  # fmt: skip
         if found := [option for option, value in of_annotations.items() if value]:
             raise InputError(
                 f"--no-annotations: {', '.join(found)} can only be used with annotations: leave out one or "
-                "the other; without annotations the mode is grid or whole"
+                f"the other; without annotations the mode is {'section' if cut else 'grid'} or whole"
             )
-    if keep_empty is None:
-        keep_empty = 0.0 if layout["mode"] == "centred" else 1.0
     names = None if classes is None else [c.strip() for c in classes.split(",")]
+    names_map = ClassMap.parse(pairs, class_map, names)
+    if cut and (json_files := coco_files(slides)):
+        _refuse_with_coco(
+            split=split, folds=folds, split_csv=split_csv, patient_pattern=patient_pattern, labels=labels,
+            annotations=annotations, no_annotations=no_annotations, slide_mpp=slide_mpp,
+            override_slide_mpp=override_slide_mpp, point_diameter_um=point_diameter_um,
+        )  # fmt: skip
+        print("\n".join(cut_coco(json_files, out, cut, names_map)))
+        return True
+    if keep_empty is None:
+        keep_empty = 0.0 if mode == "centred" else 1.0
+    of_slides = None if labels is None else read_classes(labels)
     options = TileOptions(
-        Layout(keep_empty=keep_empty, **layout),
-        ClassMap.parse(pairs, class_map, names),
+        cut or Layout(keep_empty=keep_empty, **layout),
+        names_map,
         annotations,
         slide_mpp,
         point_diameter_um,
         tiles,
         lr_filter,
         verify,
-        annotated=not no_annotations,
+        # A table says all that is asked of sections and whole slides.
+        annotated=not (no_annotations or (of_slides is not None and mode != "centred")),
         override_slide_mpp=override_slide_mpp,
+        labels=of_slides,
     )
     splits_of = partial(
         assign_splits, shares=split, folds=folds, table=split_csv, pattern=patient_pattern, seed=seed,
@@ -169,10 +195,34 @@ def run_tile(
     )  # fmt: skip
     manifest = tile_slides(
         slides, out, options, splits_of, workers=workers, strict=strict, command=sys.argv,
-        also_used=(split_csv, class_map),
+        also_used=(split_csv, class_map, labels),
     )  # fmt: skip
     print(summary(manifest, out))
-    return manifest
+    return is_complete(manifest)
+
+
+def _refuse_with_coco(**options: Any) -> None:
+    given = [f"--{name.replace('_', '-')}" for name, value in options.items() if value]
+    if given:
+        raise InputError(
+            f"{', '.join(given)}: of slides; a COCO dataset has its own splits, patients and resolution"
+        )
+
+
+def read_classes(path: str) -> dict[str, str]:
+    """The class of each slide, from a CSV file with the columns slide and class.
+
+    Raises:
+        InputError: no such table, a slide without a class or with two, or classes that differ only in case.
+    """
+    table = read_rows(path, "classes", lambda columns: "class" in columns)
+    if table is None:
+        raise InputError(f"{path}: needs the columns slide and class, in its first line")
+    rows = by_slide(path, [{k: row[k] for k in ("slide", "class")} for row in table])
+    for name, row in rows.items():
+        if not row["class"]:
+            raise InputError(f"{path}: the slide {name} has no class: fill it in, or remove the row")
+    return {name: row["class"] for name, row in rows.items()}
 
 
 def summary(manifest: Mapping[str, Any], out: str) -> str:
@@ -180,8 +230,10 @@ def summary(manifest: Mapping[str, Any], out: str) -> str:
     name, lines = os.path.basename(os.path.abspath(out)), []
     for split, report in manifest["splits"].items():
         line = f"{name}_{split}: {report['slides']} slides, {report['tiles']} tiles"
-        if manifest["categories"]:
-            objects = ", ".join(f"{n} {c}" for c, n in report["objects"].items())
+        objects = ", ".join(f"{n} {c}" for c, n in report["objects"].items())
+        if "empty_tiles" not in report:
+            line = f"{name}_{split}: {report['slides']} slides, {report['tiles']} images; {objects}"
+        elif manifest["categories"]:
             line += f" ({report['empty_tiles']} empty); {objects}, {report['ignored']} cut and ignored"
         lines.append(line)
     lines += [f"warning: {w}" for w in manifest["warnings"]]
