@@ -27,13 +27,17 @@ from detectron2.utils.events import EventStorage
 CONFIG = Path(__file__).parents[1] / "projects/MHKD/configs/KidneyROI/mhkd_R18_FPN_cpu.yaml"
 
 
-def make_batch(size_px: int, device: str) -> list[dict]:
+def make_batch(size_px: int, device: str, input_factor: int) -> list[dict]:
+    """One image; LR as a student takes it that sees one pixel of ``input_factor`` HR pixels."""
     instances = Instances((size_px, size_px))
     x = torch.arange(8, size_px - 80, 96).float()
     left_top = torch.cartesian_prod(x, x)
     instances.gt_boxes = Boxes(torch.cat([left_top, left_top + 65], 1))
     instances.gt_classes = torch.zeros(len(left_top), dtype=torch.long)
-    hr, lr = torch.randint(0, 256, (2, 3, size_px, size_px), dtype=torch.uint8).to(device)
+    hr, lr = (
+        torch.randint(0, 256, (3, size_px // f, size_px // f), dtype=torch.uint8).to(device)
+        for f in (1, input_factor)
+    )
     return [{"image": hr, "image_lr": lr, "instances": instances}]
 
 
@@ -98,7 +102,7 @@ def main(
         cfg = mhkd.load_cfg(config)
         cfg.MHKD.SCHEDULE, cfg.MODEL.STUDENT.INPUT = schedule, input_
         model = build_model(cfg)
-        batch = make_batch(size_px, cfg.MODEL.DEVICE)
+        batch = make_batch(size_px, cfg.MODEL.DEVICE, model.student.backbone.input_factor)
         for stage in SCHEDULES[schedule].steps:
             row = {"input": input_, "step": stage.name, **measure(model, stage, batch, rounds)}
             rows.append(row)

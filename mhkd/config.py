@@ -115,11 +115,20 @@ def add_mhkd_config(cfg: CN) -> None:
     cfg.MODEL.TEACHER.META_ARCHITECTURE = "GeneralizedRCNN"
 
     cfg.MODEL.STUDENT = CN()
-    # What the student's backbone sees: "upsampled" (the paper: LR brought to the HR size) or "native" (that
-    # averaged back to LR size, which blurs it; its features are brought to the teacher's grid). Native takes
-    # less time and is much less accurate: AP 11.4 where upsampled has 45.0.
+    # What the student's backbone sees: "upsampled" (the paper: LR brought to the HR size) or "native" (the LR
+    # pixels themselves; its levels lie where the teacher's do, see mhkd/modeling/shifted.py). Native takes a
+    # fraction of the time.
     cfg.MODEL.STUDENT.INPUT = "upsampled"
-    # The backbone that StudentBackbone wraps. Filled in from MODEL.BACKBONE.NAME, not by hand.
+    # Of a native student alone; 0 and () are as the teacher has it. Where FPN_CHANNELS differ, what
+    # distillation compares goes through a 1 x 1 convolution, which trains along and is not exported.
+    cfg.MODEL.STUDENT.DEPTH = 0  # 18, 34, 50, 101 or 152
+    cfg.MODEL.STUDENT.STEM_OUT_CHANNELS = 0
+    cfg.MODEL.STUDENT.RES2_OUT_CHANNELS = 0  # res3, res4, res5 have twice, four and eight times as many
+    cfg.MODEL.STUDENT.STAGES = 4  # of res2 to res5; the teacher's levels beyond them are pooled from the last
+    cfg.MODEL.STUDENT.LEVELS = ()  # of the teacher's, from the finest that it reaches: ("p3", "p4", "p5")
+    cfg.MODEL.STUDENT.FPN_CHANNELS = 0  # the RPN has as many
+    cfg.MODEL.STUDENT.FC_DIM = 0  # of the box head
+    # The backbone that StudentBackbone wraps. Filled in, not by hand.
     cfg.MODEL.STUDENT.BACKBONE = ""
 
     # Basic Feature Adaptive module (paper section III-C2), one a feature level.
@@ -130,7 +139,7 @@ def add_mhkd_config(cfg: CN) -> None:
     cfg.MODEL.BFA.ENABLED = False  # recorded in an exported student; in training the schedule decides
     cfg.MODEL.BFA.CHANNELS = 64
     cfg.MODEL.BFA.NUM_BLOCKS = 4
-    # Sub-pixel scale beyond what the teacher's grid needs; the output convolution strides back.
+    # Sub-pixel scale between the trunk and the output convolution, which strides back.
     cfg.MODEL.BFA.SCALE = 1
     cfg.MODEL.BFA.NORM = ""  # as in Detectron2: "", "BN", "GN", ...
 

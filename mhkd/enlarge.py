@@ -25,6 +25,9 @@ def to_tensor(image: np.ndarray) -> torch.Tensor:
 
 
 def enlarge(image: torch.Tensor, factor: int) -> torch.Tensor:
-    """:func:`upsample` of a (3, h, w) tensor of whole numbers from 0 to 255; uint8, on the CPU."""
+    """:func:`upsample` of a (3, h, w) tensor of whole numbers from 0 to 255; uint8, on the CPU.
+
+    With a factor of 1 the pixels stay what they are.
+    """
     pixels = image.detach().cpu().clamp(0, 255).round().to(torch.uint8)
     return to_tensor(upsample(pixels.permute(1, 2, 0).numpy(), factor))

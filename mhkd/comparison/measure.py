@@ -36,17 +36,18 @@ def count_flops(network: nn.Module, image: dict) -> int | None:
 
 
 @torch.no_grad()
-def time_images(networks: dict[str, nn.Module], images: list[dict]) -> dict[str, list[float]]:
+def time_images(networks: dict[str, nn.Module], images: dict[str, list[dict]]) -> dict[str, list[float]]:
     """Seconds of each image, the networks taking turns, so that a busy machine slows all alike.
 
     Args:
-        images: Detectron2's batched inputs, one at a time; the first one also warms up.
+        images: of each network Detectron2's batched inputs, one at a time, all of the same tissue; the first
+            also warms up.
     """
     seconds: dict[str, list[float]] = {name: [] for name in networks}
-    for k, image in enumerate([images[0], *images]):
+    for k, turn in enumerate([0, *range(len(next(iter(images.values()))))]):
         for name, network in networks.items():
             start = _now(network)
-            network([image])
+            network([images[name][turn]])
             if k:
                 seconds[name].append(_now(network) - start)
     return seconds

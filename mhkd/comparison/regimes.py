@@ -8,6 +8,11 @@ _FEW_HR = (*_FEW, "MHKD.TEACHER_LABELED_SHARE", "0.25")
 _MIXED = ("MHKD.UNLABELED_RATIO", "0.75")
 _ADAPTED = ("MHKD.STUDENT_START", "teacher")
 _X8 = ("INPUT.LR_FACTOR", "8")
+_NATIVE = ("MODEL.STUDENT.INPUT", "native")
+_HALF = (
+    *_NATIVE, "MODEL.STUDENT.STEM_OUT_CHANNELS", "32", "MODEL.STUDENT.RES2_OUT_CHANNELS", "32",
+    "MODEL.STUDENT.STAGES", "3", "MODEL.STUDENT.FPN_CHANNELS", "64", "MODEL.STUDENT.FC_DIM", "128",
+)  # fmt: skip
 _SCANNER = ("INPUT.SCANNER.BLUR_PX", "1.0", "INPUT.SCANNER.NOISE", "8.0", "INPUT.SCANNER.JPEG_QUALITY", "50")
 
 
@@ -86,6 +91,18 @@ REGIMES = {
             _row("pseudo_25_hr", "others with pseudo labels", "none_from_teacher", _FEW_HR + _MIXED),
             _row("mixed_25_hr", "and features, others with pseudo labels", "features_w8", _FEW_HR + _MIXED),
             _row("label_free_25_hr", "features of all images, no labels", "label_free", _FEW_HR + _MIXED),
+        ),
+        _table(
+            "native",
+            "a student that sees the LR pixels themselves",
+            "features_falling_native",
+            _row("features_falling", "upsampled, features at a falling weight"),
+            _row("none_native", "native, trained on LR", "none_from_teacher", _NATIVE),
+            _row(
+                "features_falling_native", "native, features at a falling weight", "features_falling", _NATIVE
+            ),
+            _row("none_native_half", "half as wide, trained on LR", "none_from_teacher", _HALF),
+            _row("features_falling_native_half", "half as wide, features", "features_falling", _HALF),
         ),
         _regime("x8", "eight times coarser", _X8),
         _regime("scanner", "blur, noise and JPEG of a cheap scanner", _SCANNER),

@@ -188,15 +188,16 @@ def compare(trainings: list[Training], samples: int, echo: Callable[[str], None]
 def measure_costs(trainings: list[Training]) -> dict[str, dict[str, Any]]:
     """Parameters, FLOPs of the first test image, seconds of some; on LR, all rows in turns."""
     (test_set,) = trainings[0].cfg.DATASETS.TEST
-    networks = {t.method.key: load_exported(network_cfg(t)) for t in trainings}
-    mapper = PairedResolutionMapper(trainings[0].cfg, False, view=lr_view(trainings[0]))
-    entries = DatasetCatalog.get(test_set)
-    images = [mapper(entries[k]) for k in range(min(len(entries), MAX_TIMED_IMAGES))]
+    entries, networks, images = DatasetCatalog.get(test_set), {}, {}
+    for training in trainings:
+        key, cfg = training.method.key, network_cfg(training)
+        networks[key], mapper = load_exported(cfg), PairedResolutionMapper(cfg, False, view=lr_view(training))
+        images[key] = [mapper(entries[k]) for k in range(min(len(entries), MAX_TIMED_IMAGES))]
     seconds = time_images(networks, images)
     return {
         key: {
             "parameters": count_parameters(network),
-            "flops": count_flops(network, images[0]),
+            "flops": count_flops(network, images[key][0]),
             "seconds": seconds[key],
             "reference_seconds": seconds[FASTER_RCNN.key],
         }

@@ -22,11 +22,12 @@ from .scanner import Scanner
 class PairedResolutionMapper:
     """Callable, like Detectron2's ``DatasetMapper``.
 
-    In training it returns ``image`` (HR) and ``image_lr`` (LR brought to the HR size) with
+    In training it returns ``image`` (HR) and ``image_lr`` (LR as the student takes it) with
     ``instances`` and ``ignore_boxes`` (Boxes of ``iscrowd`` annotations: regions that are neither objects
     nor background) in HR pixels, which an entry marked ``unlabeled`` has not; the random crop lies on LR
     pixels, so both show exactly the same tissue.
-    In evaluation it returns one ``image``, HR or LR brought to the HR size.
+    In evaluation it returns one ``image``, HR or LR as the student takes it, with ``height`` and ``width`` in
+    HR pixels.
     """
 
     @configurable
@@ -38,6 +39,7 @@ class PairedResolutionMapper:
         image_format: str = "RGB",
         lr_factor: int = 4,
         lr_filter: str = "area",
+        native: bool = False,
         crop_size_px: tuple[int, int] | None = None,
         flip_prob: float = 0.5,
         augmentation: Augmentation | None = None,
@@ -49,9 +51,10 @@ class PairedResolutionMapper:
             view: "hr" or "lr", in evaluation.
             image_format: "RGB" or "BGR", the networks' channel order.
             lr_factor, lr_filter: see :func:`mhkd.slides.views.read_view`.
+            native: LR pixels stay what they are; otherwise they are brought to the HR size.
             crop_size_px: height and width of the random HR crop, multiples of ``lr_factor``.
             augmentation: what is varied in training beside crop and flips.
-            scanner: what LR images go through before they are brought to the HR size.
+            scanner: what LR pixels go through first.
             mask_format: "polygon" or "bitmask" where masks are learned; None: outlines are not read.
         """
         self.is_train = is_train
@@ -59,6 +62,7 @@ class PairedResolutionMapper:
         self.image_format = image_format
         self.lr_factor = lr_factor
         self.lr_filter = lr_filter
+        self.native = native
         self.crop_size_px = crop_size_px
         self.flip_prob = flip_prob
         self.augmentation = augmentation or Augmentation()
@@ -80,6 +84,7 @@ class PairedResolutionMapper:
             "image_format": cfg.INPUT.FORMAT,
             "lr_factor": cfg.INPUT.LR_FACTOR,
             "lr_filter": cfg.INPUT.LR_FILTER,
+            "native": cfg.MODEL.STUDENT.INPUT == "native",
             "crop_size_px": [int(s) for s in cfg.INPUT.CROP.SIZE] if cfg.INPUT.CROP.ENABLED else None,
             "flip_prob": cfg.INPUT.FLIP_PROB,
             "augmentation": Augmentation(**augmentation),
@@ -90,18 +95,18 @@ class PairedResolutionMapper:
     def __call__(self, dataset_dict: dict[str, Any]) -> dict[str, Any]:
         entry = {k: v for k, v in dataset_dict.items() if k != "annotations"}
         if not self.is_train:
-            image = self._read(dataset_dict, self.view)
+            image, factor = self._read(dataset_dict, self.view), 1
             if self.view == "lr":
-                image = upsample(self.scanner.scan(image, entry["file_name"]), self.lr_factor)
+                image, factor = self.scanner.scan(image, entry["file_name"]), self.lr_factor
             # Boxes of a cropped image are already in the dataset's pixels: never rescale them.
-            entry["height"], entry["width"] = image.shape[:2]
-            entry["image"] = self._tensor(image)
+            entry["height"], entry["width"] = (side * factor for side in image.shape[:2])
+            entry["image"] = self._tensor(self._student_input(image) if self.view == "lr" else image)
             return entry
 
         hr, lr, hr_transform = self._read_pair(dataset_dict)
         lr = self.scanner.scan_randomly(lr)
         entry["image"] = self._tensor(hr)
-        entry["image_lr"] = self._tensor(upsample(lr, self.lr_factor))
+        entry["image_lr"] = self._tensor(self._student_input(lr))
         if dataset_dict.get("unlabeled"):
             return entry
         annotations = [
@@ -123,6 +128,9 @@ class PairedResolutionMapper:
 
     def _read(self, dataset_dict: dict[str, Any], view: str) -> np.ndarray:
         return read_view(dataset_dict, view, self.lr_factor, self.lr_filter)
+
+    def _student_input(self, lr: np.ndarray) -> np.ndarray:
+        return lr if self.native else upsample(lr, self.lr_factor)
 
     def _tensor(self, image: np.ndarray) -> torch.Tensor:
         return to_tensor(image if self.image_format == "RGB" else image[:, :, ::-1])

@@ -33,9 +33,10 @@ def evaluate(cfg: CfgNode, network: nn.Module, which: str) -> dict[str, float]:
     task = get_task(cfg)
     scores: dict[str, float] = {}
     network.eval()
+    own_cfg = task.network_cfg(cfg, "student" if which == "student" else "teacher")
     for name in cfg.DATASETS.TEST:
         folder = Path(cfg.OUTPUT_DIR) / "inference" / which / name
-        loader = build_detection_test_loader(cfg, name, mapper=task.mapper(cfg, VIEWS[which]))
+        loader = build_detection_test_loader(cfg, name, mapper=task.mapper(own_cfg, VIEWS[which]))
         results = inference_on_dataset(network, loader, task.evaluator(cfg, name, folder))
         found = (results or {}).get(task.scores, {})
         logger.info(f"{which} on {name}: " + ", ".join(f"{k} {v:.1f}" for k, v in found.items()))

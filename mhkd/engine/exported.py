@@ -89,7 +89,7 @@ def load_network(
     cfg: CfgNode, network: str, path: str | os.PathLike[str], classes: Sequence[str] = ()
 ) -> nn.Module:
     """Build the ``network`` ("teacher" or "student") of ``cfg`` alone and load its weights, to be scored: a
-    student takes LR brought to the HR size.
+    student takes LR as MODEL.STUDENT.INPUT says.
 
     Args:
         path: an exported ``model_final.pth`` or any training checkpoint, which both know whether the
@@ -111,7 +111,7 @@ def load_network(
 
 def load_exported(cfg: CfgNode, classes: Sequence[str] = ()) -> nn.Module:
     """The network of an exported folder, student, teacher or other detector, ready to be scored: all take
-    images of the HR size, a student LR brought to it, and give boxes in HR pixels.
+    what :meth:`mhkd.tasks.Task.mapper` of ``cfg`` gives, and give boxes in HR pixels.
 
     Args:
         cfg: from :func:`exported_cfg`.

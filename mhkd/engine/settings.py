@@ -97,6 +97,11 @@ RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
         "MODEL.ROI_BOX_HEAD.FC_DIM", "MODEL.ROI_BOX_HEAD.CONV_DIM", "MODEL.ROI_HEADS.NUM_CLASSES",
         "MODEL.DETR.HIDDEN_DIM", "MODEL.DETR.NUM_QUERIES", "MODEL.DETR.FEEDFORWARD_DIM",
     )),
+    (whole(0, WIDEST), (
+        "MODEL.STUDENT.STEM_OUT_CHANNELS", "MODEL.STUDENT.RES2_OUT_CHANNELS", "MODEL.STUDENT.FPN_CHANNELS",
+        "MODEL.STUDENT.FC_DIM",
+    )),
+    (whole(1, 4), ("MODEL.STUDENT.STAGES",)),
     (whole(0, 64), (
         "MODEL.ROI_BOX_HEAD.POOLER_SAMPLING_RATIO", "MODEL.ROI_MASK_HEAD.POOLER_SAMPLING_RATIO",
     )),
@@ -140,7 +145,10 @@ RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     (each(number(), 3), ("MODEL.PIXEL_MEAN",)),
     (each(POSITIVE, 3), ("MODEL.PIXEL_STD",)),
     (each(POSITIVE, levels=2), ("MODEL.ANCHOR_GENERATOR.SIZES", "MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS")),
-    (NAMES, ("DATASETS.TRAIN", "DATASETS.TEST", "MHKD.UNLABELED", "MHKD.CLASSES", "MODEL.BFA.LEVELS")),
+    (NAMES, (
+        "DATASETS.TRAIN", "DATASETS.TEST", "MHKD.UNLABELED", "MHKD.CLASSES", "MODEL.BFA.LEVELS",
+        "MODEL.STUDENT.LEVELS",
+    )),
     (Rule(lambda v: bool(v.strip()), "a folder's name"), ("OUTPUT_DIR",)),
     (Rule(lambda v: isinstance(v, str), "a dataset's name, or ''"), ("MHKD.CHOOSE_ON",)),
     (one_of("RGB", "BGR"), ("INPUT.FORMAT",)),
@@ -159,6 +167,7 @@ RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     (one_of("sum", "avg"), ("MODEL.FPN.FUSE_TYPE",)),
     (one_of(*BOX_LOSSES), ("MODEL.RPN.BBOX_REG_LOSS_TYPE", "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE")),
     (Rule(lambda v: v in (18, 34, 50, 101, 152), "18, 34, 50, 101 or 152"), ("MODEL.RESNETS.DEPTH",)),
+    (Rule(lambda v: v in (0, 18, 34, 50, 101, 152), "0, 18, 34, 50, 101 or 152"), ("MODEL.STUDENT.DEPTH",)),
 )  # fmt: skip
 
 

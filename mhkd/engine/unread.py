@@ -49,6 +49,10 @@ NOT_IN_TRAINING = {
     "INPUT.TRAINED_SIZE_PX": "it is taken from INPUT.MIN_SIZE_TEST",
     "MHKD.LR_MPP": "it is taken from the dataset: write mpp into its images",
 }
+OF_NATIVE = tuple(
+    f"MODEL.STUDENT.{k}"
+    for k in ("DEPTH", "STEM_OUT_CHANNELS", "RES2_OUT_CHANNELS", "STAGES", "LEVELS", "FPN_CHANNELS", "FC_DIM")
+)
 # FCOS and ATSS read the other keys of this section.
 OF_RETINANET = tuple(
     f"MODEL.RETINANET.{k}"
@@ -128,6 +132,8 @@ def unread_keys(cfg: CfgNode, training: bool = True) -> dict[str, str]:
         unread |= NOT_IN_TRAINING
         if cfg.MODEL.BACKBONE.NAME != "StudentBackbone":
             unread["MODEL.STUDENT.BACKBONE"] = "set MODEL.BACKBONE.NAME"
+    if cfg.MODEL.STUDENT.INPUT != "native":
+        unread |= dict.fromkeys(OF_NATIVE, "it is of MODEL.STUDENT.INPUT native")
     if cfg.MODEL.META_ARCHITECTURE == "DistilledRCNN":
         unread["VIS_PERIOD"] = "see the pictures of `mhkd overlay`"
     if cfg.MODEL.TEACHER.META_ARCHITECTURE != "RetinaNet":

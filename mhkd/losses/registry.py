@@ -33,9 +33,10 @@ class Iteration:
 
     Attributes:
         images_h, images_l: what teacher and student see; ImageList of (N, 3, H, W).
-        f_h: the teacher's features; level -> (N, C, H / s, W / s).
-        f_l: the student's, without BFA; level -> (N, C, H / s, W / s).
-        f_a: f'_L, the student's adapted features; f_l where the schedule's step has no BFA.
+        f_h: the teacher's features at the levels that the student has; level -> (N, C, H / s, W / s).
+        f_l: the student's, without BFA; level -> (N, C, H / s, W / s). Where the student has fewer channels
+            than the teacher, a 1 x 1 convolution has brought them to C, as those of f_a and pooled_l.
+        f_a: f'_L, the student's adapted features; level -> (N, C, H / s, W / s).
         o_t: O_T, the teacher's detections in the form of ground truth, an Instances an image.
         detections: the student's detection losses on the ground truth; name -> scalar.
         boxes: P_L, coordinates of the proposals, detached, a Boxes an image.

@@ -6,11 +6,13 @@ from .build import build_network
 from .dab_detr import DABDETR
 from .dino import DINO
 from .direct import DirectDetector
-from .distilled_rcnn import DistilledRCNN, student_cfg, teacher_cfg
+from .distilled_rcnn import DistilledRCNN
 from .fcos import FCOSDetector
 from .low_resolution import LowResolutionRCNN, exported_form, is_student
+from .network_cfg import student_cfg, teacher_cfg
 from .pair import Pair
-from .student import StudentBackbone
+from .shifted import build_shifted_resnet_fpn_backbone
+from .student import StudentBackbone, StudentRCNN
 
 __all__ = [
     "ATSSDetector",
@@ -23,7 +25,9 @@ __all__ = [
     "LowResolutionRCNN",
     "Pair",
     "StudentBackbone",
+    "StudentRCNN",
     "build_network",
+    "build_shifted_resnet_fpn_backbone",
     "exported_form",
     "is_student",
     "student_cfg",

@@ -12,13 +12,6 @@ from torch import nn
 from ..errors import InputError
 
 
-def resize_features(x: torch.Tensor, factor: int) -> torch.Tensor:
-    """Bilinear upsampling of (N, C, H, W) to (N, C, H * factor, W * factor)."""
-    if factor == 1:
-        return x
-    return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
-
-
 def _conv3x3(in_channels: int, out_channels: int, norm: str = "", stride: int = 1) -> Conv2d:
     conv = Conv2d(
         in_channels,
@@ -59,7 +52,6 @@ class BFA(nn.Module):
         *,
         channels: int = 64,
         num_blocks: int = 4,
-        grid_factor: int = 1,
         scale: int = 1,
         norm: str = "",
     ):
@@ -67,29 +59,25 @@ class BFA(nn.Module):
         Args:
             in_channels: C of the features.
             channels, num_blocks: width and depth of the residual trunk.
-            grid_factor: teacher grid cells per input cell and axis: 1 for an upsampled student, the LR
-                factor for a native one.
-            scale: additional sub-pixel scale, undone by the output convolution's stride.
+            scale: sub-pixel scale between trunk and output, undone by the output convolution's stride.
             norm: Detectron2's name of a normalisation, "" for none.
         """
         super().__init__()
-        self.grid_factor = grid_factor
-        factor = grid_factor * scale
         self.head = nn.Sequential(_conv3x3(in_channels, channels), nn.PReLU())
         self.blocks = nn.Sequential(*(ResidualBlock(channels, norm) for _ in range(num_blocks)))
         self.trunk = _conv3x3(channels, channels, norm)
         self.subpixel = nn.Sequential(
-            _conv3x3(channels, channels * factor**2), nn.PixelShuffle(factor), nn.PReLU()
+            _conv3x3(channels, channels * scale**2), nn.PixelShuffle(scale), nn.PReLU()
         )
         self.output = _conv3x3(channels, in_channels, stride=scale)
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, C, H, W) to (N, C, H * grid_factor, W * grid_factor)."""
+        """(N, C, H, W) to the same shape."""
         head = self.head(x)
         trunk = head + self.trunk(self.blocks(head))
-        return resize_features(x, self.grid_factor) + self.output(self.subpixel(trunk))
+        return x + self.output(self.subpixel(trunk))
 
 
 def bfa_of_levels(shapes: Mapping[str, ShapeSpec], levels: Sequence[str] = (), **sizes: Any) -> nn.ModuleDict:
@@ -112,27 +100,24 @@ def bfa_of_levels(shapes: Mapping[str, ShapeSpec], levels: Sequence[str] = (), *
     )
 
 
-def adapt_pyramid(
-    bfa: nn.ModuleDict, features: Mapping[str, torch.Tensor], grid_factor: int = 1
-) -> dict[str, torch.Tensor]:
-    """f'_L of a pyramid; level -> (N, C, H, W), on the teacher's grid.
+def adapt_pyramid(bfa: nn.ModuleDict, features: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """f'_L of a pyramid; level -> (N, C, H, W).
 
     A level without a BFA of its own gets the gain of the next coarser one that has, enlarged: the paper has
     one map, behind which everything sees f'_L. Levels coarser than all of those stay f_L.
 
     Args:
         bfa: from :func:`bfa_of_levels`.
-        features: level -> (N, C, H / grid_factor, W / grid_factor), from fine to coarse.
+        features: f_L; level -> (N, C, H, W), from fine to coarse.
     """
     adapted = {level: bfa[level](x) for level, x in features.items() if level in bfa}
     if len(adapted) == len(features):
         return adapted
-    basic = {level: resize_features(x, grid_factor) for level, x in features.items()}
     gain = None
-    for level in reversed(features):
+    for level in reversed(list(features)):
         if level in bfa:
-            gain = adapted[level] - basic[level]
+            gain = adapted[level] - features[level]
         elif gain is not None:
-            size = basic[level].shape[-2:]
-            adapted[level] = basic[level] + F.interpolate(gain, size, mode="bilinear", align_corners=False)
-    return {level: adapted.get(level, x) for level, x in basic.items()}
+            size = features[level].shape[-2:]
+            adapted[level] = features[level] + F.interpolate(gain, size, mode="bilinear", align_corners=False)
+    return {level: adapted.get(level, x) for level, x in features.items()}

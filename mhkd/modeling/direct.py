@@ -8,8 +8,8 @@ from torch import nn
 
 from ..errors import InputError
 from ..schedules import TEACHER, get_schedule
-from .distilled_rcnn import teacher_cfg
 from .ignore import ignoring, training_heads
+from .network_cfg import teacher_cfg
 from .pair import Pair, Parts
 
 

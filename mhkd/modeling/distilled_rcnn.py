@@ -16,9 +16,12 @@ from ..errors import InputError
 from ..losses import LOSS_REGISTRY, Features, Iteration
 from ..schedules import TEACHER, Stage, get_schedule
 from .ignore import ignoring, training_heads
+from .network_cfg import student_cfg, teacher_cfg
 from .pair import Pair, Parts
-from .student import behind_student_backbone
+from .student import batch_images
+from .teacher_start import start_from_teacher
 
+OF_FEATURES = frozenset({"f_l", "f_a", "pooled"})  # what losses compare with the teacher's
 Pooled = tuple[list[Boxes], torch.Tensor]  # boxes of each image, and (R, C, S, S)
 
 
@@ -47,13 +50,16 @@ class DistilledRCNN(Pair):
         """
         Args:
             teacher: takes the HR image.
-            student: takes the LR image brought to the HR size; its backbone is a ``StudentBackbone``.
+            student: takes LR, its pixels or an enlargement; its backbone is a ``StudentBackbone``.
             output_score_thresh: teacher detections from this score on stand in for ground truth.
         """
         super().__init__()
         self.teacher = teacher
         self.student = student
         self.output_score_thresh = output_score_thresh
+        # From a narrower student's channels to the teacher's, for distillation alone: it is never exported.
+        mine, theirs = (_channels(network) for network in (student, teacher))
+        self.adapter = nn.Identity() if mine == theirs else nn.Conv2d(mine, theirs, kernel_size=1)
         self.size_divisibility = math.lcm(
             teacher.backbone.size_divisibility or 1, student.backbone.size_divisibility or 1
         )
@@ -97,21 +103,22 @@ class DistilledRCNN(Pair):
         if stage.bfa and not self.student.backbone.bfa:
             raise ValueError(f"step {stage.name} needs BFA, which this student was built without")
         self.student.backbone.bfa_enabled = stage.bfa
+        self.adapter.requires_grad_(bool(stage.needs & OF_FEATURES))
         super().apply_stage(stage)
 
     def start_student_from_teacher(self) -> None:
-        """BFA, which the teacher has not, stays as it is."""
-        taken = behind_student_backbone(self.teacher.state_dict())
-        self.student.load_state_dict(self.student.state_dict() | taken)
+        """See :func:`mhkd.modeling.teacher_start.start_from_teacher`."""
+        start_from_teacher(self.student, self.teacher)
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> Any:
         """The losses of one iteration; in evaluation the student's detections.
 
         Args:
-            batched_inputs: Detectron2's format. In training ``image`` (HR) and ``image_lr`` (LR brought
-                to the HR size), both Tensor (C, H, W), ``instances`` and, optionally, ``ignore_boxes``
-                (Boxes, regions that are neither objects nor background), in HR pixels; an image
-                without ``instances`` is not annotated. In evaluation ``image`` is what the student sees.
+            batched_inputs: Detectron2's format. In training ``image`` (HR) and ``image_lr`` (LR, brought to
+                the HR size unless the student is native), both Tensor (C, H, W), ``instances`` and,
+                optionally, ``ignore_boxes`` (Boxes, regions that are neither objects nor background), in HR
+                pixels; an image without ``instances`` is not annotated. In evaluation ``image`` is what the
+                student sees.
 
         Returns:
             In training: dict of weighted scalar losses, each logged on its own; in evaluation what
@@ -129,26 +136,30 @@ class DistilledRCNN(Pair):
             it.images_h = self._preprocess(teacher, [x["image"] for x in batched_inputs])
             # Offline, f_h is a constant; online, distillation's gradients reach what trains.
             with torch.set_grad_enabled("backbone" in stage.teacher):
-                it.f_h = teacher.backbone(it.images_h.tensor)
+                f_h = teacher.backbone(it.images_h.tensor)
+            it.f_h = {level: f_h[level] for level in student.backbone.output_shape()}
         if "o_t" in stage.needs or (unlabeled and "heads" in stage.student):
-            it.o_t = self._teacher_output(it.images_h, it.f_h)
+            it.o_t = self._teacher_output(it.images_h, f_h)
             ground_truth = [o if x is None else x for x, o in zip(ground_truth, it.o_t)]
         if stage.teacher:
-            detections, _ = detect(teacher, it.images_h, it.f_h, ground_truth, ignored)
+            detections, _ = detect(teacher, it.images_h, f_h, ground_truth, ignored)
             losses.update({f"teacher/{k}": stage.weights["detect"] * v for k, v in detections.items()})
         if not stage.student:
             return losses
 
         it.images_l = self._preprocess(student, [x["image_lr"] for x in batched_inputs])
-        extracted = student.backbone.extract(it.images_l.tensor)
-        if not stage.bfa or "f_l" in stage.needs:
-            it.f_l = student.backbone.basic(extracted)
-        it.f_a = student.backbone.adapt(extracted) if stage.bfa else it.f_l
-        it.detections, pooled = detect(student, it.images_l, it.f_a, ground_truth, ignored)
-        it.detect_on = lambda targets: detect(student, it.images_l, it.f_a, targets, ignored)[0]
+        f_l = student.backbone.extract(it.images_l.tensor)
+        f_a = student.backbone.adapt(f_l) if stage.bfa else f_l
+        it.detections, pooled = detect(student, it.images_l, f_a, ground_truth, ignored)
+        it.detect_on = lambda targets: detect(student, it.images_l, f_a, targets, ignored)[0]
+        if "f_l" in stage.needs:
+            it.f_l = {level: self.adapter(x) for level, x in f_l.items()}
+        if "f_a" in stage.needs:
+            it.f_a = {level: self.adapter(x) for level, x in f_a.items()}
         if "pooled" in stage.needs:
-            ((it.boxes, it.pooled_l),) = pooled  # see check_pooling
-            it.pool_h = lambda boxes: pool(teacher, it.f_h, boxes)
+            ((it.boxes, pooled_l),) = pooled  # see check_pooling
+            it.pooled_l = self.adapter(pooled_l)
+            it.pool_h = lambda boxes: pool(teacher, f_h, boxes)
 
         # A step without `detect` keeps its terms, at weight 0: all that trains has a gradient.
         weights = {"detect": 0, **stage.weights}
@@ -172,11 +183,8 @@ class DistilledRCNN(Pair):
         return instances, [x.get("ignore_boxes") for x in batched_inputs]
 
     def _preprocess(self, network: GeneralizedRCNN, images: list[torch.Tensor]) -> ImageList:
-        """Normalise as ``network`` does, pad as both networks need: their grids must coincide."""
-        mean, std = network.pixel_mean, network.pixel_std
-        return ImageList.from_tensors(
-            [(x.to(self.device) - mean) / std for x in images], self.size_divisibility
-        )
+        """As ``network`` wants them, padded as both networks need: their grids must coincide."""
+        return batch_images(network, images, self.size_divisibility)
 
     @torch.no_grad()
     def _teacher_output(self, images: ImageList, features: Features) -> list[Instances]:
@@ -220,23 +228,9 @@ def pool(network: GeneralizedRCNN, features: Features, boxes: list[Boxes]) -> to
     return heads.box_pooler([features[level] for level in heads.box_in_features], boxes)
 
 
-def teacher_cfg(cfg: CfgNode) -> CfgNode:
-    """The config of the teacher alone: a plain ``GeneralizedRCNN`` unless it trains without a student."""
-    cfg = cfg.clone()
-    cfg.defrost()
-    cfg.MODEL.META_ARCHITECTURE = cfg.MODEL.TEACHER.META_ARCHITECTURE
-    return cfg
-
-
-def student_cfg(cfg: CfgNode, bfa: bool = False) -> CfgNode:
-    """The config of the student alone: ``GeneralizedRCNN`` with a ``StudentBackbone``."""
-    cfg = teacher_cfg(cfg)
-    cfg.MODEL.META_ARCHITECTURE = "GeneralizedRCNN"
-    if cfg.MODEL.BACKBONE.NAME != "StudentBackbone":  # else: the config of an exported student
-        cfg.MODEL.STUDENT.BACKBONE = cfg.MODEL.BACKBONE.NAME
-        cfg.MODEL.BACKBONE.NAME = "StudentBackbone"
-    cfg.MODEL.BFA.ENABLED = bfa
-    return cfg
+def _channels(network: GeneralizedRCNN) -> int:
+    """Of every level of its pyramid."""
+    return next(iter(network.backbone.output_shape().values())).channels
 
 
 @torch.no_grad()

@@ -11,15 +11,17 @@ from detectron2.structures import Boxes, ImageList, Instances
 from torch import nn
 
 from ..enlarge import enlarge
+from .student import StudentRCNN, batch_images
 
 
 @META_ARCH_REGISTRY.register()
-class LowResolutionRCNN(GeneralizedRCNN):
+class LowResolutionRCNN(StudentRCNN):
     """The student that :class:`DistilledRCNN` trains, with LR pixels in and boxes in LR pixels out.
 
-    It brings LR to the HR size itself, as in training (:func:`mhkd.enlarge.upsample`). The limits of one
-    image (TEST.DETECTIONS_PER_IMAGE, MODEL.RPN.PRE_NMS_TOPK_TEST and POST_NMS_TOPK_TEST) grow with the area
-    of images that are larger than those it was trained at. With INPUT.MIN_SIZE_TEST 0 stock
+    Where the student is upsampled it brings LR to the HR size itself, as in training
+    (:func:`mhkd.enlarge.upsample`); a native one sees the LR pixels. The limits of one image
+    (TEST.DETECTIONS_PER_IMAGE, MODEL.RPN.PRE_NMS_TOPK_TEST and POST_NMS_TOPK_TEST) grow with the area of
+    images that are larger than those it was trained at. With INPUT.MIN_SIZE_TEST 0 stock
     ``DefaultPredictor`` leaves images at their own size.
     """
 
@@ -47,7 +49,7 @@ class LowResolutionRCNN(GeneralizedRCNN):
         """
         Args:
             batched_inputs: Detectron2's format; ``image`` is LR, (3, h, w), whole numbers from 0 to 255.
-                ``enlarged`` may bring it at the HR size, from :func:`mhkd.enlarge.enlarge`.
+                ``enlarged`` may bring it as its backbone takes it, from :func:`mhkd.enlarge.enlarge`.
 
         Returns:
             For each image ``instances`` in its own pixels, or in ``height`` x ``width`` of them where given.
@@ -83,14 +85,10 @@ class LowResolutionRCNN(GeneralizedRCNN):
         return GeneralizedRCNN._postprocess(found, batched_inputs, sizes) if do_postprocess else found
 
     def preprocess_image(self, batched_inputs: list[dict[str, Any]]) -> ImageList:
-        """Enlarge, normalise, pad and batch."""
-        images = [
-            (x["enlarged"] if "enlarged" in x else enlarge(x["image"], self.lr_factor)).to(self.device)
-            for x in batched_inputs
-        ]
-        return ImageList.from_tensors(
-            [(x - self.pixel_mean) / self.pixel_std for x in images], self.backbone.size_divisibility
-        )
+        """Enlarge where its backbone wants that, normalise, pad and batch."""
+        times = self.lr_factor // self.backbone.input_factor
+        images = [x["enlarged"] if "enlarged" in x else enlarge(x["image"], times) for x in batched_inputs]
+        return batch_images(self, images, self.backbone.size_divisibility)
 
     def _set_limits(self, h: int, w: int) -> None:
         trained = self.trained_size_px**2 or 1
@@ -125,7 +123,8 @@ def is_student(cfg: CfgNode) -> bool:
     """Whether a network alone is a student, of any age, and no teacher."""
     return cfg.MODEL.BACKBONE.NAME == "StudentBackbone" and cfg.MODEL.META_ARCHITECTURE in (
         LowResolutionRCNN.__name__,
-        GeneralizedRCNN.__name__,
+        StudentRCNN.__name__,
+        GeneralizedRCNN.__name__,  # of an early export
     )
 
 

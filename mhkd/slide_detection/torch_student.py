@@ -26,15 +26,17 @@ class TorchStudent(Student):
         network: a :class:`mhkd.modeling.LowResolutionRCNN` in evaluation mode, or whatever takes its inputs
             and gives its outputs.
         image_format: "RGB" or "BGR", the network's channel order.
+        input_factor: HR pixels per pixel that the network sees: 1 where LR is brought to the HR size.
     """
 
     network: nn.Module
     image_format: str = "RGB"
+    input_factor: int = 1
     packages: ClassVar[tuple[str, ...]] = ("torch", "torchvision")
 
     def prepare(self, tile: np.ndarray) -> dict[str, torch.Tensor]:
         image = to_tensor(tile if self.image_format == "RGB" else tile[:, :, ::-1])
-        return {"image": image, "enlarged": enlarge(image, self.lr_factor)}
+        return {"image": image, "enlarged": enlarge(image, self.lr_factor // self.input_factor)}
 
     @torch.inference_mode()
     def detect(self, inputs: list[dict[str, torch.Tensor]]) -> Sequence[tuple[np.ndarray, ...]]:
@@ -94,6 +96,7 @@ def load(
         lr_factor=factor,
         tile_px=tile_px,
         image_format=cfg.INPUT.FORMAT,
+        input_factor=factor if cfg.MODEL.STUDENT.INPUT == "native" else 1,
         folder=os.path.dirname(os.path.abspath(path)),
         sha256=weights,
         checksum=hashlib.sha256((weights + cfg.dump()).encode()).hexdigest(),

@@ -15,6 +15,7 @@ from ..evaluation.best_threshold import Choice, best_f1
 from ..evaluation.evaluator import CocoEvaluator, coco_dict
 from ..evaluation.pooled import pooled_of_coco
 from ..modeling import exported_form, is_student, student_cfg, teacher_cfg
+from ..modeling.network_cfg import SHIFTED
 from ..schedules import STUDENT_PARTS, TEACHER, WHOLE
 from .detection_datasets import check_datasets
 from .task import TASK_REGISTRY, Task
@@ -63,7 +64,7 @@ class DetectionTask(Task):
         return best_f1(pooled_of_coco(truth, results))
 
     def network_cfg(self, cfg: CfgNode, network: str, bfa: bool = False) -> CfgNode:
-        """A student takes LR at the HR size."""
+        """A student takes LR as MODEL.STUDENT.INPUT says."""
         return student_cfg(cfg, bfa) if network == "student" else teacher_cfg(cfg)
 
     def deployed_form(self, cfg: CfgNode) -> CfgNode:
@@ -77,6 +78,12 @@ class DetectionTask(Task):
             raise InputError(
                 f"MHKD.CLASSES {cfg.MHKD.CLASSES}: must be as many as MODEL.ROI_HEADS.NUM_CLASSES, "
                 f"{cfg.MODEL.ROI_HEADS.NUM_CLASSES}"
+            )
+
+        if is_student(cfg) and cfg.MODEL.STUDENT.INPUT == "native" and cfg.MODEL.STUDENT.BACKBONE != SHIFTED:
+            raise InputError(
+                "MODEL.STUDENT.INPUT native with the teacher's own backbone: such students, which saw LR "
+                "enlarged and averaged back, are not run any more: train it again, or an upsampled one"
             )
 
     def rows_per_class(self, parameter: str) -> int | None:

@@ -59,6 +59,7 @@ class Task(ABC):
         """From a dataset dict to the input of the networks.
 
         Args:
+            cfg: of the pair; to score one network, of that network (:meth:`network_cfg`).
             view: "hr" or "lr", to be scored; empty: to train a pair, which sees both.
         """
 

@@ -25,12 +25,15 @@ from mhkd.engine import (
 from mhkd.errors import InputError
 from mhkd.evaluation.best_threshold import Choice
 from mhkd.evaluation.threshold_file import record_threshold
+from mhkd.slide_detection.student import load_student as load_slides_student
+from mhkd.slides.views import read_view
 
 import cv2
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from detectron2.data import DatasetCatalog
 from detectron2.engine import DefaultPredictor
 from killed_training import train
 from support import DISKS, REPO, tiny_config, write_disks
@@ -226,10 +229,8 @@ def test_a_given_teacher_skips_step_0(trained, disks_cfg):
     assert all(torch.equal(mine[k], theirs[k]) for k in theirs if k.startswith("teacher."))
 
 
-@pytest.mark.parametrize("kind", ["upsampled", "native"])
-def test_a_student_can_start_from_the_teachers_weights(disks_cfg, kind):
+def test_a_student_can_start_from_the_teachers_weights(disks_cfg):
     """With a learning rate of 0 it stays the teacher: on the teacher's own input it finds the same."""
-    disks_cfg.MODEL.STUDENT.INPUT = kind
     disks_cfg.MHKD.SCHEDULE = "none_from_teacher"
     disks_cfg.MHKD.STUDENT_ITERS = 1
     disks_cfg.MHKD.STAGE = 0
@@ -244,11 +245,45 @@ def test_a_student_can_start_from_the_teachers_weights(disks_cfg, kind):
     image = torch.rand(1, 3, 128, 128) * 4 - 2
     student, teacher = trainer.distilled.student, trainer.distilled.teacher
     with torch.no_grad():
-        features = student.backbone.extract(image)
-        seen = image if kind == "upsampled" else torch.nn.functional.avg_pool2d(image, 4)
-        expected = teacher.backbone(seen)
+        features, expected = student.backbone.extract(image), teacher.backbone(image)
     for level in expected:
         assert torch.equal(features[level], expected[level])
+
+
+def test_a_narrow_native_student_trains_resumes_and_is_what_it_was_scored_as(trained, disks_cfg, tmp_path):
+    """Exactly, its adapter included, which no export holds; a teacher of any other student serves it."""
+    disks_cfg.merge_from_list([
+        "MODEL.STUDENT.INPUT", "native", "MODEL.STUDENT.FPN_CHANNELS", 4, "MODEL.STUDENT.FC_DIM", 8,
+        "MODEL.STUDENT.RES2_OUT_CHANNELS", 8, "MHKD.SCHEDULE", "features_falling", "MHKD.STUDENT_ITERS", 6,
+        "MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.0, "SOLVER.CHECKPOINT_PERIOD", 1,
+        "MODEL.TEACHER.WEIGHTS", str(Path(trained.OUTPUT_DIR, "0_teacher/teacher/model_final.pth")),
+    ])  # fmt: skip
+    whole = disks_cfg.clone()
+    whole.OUTPUT_DIR = str(tmp_path / "whole")
+    train(whole)
+    train(disks_cfg, kill_after=2)  # within the second step
+    train(disks_cfg, resume=True)
+    weights = final_weights(whole, "3_labels")
+    assert_equal_weights(weights, final_weights(disks_cfg, "3_labels"))
+    assert not torch.equal(weights["adapter.weight"], final_weights(whole, "1_features_w8")["adapter.weight"])
+
+    folder = Path(whole.OUTPUT_DIR, "student")
+    exported = torch.load(folder / "model_final.pth", weights_only=True)["model"]
+    assert exported and not any("adapter" in k for k in exported)
+    report = json.loads(Path(whole.OUTPUT_DIR, "3_labels", "stage.json").read_text())
+    scores = {k: None if math.isnan(v) else v for k, v in score_trained(whole).items()}
+    assert scores == pytest.approx(report["results"]["student"])
+    cfg = mhkd.load_student(folder, "cpu")
+    entry = DatasetCatalog.get("disks_val")[0]
+    scored = load_exported(cfg)([PairedResolutionMapper(cfg, False)(entry)])[0]["instances"]
+    lr = read_view(entry, "lr", 4)[:, :, ::-1]
+    alone = DefaultPredictor(cfg)(lr)["instances"]
+    slides_student = load_slides_student(str(folder), "cpu", overlap_um=10.0)
+    [(boxes, found_scores, _)] = slides_student.detect([slides_student.prepare(lr[:, :, ::-1])])
+    assert len(scored) == len(alone) == len(boxes) > 0
+    torch.testing.assert_close(alone.pred_boxes.tensor * 4, scored.pred_boxes.tensor)
+    torch.testing.assert_close(torch.from_numpy(boxes) * 4, scored.pred_boxes.tensor, rtol=0, atol=1e-3)
+    torch.testing.assert_close(torch.from_numpy(found_scores), scored.scores, rtol=0, atol=1e-5)
 
 
 def test_a_trained_teacher_serves_any_schedule(trained, disks_cfg):

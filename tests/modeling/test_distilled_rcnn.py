@@ -3,9 +3,8 @@
 import copy
 from dataclasses import replace
 
-from mhkd.enlarge import to_tensor, upsample
 from mhkd.errors import InputError
-from mhkd.modeling import DistilledRCNN, student_cfg
+from mhkd.modeling import DistilledRCNN
 from mhkd.modeling.distilled_rcnn import pool
 from mhkd.schedules import ADAPTIVE, BASIC, LOCAL, SCHEDULES, SEMANTIC, TEACHER, WHOLE, Stage
 
@@ -31,7 +30,7 @@ def model(tiny_cfg, request):
 
 def test_bfa_switched_on_leaves_the_students_output_unchanged(model):
     model.eval()
-    inputs = [{"image": x["image_lr"]} for x in images(size=(256, 256))]
+    inputs = [{"image": x["image_lr"]} for x in images(size=(256, 256), of=model)]
     outputs = []
     for stage in (BASIC, ADAPTIVE):
         model.apply_stage(stage)
@@ -132,7 +131,7 @@ def test_local_loss_pools_the_teacher_at_the_students_coordinates(model):
         )
         for name, network in (("teacher", model.teacher), ("student", model.student))
     ]
-    losses = step(model, replace(LOCAL, teacher=()), images(size=(256, 256)))
+    losses = step(model, replace(LOCAL, teacher=()), images(size=(256, 256), of=model))
     for handle in handles:
         handle.remove()
     (args_t, out_t), (args_s, out_s) = asked["teacher"][0], asked["student"][0]
@@ -184,27 +183,8 @@ def test_a_mask_head_has_a_pooler_of_its_own(tiny_cfg):
 
 
 def test_networks_share_one_grid_for_any_image_size(model):
-    losses = step(model, ADAPTIVE, images(size=(132, 208), boxes=((10, 10, 60, 70),)))
+    losses = step(model, ADAPTIVE, images(size=(132, 208), boxes=((10, 10, 60, 70),), of=model))
     assert torch.isfinite(losses["loss_adaptive"])
-
-
-def test_native_student_sees_the_enlarged_image_averaged_back(tiny_cfg):
-    tiny_cfg.MODEL.STUDENT.INPUT = "native"
-    backbone = build_model(student_cfg(tiny_cfg)).backbone
-    seen = []
-    backbone.fpn.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-    lr = torch.randn(1, 3, 64, 64)
-    hr = lr.repeat_interleave(4, 2).repeat_interleave(4, 3)
-    features = backbone(hr)
-    torch.testing.assert_close(seen[0], lr)
-    for level, shape in backbone.output_shape().items():
-        assert features[level].shape[-1] == 256 // shape.stride
-
-    # Of what it is really given, a bilinear enlargement, that leaves 0.75 of a pixel along each axis.
-    dot = np.zeros((64, 64, 3), np.uint8)
-    dot[32, 32] = 255
-    backbone(to_tensor(upsample(dot, 4))[None].float())
-    assert (seen[1][0, :, 32, 32] / 255).tolist() == pytest.approx([0.5625] * 3, abs=0.005)
 
 
 def test_teacher_output_is_ground_truth_above_the_threshold(model):
@@ -224,7 +204,7 @@ def test_teacher_output_is_ground_truth_above_the_threshold(model):
 def test_images_without_ground_truth_and_without_teacher_output(model):
     model.output_score_thresh = 1.01
     for stage in (TEACHER, BASIC, LOCAL, SEMANTIC):
-        losses = step(model, stage, images(boxes=()))
+        losses = step(model, stage, images(boxes=(), of=model))
         assert all(torch.isfinite(v) for v in losses.values())
         assert all(v == 0 for k, v in losses.items() if k.endswith(("box_reg", "rpn_loc")))
 
@@ -246,7 +226,7 @@ def test_evaluation_runs_the_student_and_never_the_teacher(model):
     for module in model.teacher.modules():
         module.register_forward_hook(lambda *_: calls.append(1))
     model.eval()
-    inputs = [{"image": x["image_lr"], "height": 256, "width": 512} for x in images(2)]
+    inputs = [{"image": x["image_lr"], "height": 256, "width": 512} for x in images(2, of=model)]
     with torch.no_grad():
         results = model(inputs)
     assert not calls
@@ -275,12 +255,12 @@ def without_annotations(batch):
 
 
 def test_label_free_trains_the_backbone_alone_and_never_looks_at_annotations(model):
-    losses = step(model, LABEL_FREE, images())
+    losses = step(model, LABEL_FREE, images(of=model))
     assert set(losses) == {"loss_basic", "loss_local"}
     assert losses["loss_local"] > 0
     trained = with_gradient(model)
     assert trained and all(n.startswith("student.backbone.fpn.") for n in trained)
-    for batch in (images(boxes=()), without_annotations(images())):
+    for batch in (images(boxes=(), of=model), without_annotations(images(of=model))):
         assert step(model, LABEL_FREE, batch) == losses
 
 
@@ -299,7 +279,7 @@ def test_label_free_has_nothing_to_learn_where_lr_is_hr_and_weighs_eight(tiny_cf
 
 def test_without_labels_the_teachers_detections_are_the_ground_truth(model):
     model.output_score_thresh = 0.0  # an untrained teacher is sure of nothing
-    batch = images()
+    batch = images(of=model)
     found = step(model, PSEUDO, batch)
     with torch.no_grad():
         f_h = model.teacher.backbone((pre := model._preprocess(model.teacher, [batch[0]["image"]])).tensor)
@@ -310,8 +290,8 @@ def test_without_labels_the_teachers_detections_are_the_ground_truth(model):
 
 
 def test_an_image_without_annotations_is_treated_so_beside_one_that_has_some(model):
-    annotated, plain = Stage("annotated", PSEUDO.weights), without_annotations(images(2))[1:]
-    (first,), both = images(), images(2)[:1] + plain
+    annotated, plain = Stage("annotated", PSEUDO.weights), without_annotations(images(2, of=model))[1:]
+    (first,), both = images(of=model), images(2, of=model)[:1] + plain
     mixed = step(model, annotated, both)
     assert step(model, annotated, plain) == step(model, PSEUDO, plain)
     assert torch.equal(both[0]["instances"].gt_boxes.tensor, first["instances"].gt_boxes.tensor)

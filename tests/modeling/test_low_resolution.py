@@ -7,7 +7,8 @@ import mhkd
 from mhkd.engine.checkpoint import save_atomically
 from mhkd.engine.exported import export_cfg, export_network, exported_cfg, load_exported
 from mhkd.engine.unread import load_run_cfg
-from mhkd.enlarge import enlarge, upsample
+from mhkd.enlarge import enlarge, to_tensor, upsample
+from mhkd.errors import InputError
 from mhkd.modeling import student_cfg
 from mhkd.slide_detection import student as slides
 
@@ -66,10 +67,15 @@ def at_hr(cfg, weights, image, growth=1.0):
     cfg.MODEL.RPN.POST_NMS_TOPK_TEST = math.ceil(50 * growth)
     network = build_model(cfg).eval()
     network.load_state_dict(weights)
-    rgb = upsample(image[:, :, ::-1], FACTOR)
+    h, w = (side * FACTOR for side in image.shape[:2])
     with torch.no_grad():
-        x = torch.from_numpy(rgb.transpose(2, 0, 1).copy())
-        return network([{"image": x, "height": rgb.shape[0], "width": rgb.shape[1]}])[0]["instances"]
+        return network([{"image": as_seen(cfg, image), "height": h, "width": w}])[0]["instances"]
+
+
+def as_seen(cfg, image):
+    """What evaluation shows the student."""
+    rgb = image[:, :, ::-1]
+    return to_tensor(rgb if cfg.MODEL.STUDENT.INPUT == "native" else upsample(rgb, FACTOR))
 
 
 def test_enlarged_as_pil_does_it():
@@ -143,7 +149,7 @@ def test_scored_in_hr_pixels_as_in_training(training_cfg, weights, folder):
     expected = at_hr(training_cfg, weights, image)
     network = load_exported(exported_cfg(folder, "cpu"))
     with torch.no_grad():
-        x = enlarge(torch.from_numpy(image[:, :, ::-1].transpose(2, 0, 1).copy()), FACTOR)
+        x = as_seen(training_cfg, image)
         found = network([{"image": x, "height": 192, "width": 192}])[0]["instances"]
     assert found.image_size == (192, 192) and len(found) == LIMIT
     assert torch.equal(found.pred_boxes.tensor, expected.pred_boxes.tensor)
@@ -174,6 +180,7 @@ def write_old_folder(folder, training_cfg, weights):
     """As exports were: a stock network of one size, an absolute path, none of the newer keys."""
     folder.mkdir()
     cfg = student_cfg(training_cfg)
+    cfg.MODEL.META_ARCHITECTURE = "GeneralizedRCNN"
     cfg.MODEL.WEIGHTS = "/somewhere/else/model_final.pth"
     save_atomically({"model": weights}, folder / "model_final.pth")
     text = "\n".join(x for x in cfg.dump().splitlines() if "TRAINED_SIZE_PX" not in x)
@@ -185,6 +192,12 @@ def write_old_folder(folder, training_cfg, weights):
 def test_an_old_folder_gives_what_it_gave(training_cfg, weights, folder, tmp_path):
     old = tmp_path / "old"
     cfg = write_old_folder(old, training_cfg, weights)
+    if cfg.MODEL.STUDENT.INPUT == "native":  # then it saw LR enlarged and averaged back
+        text = (old / "config.yaml").read_text().replace("build_shifted_resnet", "build_resnet")
+        (old / "config.yaml").write_text(text)
+        with pytest.raises(InputError, match="config.yaml: MODEL.STUDENT.INPUT native.* train it again"):
+            mhkd.load_student(old, "cpu")
+        return
     assert "META_ARCHITECTURE: GeneralizedRCNN" in (old / "config.yaml").read_text()
     cfg.MODEL.WEIGHTS = str(old / "model_final.pth")
     image = picture(32, 32)
@@ -200,7 +213,7 @@ def test_an_old_folder_gives_what_it_gave(training_cfg, weights, folder, tmp_pat
 def test_a_teacher_is_no_student(training_cfg, tmp_path):
     cfg = export_cfg(training_cfg, "teacher")
     export_network(build_model(cfg).state_dict(), cfg, tmp_path)
-    with pytest.raises(mhkd.errors.InputError, match="holds no student but a GeneralizedRCNN"):
+    with pytest.raises(InputError, match="holds no student but a GeneralizedRCNN"):
         slides.load_student(str(tmp_path), "cpu")
     found = DefaultPredictor(mhkd.load_student(tmp_path, "cpu"))(picture(80, 100))["instances"]
     assert found.image_size == (80, 100)
