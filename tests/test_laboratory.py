@@ -1,0 +1,80 @@
+"""What a laboratory installs, mhkd[detect]: everything on slides, without what it has not got."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from urllib.request import urlopen
+
+from mhkd.synthetic import make_slides
+
+import pytest
+from onnx_student import write_onnx_student
+from support import REPO
+
+pytestmark = pytest.mark.slow
+
+ABSENT = (
+    "torch", "torchvision", "detectron2", "fvcore", "yacs", "cv2", "scipy", "skimage", "matplotlib", "onnx",
+    "pandas", "transformers", "distributed",
+)  # fmt: skip
+
+
+@pytest.fixture
+def laboratory(tmp_path):
+    """The words and the environment of ``mhkd`` where those packages are not, in its processes neither."""
+    (tmp_path / "without").mkdir()
+    absent = f"import sys; sys.modules.update(dict.fromkeys({ABSENT}))"
+    (tmp_path / "without/sitecustomize.py").write_text(absent)
+    path = os.pathsep.join([str(tmp_path / "without"), str(REPO)])
+    own = {**os.environ, "PYTHONPATH": path, "DETECTRON2_DATASETS": str(tmp_path / "datasets")}
+
+    def start(*words):
+        words = [sys.executable, "-m", "mhkd", *map(str, words)]
+        both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        return subprocess.Popen(words, cwd=tmp_path, env=own, text=True, **both)
+
+    return start
+
+
+def test_everything_on_slides(laboratory, tmp_path):
+    def mhkd(*words, status=0):
+        process = laboratory(*words)
+        said = process.communicate()[0]
+        assert process.returncode == status, said
+        return said
+
+    make_slides(tmp_path / "slides", 2, seed=0, size_px=1024, num_glomeruli=(4, 5))
+    words = ("--out", "datasets/mine", "--mpp", 1, "--tile-size-px", 512, "--workers", 2)
+    assert "mine_train: 1 slides, 4 tiles" in mhkd("tile", "slides", *words)
+
+    said = mhkd("inspect", "mine", "--out", "look")
+    assert 'No histograms of the sizes: matplotlib is not installed: pip install "mhkd[draw]"' in said
+    assert (tmp_path / "look/mine_train.png").is_file()
+
+    boxes = [[20, 20, 60, 70], [100, 100, 150, 140], [200, 30, 240, 80]]
+    write_onnx_student(tmp_path / "student.onnx", boxes, [0.9, 0.6, 0.01], [1, 0, 0])
+    said = mhkd("detect", "slides", "--student", "student.onnx", "--out", "found")
+    assert "slides finished: 2, glomeruli: 4" in said  # two on each, which is one tile
+    results = json.loads((tmp_path / "found/slide_000.tiff/coco_instances_results.json").read_text())
+    assert [r["bbox"] for r in results] == [[80, 80, 160, 200], [400, 400, 200, 160]]  # 4 um to 1
+    run = json.loads((tmp_path / "found/slide_000.tiff/run.json").read_text())
+    assert "onnxruntime" in run["versions"] and "torch" not in run["versions"]
+
+    (tmp_path / "student").mkdir()
+    said = mhkd("detect", "slides", "--student", "student", "--out", "found", status=2)
+    assert said.startswith('mhkd: error: torch is not installed: pip install "mhkd[train]"')
+    assert len(said.splitlines()) == 1
+
+    assert "any class" in mhkd("score", "found", "--annotations", "slides", "--bootstrap", 50)
+    assert (tmp_path / "found/scores/errors/slide_000.tiff.png").is_file()
+
+    server = laboratory("view", "found", "--port", 0, "--no-browser")
+    try:
+        address = re.search(r"http://\S+", server.stdout.readline()).group()
+        assert b"<html" in urlopen(address, timeout=20).read()
+    finally:
+        server.send_signal(signal.SIGINT)
+    assert server.wait(timeout=20) == 0
