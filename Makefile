@@ -23,7 +23,7 @@ RUN = --config-file $(CONFIG) --num-gpus $(GPUS)
 quoted = $(foreach word,$(1),'$(subst ','\'',$(word))')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train eval overlay curves table detect view test coverage architecture soak lint benchmark clean
+.PHONY: help setup demo train eval overlay curves table detect view test coverage laboratory architecture soak lint benchmark clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ test: $(READY) ## run the tests
 
 coverage: $(READY) ## run the tests and print which lines none of them reaches (twice the time)
 	$(PY) -m pytest -q --cov --cov-report=term-missing:skip-covered $(ARGS)
+
+laboratory: ## install a wheel with [detect] in a fresh environment, measure it and run it on a slide
+	$(PYTHON) .ci/laboratory.py $(ARGS)
 
 architecture: $(READY) ## draw docs/architecture.svg from the imports
 	$(PY) docs/architecture.py
