@@ -27,7 +27,8 @@ def inspect(datasets: Sequence[str], out: Path, strict: bool, **options: Any) ->
     the images record their mpp). Warns of slides or patients in two splits, of boxes that are empty or
     outside their images, of classes that training does not see, and of sizes that no glomerulus has.
     OUT gets a contact sheet of each split with its boxes, HR beside LR, histograms of the sizes, and
-    all of it as JSON.
+    all of it as JSON. Of images with a class each (labels_<split>.csv) it prints sizes, and images, slides
+    and patients by class, and warns of images that are missing, damaged or there twice.
     """
     from ..visualization.inspection import inspect as look_into
 

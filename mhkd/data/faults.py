@@ -26,6 +26,7 @@ from ..coco.schema import (
 )
 from ..errors import InputError
 from ..slides.images import read_rgb
+from .dataset_files import is_labels, split_of
 from .on_slide import check_region
 
 WHOLE_IMAGE = 0.98  # of the sides of an image: an object that fills it
@@ -43,9 +44,10 @@ class Split:
 
     Attributes:
         name: as in ``cfg.DATASETS``.
-        json_file: its annotation file.
-        classes: category id -> class.
+        json_file: its annotation file, COCO's or a table of labels.
+        classes: category id, or label, -> class.
         entries: Detectron2 dataset dicts of the images without faults; their ``category_id`` is the file's.
+            Those of a table of labels have ``label``, and no annotations.
         num_images: with those at fault.
     """
 
@@ -58,7 +60,20 @@ class Split:
     @property
     def split(self) -> str:
         """ "train" of ``annotations_train.json``."""
-        return os.path.basename(self.json_file)[len("annotations_") : -len(".json")]
+        return split_of(self.json_file)
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether it is of images with a class each, not of boxes."""
+        return is_labels(self.json_file)
+
+    def classes_in(self, entry: dict[str, Any]) -> list[str]:
+        """The classes of an image, or of its objects that are not ignored."""
+        ids = [entry["label"]] if "label" in entry else []
+        return [
+            self.classes[k]
+            for k in ids + [a["category_id"] for a in entry["annotations"] if not a["iscrowd"]]
+        ]
 
 
 @dataclass

@@ -16,8 +16,9 @@ import numpy as np
 from ..coco.read import slide_of
 from ..errors import InputError
 from ..tiling.objects import PLAUSIBLE_WIDTH_UM
-from .dataset_files import dataset_files, stray_files
+from .dataset_files import dataset_files, is_labels, stray_files
 from .faults import Split, Warnings, read_split
+from .label_faults import label_summary, read_label_split
 
 SLIDE_RATIO, OBJECT_RATIO = 3.0, 5.0  # to the median of all slides, and to that of the class
 MIN_OBJECTS = 5  # a median of fewer says nothing
@@ -34,14 +35,15 @@ def inspect_datasets(
         root: see :func:`mhkd.data.register_folders`.
 
     Raises:
-        InputError: there is no such dataset, or no annotation file is a COCO file at all.
+        InputError: there is no such dataset, or no file is a COCO file, or a table of labels, at all.
     """
     warnings = Warnings()
     files = {n: path for name in names for n, path in dataset_files(name, root).items()}
     splits = []
     for name, path in files.items():
         try:
-            splits.append(read_split(name, path, warnings))
+            read = read_label_split if is_labels(path) else read_split
+            splits.append(read(name, path, warnings))
         except InputError as e:
             if len(files) == 1:
                 raise
@@ -64,8 +66,11 @@ def summary(split: Split, unit: str) -> dict[str, Any]:
         unit: "um" or "px", of the sizes.
 
     Returns:
-        Ready for JSON; patients and mpp are None where none is recorded.
+        Ready for JSON; patients and mpp are None where none is recorded. Of images with a class each:
+        :func:`mhkd.data.label_faults.label_summary`.
     """
+    if split.is_labelled:
+        return label_summary(split)
     objects = [(e, a) for e in split.entries for a in e["annotations"]]
     counted = Counter(split.classes[a["category_id"]] for _, a in objects if not a["iscrowd"])
     mpps = [m for e in split.entries if (m := mpp_of(e))]
@@ -112,7 +117,7 @@ def common_unit(splits: Iterable[Split]) -> str:
 
 def mpp_of(entry: dict[str, Any]) -> float | None:
     """Micrometres per HR pixel, where a dataset dict records it."""
-    mpp = entry.get("mpp") or entry.get("region", {}).get("mpp")
+    mpp = entry["mpp"] if "mpp" in entry else entry.get("region", {}).get("mpp")
     return float(mpp) if isinstance(mpp, int | float) and math.isfinite(mpp) and mpp > 0 else None
 
 
@@ -133,7 +138,7 @@ def _compare_splits(splits: Sequence[Split], warnings: Warnings) -> None:
                     warnings.add(f"{what} in two splits", f"{value} in {a.name} and {b.name}")
 
     known = {c for s in splits for c in s.classes.values()}
-    here = {s.name: set(sizes(s, "px")) for s in splits}
+    here = {s.name: {c for e in s.entries for c in s.classes_in(e)} for s in splits}
     train = [s for s in splits if re.search(r"(^|_)train", s.split)]
     for c in sorted(known):
         if not any(c in found for found in here.values()):
@@ -141,6 +146,9 @@ def _compare_splits(splits: Sequence[Split], warnings: Warnings) -> None:
         elif train and not any(c in here[s.name] for s in train):
             where = ", ".join(n for n, found in here.items() if c in found)
             warnings.add("classes that training does not see", f"{c} (in {where})")
+    for s in splits:
+        if s.is_labelled and len(here[s.name]) == 1:
+            warnings.add("splits of one class", f"{s.name}: {min(here[s.name])}")
 
 
 def _check_sizes(splits: Sequence[Split], warnings: Warnings) -> None:

@@ -159,8 +159,8 @@ def to_entry(csv_file: str, line: int, row: Mapping[str, str], check_images: boo
         if check_images:
             check_whole(entry["file_name"])
     entry |= {key: row[key] for key in ("slide", "patient") if row[key]}
-    if mpp is not None:
-        entry["mpp"] = mpp
+    if region or mpp is not None:
+        entry["mpp"] = mpp  # None: that of the region is not meant
     return entry
 
 

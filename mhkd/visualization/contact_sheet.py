@@ -20,8 +20,9 @@ def draw_row(
     class_names: Mapping[int, str] | Sequence[str],
     title: str = "",
     captions: tuple[str, str] = ("HR", "LR"),
+    own_class: str | None = None,
 ) -> np.ndarray:
-    """Draw one image: HR beside LR, both with its boxes, and what their colours stand for.
+    """Draw one image: HR beside LR, both with its boxes, and what their colours stand for; or its own class.
 
     Args:
         hr_image: uint8 RGB, shape (H, W, 3).
@@ -32,6 +33,7 @@ def draw_row(
         class_names: by ``category_id``.
         title: the image's name.
         captions: what is written above either panel.
+        own_class: of an image with a class instead of boxes.
 
     Returns:
         uint8 RGB.
@@ -47,6 +49,8 @@ def draw_row(
         box = np.array([x, y, x + w, y + h])
         marks.append((box, NOT_SCORED if name is None else colors[name], ""))
     legend = [(color, f"{counts[c]} {c}") for c, color in colors.items()]
+    if own_class is not None:
+        legend = [(colors[own_class], own_class)] if own_class else []
     if counts[None]:
         legend.append((NOT_SCORED, f"{counts[None]} ignored"))
 

@@ -1,6 +1,6 @@
 """What ``mhkd inspect`` shows: a table, the warnings, size histograms and contact sheets."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,8 @@ def inspect(
         InputError: see :func:`mhkd.data.inspect.inspect_datasets`.
     """
     splits, warnings = inspect_datasets(names, root)
-    unit = common_unit(splits)
+    boxes = [s for s in splits if not s.is_labelled]
+    unit = common_unit(boxes)
     figures = {s.name: summary(s, unit) for s in splits}
     written: list[Path] = []
     no_histograms: str | None = None
@@ -75,8 +76,13 @@ def inspect(
         ]
         write_json({"splits": figures, "warnings": found}, written[-1])
     lines = warnings.lines()
-    parts = [_counts_table(figures), _sizes_table(splits, unit)]
-    if unit == "px" and any(s.entries for s in splits):
+    labelled = {s.name: figures[s.name] for s in splits if s.is_labelled}
+    parts = [
+        _counts_table({s.name: figures[s.name] for s in boxes}) if boxes else "",
+        _sizes_table(boxes, unit),
+        *((_labels_table(labelled), _classes_table(labelled)) if labelled else ()),
+    ]
+    if unit == "px" and any(s.entries for s in boxes):
         parts.append("Sizes are in HR pixels: not every image records its mpp.")
     parts.append("\n".join(f"WARNING: {line}" for line in lines) or "No warnings.")
     if no_histograms:
@@ -89,13 +95,46 @@ def _counts_table(figures: Mapping[str, Mapping[str, Any]]) -> str:
     classes = list(dict.fromkeys(c for f in figures.values() for c in f["objects_by_class"]))
     rows = []
     for name, f in figures.items():
-        mpp = "–" if f["mpp"] is None else "–".join(dict.fromkeys(f"{m:.4g}" for m in f["mpp"]))
         rows.append(
-            [name, f["images"], f["images_without_objects"], f["slides"], f["patients"] or "–", mpp]
+            [name, f["images"], f["images_without_objects"], f["slides"], f["patients"] or "–", _mpps(f)]
             + [f["objects"], f["ignored"], *(f["objects_by_class"].get(c, 0) for c in classes)]
         )
     headers = ["split", "images", "empty", "slides", "patients", "mpp", "objects", "ignored"]
     return tabulate(rows, [*headers, *classes])
+
+
+def _mpps(figures: Mapping[str, Any]) -> str:
+    if figures["mpp"] is None:
+        return "–"
+    return "–".join(dict.fromkeys(f"{m:.4g}" for m in figures["mpp"]))
+
+
+def _labels_table(figures: Mapping[str, Mapping[str, Any]]) -> str:
+    """Of images with a class each."""
+
+    def of(spread: Mapping[str, float] | None) -> str:
+        if spread is None:
+            return "–"
+        return "–".join(dict.fromkeys(f"{spread[k]:g}" for k in ("min", "median", "max")))
+
+    rows = [
+        [n, f["images"], f["slides"], f["patients"] or "–", _mpps(f), of(f["width_px"]), of(f["height_px"])]
+        for n, f in figures.items()
+    ]
+    headers = ["split", "images", "slides", "patients", "mpp", "width, px", "height, px"]
+    return tabulate(rows, headers, disable_numparse=True)
+
+
+def _classes_table(figures: Mapping[str, Mapping[str, Any]]) -> str:
+    """The same, by class."""
+    rows = [
+        [name, c or "(none)", n["images"], f"{100 * n['images'] / max(f['images'], 1):.0f} %", n["slides"]]
+        + [n["patients"] or "–"]
+        for name, f in figures.items()
+        for c, n in f["classes"].items()
+        if n["images"]
+    ]
+    return tabulate(rows, ["split", "class", "images", "share", "slides", "patients"], disable_numparse=True)
 
 
 def _sizes_table(splits: Sequence[Split], unit: str) -> str:
@@ -152,11 +191,8 @@ def _histograms(splits: Sequence[Split], unit: str) -> np.ndarray:
 def _rows(
     split: Split, num_images: int, lr_factor: int, lr_filter: str, warnings: Warnings
 ) -> list[np.ndarray]:
-    def class_of(entry: dict[str, Any]) -> Iterator[str]:
-        return (split.classes[a["category_id"]] for a in entry["annotations"] if not a["iscrowd"])
-
     rows = []
-    chosen = select_evenly(split.entries, num_images, class_of)
+    chosen = select_evenly(split.entries, num_images, split.classes_in)
     for entry in tqdm(chosen, desc=f"{split.name}: contact sheet", unit="image", leave=False):
         try:
             hr, lr = (read_view(entry, v, lr_factor, lr_filter) for v in ("hr", "lr"))
@@ -173,7 +209,9 @@ def _rows(
             f"{view}, {image.shape[1]}x{image.shape[0]} px" + (f", {m:.3g} µm/px" if m else "")
             for view, image, m in (("HR", hr, mpp), ("LR", lr, mpp and mpp * lr_factor))
         )
-        rows.append(draw_row(hr, lr, entry["annotations"], split.classes, title, (hr_caption, lr_caption)))
+        captions = hr_caption, lr_caption
+        own_class = "".join(split.classes_in(entry)) if split.is_labelled else None
+        rows.append(draw_row(hr, lr, entry["annotations"], split.classes, title, captions, own_class))
     return rows
 
 

@@ -142,7 +142,7 @@ def test_a_part_of_a_larger_image_is_read_from_it(root):
     header = "file_name,class,slide,patient,mpp,x_px,y_px,width_px,height_px"
     write_labels(root, ["a.png,dark,s,p,,8,4,16,8", "a.png,pale,s,p,,0,0,32,24"], header=header)
     part, whole = load()
-    assert (part["width"], part["height"]) == (16, 8) and "mpp" not in part
+    assert (part["width"], part["height"]) == (16, 8) and part["mpp"] is None
     pixels = read_view(whole, "hr")
     np.testing.assert_array_equal(pixels, np.asarray(Image.open(root / "cells" / "images" / "a.png")))
     np.testing.assert_array_equal(read_view(part, "hr"), pixels[4:12, 8:24])
