@@ -20,6 +20,7 @@ from .commands.tile import tile
 from .commands.train import evaluate, train
 from .commands.view import view
 from .errors import in_one_line
+from .threads import wait_asleep
 from .version import __version__
 
 COMMANDS = (
@@ -42,6 +43,7 @@ class _Group(click.Group):
 @click.version_option(__version__, prog_name="mhkd")
 def main() -> None:
     """Find glomeruli in low-resolution kidney slides with a detector that a high-resolution one taught."""
+    wait_asleep()
 
 
 for _command in COMMANDS:

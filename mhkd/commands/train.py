@@ -72,7 +72,9 @@ def train_net(**options: Any) -> None:
     Takes Detectron2's usual arguments; `mhkd train` and `mhkd eval` do the same.
     """
     from ..errors import in_one_line
+    from ..threads import wait_asleep
 
+    wait_asleep()
     with in_one_line("train_net.py", status=1):
         _run("train_net.py", **options)
 
