@@ -10,7 +10,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from ..errors import InputError
 from .fitness import check_fitness, file_of
 from .folds import Fold
-from .labels import labelled
+from .labels import identity, labelled
 from .registrar import CLASSIFICATION, check_split_disjoint, ensure_registered
 
 logger = logging.getLogger(__name__)
@@ -30,8 +30,8 @@ def check_labelled_datasets(
 
     Raises:
         InputError: a dataset is missing, at fault or one of boxes; images have no class, training images
-            only one, or test images one that training does not see; datasets have other classes; a slide or
-            patient is on both sides; an image is too small for ``lr_factor``.
+            only one, or test images one that training does not see; datasets have other classes; a slide,
+            patient or image is on both sides; an image is too small for ``lr_factor``.
     """
     every = [*train, *test, *unlabeled]
     ensure_registered(every)
@@ -63,6 +63,11 @@ def check_labelled_datasets(
             by = getattr(Fold.parse(scored), "by", "patient")
             if key == by or by == "patient":
                 check_split_disjoint(dicts[learned], dicts[scored], (learned, scored), key)
+        both = {identity(e) for e in dicts[learned]} & {identity(e) for e in dicts[scored]}
+        if both:
+            raise InputError(
+                f"{min(both, key=str)[0]}: this image is in both {learned} and {scored}: remove one"
+            )
     return all_classes
 
 

@@ -167,6 +167,7 @@ SPLITS = {
     r"s2: this slide is in both cells_train and cells_val": [("f.png", "dark", "s2", "p5")],
     r"p1: this patient is in both cells_train and cells_val": [("f.png", "dark", "s5", "p1")],
     r"classes 'dark' and 'DARK' differ": [("f.png", "DARK", "s5", "p5")],
+    r"images/a\.png: this image is in both cells_train and cells_val": [("a.png", "dark", "s5", "p5")],
 }
 
 
