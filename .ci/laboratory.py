@@ -26,14 +26,15 @@ def main() -> None:
     parser.add_argument("--student", type=Path, help=".onnx file; default: one that finds boxes everywhere")
     parser.add_argument("--slide", type=Path, help="default: one that is drawn")
     parser.add_argument("--max-seconds", type=float, default=60, help="of the installation [%(default)s]")
+    parser.add_argument("more", nargs="*", help="after --: options of mhkd detect")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         (Path(name) / "source").mkdir()
         given = [path and path.absolute() for path in (options.student, options.slide)]
-        check(Path(name), *given, options.max_seconds)
+        check(Path(name), *given, options.max_seconds, options.more)
 
 
-def check(tmp: Path, student: Path | None, slide: Path | None, max_seconds: float) -> None:
+def check(tmp: Path, student: Path | None, slide: Path | None, max_seconds: float, more: list[str]) -> None:
     for name in SOURCES:  # a copy, since what an earlier build left would get into the wheel
         copy = shutil.copytree if (REPO / name).is_dir() else shutil.copy
         copy(REPO / name, tmp / "source" / name)
@@ -58,7 +59,8 @@ def check(tmp: Path, student: Path | None, slide: Path | None, max_seconds: floa
         run(programs / "python", "-c", write, cwd=tmp, PYTHONPATH=str(REPO / "tests"))
     if slide is None:
         run(programs / "python", "-c", DRAW, cwd=tmp)
-    words = (slide or tmp / "drawn.tiff", "--student", student or tmp / "s.onnx", "--out", tmp / "found")
+    words = [slide or tmp / "drawn.tiff", "--student", student or tmp / "s.onnx", *more]
+    words += ["--out", tmp / "found"]
     print(run(programs / "mhkd", "detect", *words, cwd=tmp), end="")
     print((tmp / "found/summary.csv").read_text(encoding="utf-8"), end="")
 
