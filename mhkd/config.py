@@ -103,6 +103,10 @@ def add_mhkd_config(cfg: CN) -> None:
     cfg.INPUT.SCANNER.JPEG_QUALITY = 0  # 1-100; 0: no JPEG
     cfg.INPUT.SCANNER.PROB = 1.0  # share of the training images that go through it
 
+    # What standardises pixels: "config" (MODEL.PIXEL_MEAN and PIXEL_STD as they stand) or "train" (the HR
+    # images of DATASETS.TRAIN, measured before training and recorded with what is trained).
+    cfg.INPUT.PIXEL_STATISTICS = "config"
+
     # --- Networks ------------------------------------------------------------------------------
     # MODEL.WEIGHTS: what the teacher starts from, ImageNet's or COCO's weights, see docs/training.md; where
     # weights are only scored, those that are.
@@ -131,6 +135,12 @@ def add_mhkd_config(cfg: CN) -> None:
     # The backbone that StudentBackbone wraps. Filled in, not by hand.
     cfg.MODEL.STUDENT.BACKBONE = ""
 
+    # Classifiers: MODEL.RESNETS.DEPTH (18, 34, 50) and STEM_OUT_CHANNELS are the teacher's, norms are
+    # GroupNorm. STRIDES: of the first convolution, the pooling behind it, stages 2, 3 and 4. At high factors
+    # a student with lower ones keeps more cells of the last map.
+    cfg.MODEL.RESNETS.STRIDES = [2, 2, 2, 2, 2]
+    cfg.MODEL.STUDENT.STRIDES = []  # []: the teacher's
+
     # Basic Feature Adaptive module (paper section III-C2), one a feature level.
     cfg.MODEL.BFA = CN()
     # Levels that have one, as ["p5"]; finer ones then get what the next coarser of them gains, enlarged.
@@ -156,7 +166,8 @@ def add_mhkd_config(cfg: CN) -> None:
 
     # --- Schedule ------------------------------------------------------------------------------
     cfg.MHKD = CN()
-    # What is trained for what: "detection", or a task of one's own that a file of --with registers.
+    # What is trained for what: "detection", "classification", or a task of your own that a file of --with
+    # registers.
     cfg.MHKD.TASK = "detection"
     cfg.MHKD.SCHEDULE = "mhkd"  # a name in mhkd.schedules.SCHEDULES, or a .yaml file
     # Where the student's weights start from: "scratch" (the paper) | "teacher" | "" = as the schedule says.
@@ -173,6 +184,10 @@ def add_mhkd_config(cfg: CN) -> None:
     # Share of the student's draws that are unlabelled images: the teacher's detections stand in for their
     # ground truth. 0: they are left out. 1: there are no others, and DATASETS.TRAIN may be ().
     cfg.MHKD.UNLABELED_RATIO = 0.0
+    # Instead of TEACHER_ITERS and STUDENT_ITERS, where more than 0: as many draws as the teacher's step has
+    # labelled images, and the student's steps have images of any kind.
+    cfg.MHKD.TEACHER_EPOCHS = 0
+    cfg.MHKD.STUDENT_EPOCHS = 0
     # Learning rate x SOLVER.GAMMA at these shares of the teacher's step, and of all student steps together
     # (replaces SOLVER.STEPS, MAX_ITER).
     cfg.MHKD.LR_STEPS = (0.667, 0.889)
@@ -186,6 +201,12 @@ def add_mhkd_config(cfg: CN) -> None:
     cfg.MHKD.TEACHER_LR_FACTOR = 1.0
     # A teacher detection is ground truth for the `output` loss from this score on.
     cfg.MHKD.OUTPUT_SCORE_THRESH = 0.5
+    # Classification. T of the `soft` loss: the paper prints none; 4 lets classes of a few per cent count.
+    cfg.MHKD.TEMPERATURE = 4.0
+    # Attention: maps of the "target" class or of "every" one; divided by their l2 norm or as they come.
+    cfg.MHKD.ATTENTION = CN()
+    cfg.MHKD.ATTENTION.CLASSES = "target"
+    cfg.MHKD.ATTENTION.NORMALIZED = True
     # --eval-only: "student" on LR | "teacher" on HR | "direct" (the teacher on upsampled LR). A schedule
     # without a student scores both of the latter.
     cfg.MHKD.EVAL = "student"
@@ -199,7 +220,7 @@ def add_mhkd_config(cfg: CN) -> None:
     cfg.MHKD.LR_MPP = 0.0
 
     # --- Solver --------------------------------------------------------------------------------
-    cfg.SOLVER.OPTIMIZER = "SGD"  # the paper's and Detectron2's | "AdamW", with its own BASE_LR
+    cfg.SOLVER.OPTIMIZER = "SGD"  # MHKD's and Detectron2's | "Adam" | "AdamW", with their own BASE_LR
     # CLIP_GRADIENTS.CLIP_TYPE may also be "full_model": the norm of all gradients together, as DETRs want.
     # Images of an iteration (IMS_PER_BATCH x ACCUMULATE_BATCHES) that BASE_LR is meant for: with others the
     # rate is multiplied by their ratio (Goyal et al. 2017). Iterations stay as they are. 0: BASE_LR as it is.

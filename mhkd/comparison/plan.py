@@ -12,6 +12,7 @@ from detectron2.config import CfgNode
 
 from ..engine.record import other_settings, settings_differences, step_differences
 from ..engine.resume import checkpoint_file, done_file, find_start, left_over
+from ..engine.settled import settled
 from ..files import replacing_folder
 from ..schedules import Step, get_schedule, plan_steps
 from ..tasks import get_task
@@ -68,6 +69,7 @@ def plan_training(method: Method, group: str, cfg: CfgNode) -> Training:
     Raises:
         InputError: it was trained with other settings than ``cfg``.
     """
+    cfg = settled(cfg)
     schedule = get_schedule(cfg.MHKD.SCHEDULE, cfg.MHKD.STUDENT_START)
     teacher = get_task(cfg).teacher_stage
     steps = plan_steps(schedule, cfg.MHKD.TEACHER_ITERS, cfg.MHKD.STUDENT_ITERS, teacher)

@@ -76,6 +76,7 @@ class StageTransition(HookBase):
             report = {
                 **step.describe(),
                 **trainer.task.conventions,
+                **trainer.distilled.measured(),
                 "schedule": trainer.schedule.name,
                 "sources": trainer.sources,
                 "seconds": round(trainer.seconds, 3),

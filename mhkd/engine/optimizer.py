@@ -11,7 +11,7 @@ from detectron2.solver.build import get_default_optimizer_params
 from torch import nn
 
 from ..errors import InputError
-from ..schedules import Step
+from ..schedules import Stage, Step
 
 
 def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
@@ -21,12 +21,13 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         model: where MHKD.TEACHER_LR_FACTOR is not 1, with a ``teacher``, whose parameters get that rate.
 
     Raises:
-        InputError: another name than "SGD" or "AdamW".
+        InputError: another name than "SGD", "Adam" or "AdamW".
     """
     solver = cfg.SOLVER
-    if solver.OPTIMIZER not in ("SGD", "AdamW"):
-        raise InputError(f"SOLVER.OPTIMIZER {solver.OPTIMIZER!r}: choose SGD or AdamW")
-    adam = solver.OPTIMIZER == "AdamW"
+    kinds = {"Adam": torch.optim.Adam, "AdamW": torch.optim.AdamW}
+    if solver.OPTIMIZER not in ("SGD", *kinds):
+        raise InputError(f"SOLVER.OPTIMIZER {solver.OPTIMIZER!r}: choose SGD, Adam or AdamW")
+    adam = kinds.get(solver.OPTIMIZER)
     params = get_default_optimizer_params(
         model,
         base_lr=solver.BASE_LR,
@@ -40,7 +41,7 @@ def build_optimizer(cfg: CfgNode, model: nn.Module) -> torch.optim.Optimizer:
         of_teacher = set(model.get_submodule("teacher").parameters())
         params = [part for group in params for part in _apart(group, of_teacher, factor)]
     if adam:
-        return torch.optim.AdamW(params)
+        return adam(params)
     return torch.optim.SGD(
         params,
         lr=solver.BASE_LR,
@@ -77,6 +78,15 @@ def clip_gradients(cfg: CfgNode, optimizer: torch.optim.Optimizer) -> None:
         torch.nn.utils.clip_grad_value_(parameters, clip.CLIP_VALUE)
 
 
+def with_ratio(cfg: CfgNode, stage: Stage) -> CfgNode:
+    """A copy of ``cfg``, to be changed, with the share of unlabelled images that ``stage`` draws."""
+    cfg = cfg.clone()
+    cfg.defrost()
+    if stage.unlabeled_ratio is not None:
+        cfg.MHKD.UNLABELED_RATIO = float(stage.unlabeled_ratio)
+    return cfg
+
+
 def build_scheduler(
     cfg: CfgNode, optimizer: torch.optim.Optimizer, step: Step, all_steps: list[Step]
 ) -> LRMultiplier:
@@ -95,15 +105,14 @@ def build_scheduler(
 
 
 def step_cfg(cfg: CfgNode, step: Step, all_steps: list[Step], images: int = 0) -> CfgNode:
-    """``cfg`` with the learning rate's course through one step: SOLVER.MAX_ITER and STEPS count from its
-    start. Without MHKD.LR_RESTART the course is that of the student's steps taken together; a cosine's
-    MAX_ITER is all of it.
+    """``cfg`` as it holds in one step: its share of unlabelled images, and the learning rate's course through
+    it: SOLVER.MAX_ITER and STEPS count from its start. Without MHKD.LR_RESTART the course is that of the
+    student's steps taken together; a cosine's MAX_ITER is all of it.
 
     Args:
         images: in an epoch, for MHKD.LR_DECAY_EPOCHS.
     """
-    cfg = cfg.clone()
-    cfg.defrost()
+    cfg = with_ratio(cfg, step.stage)
     solver = cfg.SOLVER
     first, last = _course(cfg, step, all_steps)
     drawn = solver.IMS_PER_BATCH * solver.ACCUMULATE_BATCHES

@@ -29,15 +29,19 @@ MAY_CHANGE = (
     "OUTPUT_DIR", "MODEL.DEVICE", "MODEL.WEIGHTS", "MODEL.TEACHER.WEIGHTS", "DATALOADER.NUM_WORKERS",
     "SOLVER.CHECKPOINT_PERIOD", "TEST.EVAL_PERIOD", "VIS_PERIOD", "CUDNN_BENCHMARK", "VERSION",
     "MHKD.SCHEDULE", "MHKD.STUDENT_START", "MHKD.STAGE", "MHKD.EVAL", "MHKD.CHOOSE_ON", "MHKD.CLASSES",
-    "MHKD.LR_MPP", "MHKD.TEACHER_ITERS", "MHKD.STUDENT_ITERS", *NEVER_READ,
+    "MHKD.LR_MPP", "MHKD.TEACHER_ITERS", "MHKD.STUDENT_ITERS", "MHKD.TEACHER_EPOCHS",
+    "MHKD.STUDENT_EPOCHS", *NEVER_READ,
 )  # fmt: skip
 # The LR factor moves the teacher's crops by less than an LR pixel.
 NOT_OF_TEACHER = (
     "MODEL.STUDENT.", "MODEL.BFA.", "MHKD.OUTPUT_SCORE_THRESH", "MHKD.LR_RESTART", "MHKD.LABELED_SHARE",
-    "MHKD.TEACHER_LR_FACTOR", "MHKD.UNLABELED", "MHKD.UNLABELED_RATIO", "INPUT.LR_", "INPUT.SCANNER.",
+    "MHKD.TEACHER_LR_FACTOR", "MHKD.UNLABELED", "MHKD.UNLABELED_RATIO", "MHKD.TEMPERATURE", "MHKD.ATTENTION.",
+    "INPUT.LR_", "INPUT.SCANNER.",
 )  # fmt: skip
 # What a description of a step leaves out where it is this.
-_USUAL: dict[str, Any] = {"labels": True, "student_start": "scratch"}
+_USUAL: dict[str, Any] = {
+    "labels": True, "unlabeled_ratio": None, "relative_to": "", "student_start": "scratch"
+}  # fmt: skip
 # A teacher of before it was recorded started from none.
 _UNRECORDED = {"MODEL.WEIGHTS": "none"}
 Version = tuple[str, int, int]  # path, time of the last change in ns, bytes

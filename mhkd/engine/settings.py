@@ -10,9 +10,10 @@ from detectron2.modeling import META_ARCH_REGISTRY
 
 from ..data.semi_supervised import check_label_settings
 from ..errors import InputError
-from ..schedules import Schedule, check_stage, get_schedule, plan_steps
+from ..schedules import SCHEDULES, Schedule, check_stage, get_schedule, plan_steps
 from ..slides.views import LARGEST_PX
 from ..tasks import get_task
+from .optimizer import with_ratio
 
 NORMS = ("", "BN", "SyncBN", "FrozenBN", "GN", "nnSyncBN", "naiveSyncBN", "naiveSyncBN_N")
 BOX_LOSSES = ("smooth_l1", "giou", "diou", "ciou")
@@ -77,6 +78,7 @@ RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     (whole(0), (
         "MHKD.LR_DECAY_EPOCHS", "SOLVER.REFERENCE_IMS_PER_BATCH",
         "SEED", "SOLVER.CHECKPOINT_PERIOD", "SOLVER.WARMUP_ITERS", "TEST.EVAL_PERIOD", "VIS_PERIOD",
+        "MHKD.TEACHER_EPOCHS", "MHKD.STUDENT_EPOCHS",
     )),
     (whole(1), ("MHKD.TEACHER_ITERS", "MHKD.STUDENT_ITERS", "SOLVER.ACCUMULATE_BATCHES")),
     (whole(0, 1024), ("DATALOADER.NUM_WORKERS",)),
@@ -121,7 +123,7 @@ RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
      ("SOLVER.WEIGHT_DECAY_BIAS",)),
     (Rule(lambda v: _is_number(v) and 0 <= v < 1, "a number of at least 0 and below 1"),
      ("SOLVER.MOMENTUM", "SOLVER.EMA_DECAY", "MODEL.DETR.DROPOUT")),
-    (POSITIVE, ("SOLVER.CLIP_GRADIENTS.CLIP_VALUE",)),
+    (POSITIVE, ("SOLVER.CLIP_GRADIENTS.CLIP_VALUE", "MHKD.TEMPERATURE")),
     (Rule(lambda v: v > 0, "a number above 0"), ("SOLVER.CLIP_GRADIENTS.NORM_TYPE",)),  # inf is a norm too
     (SHARE, (
         "INPUT.FLIP_PROB", "INPUT.SCANNER.PROB", "SOLVER.WARMUP_FACTOR",
@@ -154,8 +156,10 @@ RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     (one_of("RGB", "BGR"), ("INPUT.FORMAT",)),
     (one_of("area", "lanczos"), ("INPUT.LR_FILTER",)),
     (one_of("upsampled", "native"), ("MODEL.STUDENT.INPUT",)),
+    (one_of("config", "train"), ("INPUT.PIXEL_STATISTICS",)),
     (one_of("student", "teacher", "direct"), ("MHKD.EVAL",)),
-    (one_of("SGD", "AdamW"), ("SOLVER.OPTIMIZER",)),
+    (one_of("target", "every"), ("MHKD.ATTENTION.CLASSES",)),
+    (one_of("SGD", "Adam", "AdamW"), ("SOLVER.OPTIMIZER",)),
     (one_of("WarmupMultiStepLR", "WarmupCosineLR"), ("SOLVER.LR_SCHEDULER_NAME",)),
     (one_of("linear", "constant"), ("SOLVER.WARMUP_METHOD",)),
     (one_of("bfloat16", "float16"), ("SOLVER.AMP.DTYPE",)),
@@ -166,6 +170,9 @@ RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     )),
     (one_of("sum", "avg"), ("MODEL.FPN.FUSE_TYPE",)),
     (one_of(*BOX_LOSSES), ("MODEL.RPN.BBOX_REG_LOSS_TYPE", "MODEL.ROI_BOX_HEAD.BBOX_REG_LOSS_TYPE")),
+    (each(whole(1, 4), 5), ("MODEL.RESNETS.STRIDES",)),
+    (Rule(lambda v: not v or each(whole(1, 4), 5).allows(v), "[] or a list of 5 whole numbers of 1 to 4"),
+     ("MODEL.STUDENT.STRIDES",)),
     (Rule(lambda v: v in (18, 34, 50, 101, 152), "18, 34, 50, 101 or 152"), ("MODEL.RESNETS.DEPTH",)),
     (Rule(lambda v: v in (0, 18, 34, 50, 101, 152), "0, 18, 34, 50, 101 or 152"), ("MODEL.STUDENT.DEPTH",)),
 )  # fmt: skip
@@ -185,12 +192,14 @@ def check_settings(cfg: CfgNode, training: bool = True, processes: int = 1) -> N
     check_label_settings(cfg)
     _check_crop(cfg)
     schedule = get_schedule(cfg.MHKD.SCHEDULE, cfg.MHKD.STUDENT_START)
-    get_task(cfg).check_schedule(schedule)
+    _check_task(cfg, schedule)
     check_stage(schedule, cfg.MHKD.STAGE)
     if training:
-        plan_steps(schedule, cfg.MHKD.TEACHER_ITERS, cfg.MHKD.STUDENT_ITERS)
+        for step in plan_steps(schedule, cfg.MHKD.TEACHER_ITERS, cfg.MHKD.STUDENT_ITERS):
+            check_label_settings(with_ratio(cfg, step.stage))
         _check_trains(cfg, processes)
         _check_start(cfg, schedule)
+        get_task(cfg).check_networks(cfg, schedule)
 
 
 def check_ranges(cfg: CfgNode) -> None:
@@ -257,22 +266,23 @@ def of_training(cfg: CfgNode) -> bool:
 
 
 def _check_start(cfg: CfgNode, schedule: Schedule) -> None:
-    """Networks have something to start from where they need it, and nothing that is named stays unused."""
-    given = cfg.MODEL.TEACHER.WEIGHTS or cfg.MODEL.WEIGHTS
+    """Nothing that is named to start from stays unused."""
     if cfg.MODEL.WEIGHTS and not schedule.uses_teacher:
         raise InputError(
             f"MODEL.WEIGHTS {cfg.MODEL.WEIGHTS}: starts the teacher, and schedule {schedule.name} has none: "
             "set MHKD.STUDENT_START teacher, or leave it out"
         )
-    if cfg.MODEL.RESNETS.NORM != "FrozenBN":
-        return
-    from_scratch = "MODEL.RESNETS.NORM FrozenBN: a network from scratch diverges with it: "
-    if schedule.uses_teacher and not given:
+
+
+def _check_task(cfg: CfgNode, schedule: Schedule) -> None:
+    task, name = get_task(cfg), cfg.MHKD.TASK
+    if schedule.task not in ("", name):
+        own = [s.name for s in SCHEDULES.values() if s.task == name]
         raise InputError(
-            from_scratch + "name weights for the teacher to start from in MODEL.WEIGHTS, or set GN"
+            f"MHKD.SCHEDULE {cfg.MHKD.SCHEDULE} is of MHKD.TASK {schedule.task}, not {name}: choose one of "
+            f"{', '.join(own)}, or a .yaml file"
         )
-    if schedule.steps and schedule.student_start != "teacher":
-        raise InputError(from_scratch + "set MHKD.STUDENT_START teacher for the student, or GN")
+    task.check_schedule(schedule)
 
 
 def _check_trains(cfg: CfgNode, processes: int) -> None:
@@ -285,11 +295,14 @@ def _check_trains(cfg: CfgNode, processes: int) -> None:
         raise InputError("MHKD.LR_DECAY_EPOCHS: a cosine has no decays: set it to 0, or WarmupMultiStepLR")
     if batch % processes:
         raise InputError(f"SOLVER.IMS_PER_BATCH {batch} must be a multiple of {processes} processes")
-    if not of_training(cfg):
+    name = cfg.MODEL.META_ARCHITECTURE
+    pairs = {n: of for n, of in META_ARCH_REGISTRY if hasattr(of, "apply_stage")}
+    trains = [n for n, of in pairs.items() if getattr(of, "task", "") in ("", cfg.MHKD.TASK)]
+    if name not in trains:
+        what = f"trains for MHKD.TASK {pairs[name].task}" if name in pairs else "trains nothing"
         raise InputError(
-            f"MODEL.META_ARCHITECTURE {cfg.MODEL.META_ARCHITECTURE!r}: must be DistilledRCNN, or "
-            "DirectDetector for one detector alone, whose own goes into MODEL.TEACHER.META_ARCHITECTURE; the "
-            "config of an exported network is for --eval-only"
+            f"MODEL.META_ARCHITECTURE {name!r}: {what}: for MHKD.TASK {cfg.MHKD.TASK} choose one of "
+            f"{', '.join(trains)}; the config of an exported network is for --eval-only"
         )
 
 

@@ -29,6 +29,7 @@ from .hooks import MetricsWriter, PeriodicCheckpoint, PeriodicEval, StageTransit
 from .optimizer import build_optimizer, build_scheduler, clip_gradients, step_cfg
 from .record import sources
 from .resume import Start, find_start
+from .settled import settled
 from .start import load_start
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class DistillationTrainer(TrainerBase):
     def __init__(self, cfg: CfgNode) -> None:
         """Raises InputError for an unknown schedule or stage."""
         super().__init__()
-        self.cfg = cfg
+        self.cfg = cfg = settled(cfg)
         self.task = get_task(cfg)
         self.output_dir = Path(cfg.OUTPUT_DIR)
         self.schedule = get_schedule(cfg.MHKD.SCHEDULE, cfg.MHKD.STUDENT_START)
@@ -165,7 +166,7 @@ class DistillationTrainer(TrainerBase):
         self.model = create_ddp_model(self.distilled, broadcast_buffers=False, **ddp)
         self.model.train()
         mapper, for_student = self.task.mapper(self.cfg), bool(step.stage.student)
-        batches = build_train_loader(self.cfg, mapper, self.iter, step.end, for_student)
+        batches = build_train_loader(cfg, mapper, self.iter, step.end, for_student)
         self._batches = iter(batches)
 
     def run_step(self) -> None:

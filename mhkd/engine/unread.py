@@ -10,6 +10,7 @@ from detectron2.utils import comm
 
 from ..config import add_mhkd_config, load_cfg
 from ..errors import InputError
+from ..tasks import get_task
 from ..yaml_files import one_line, read_config
 from .settings import flat, get, of_training
 
@@ -127,7 +128,7 @@ def settle_unread(
 
 def unread_keys(cfg: CfgNode, training: bool = True) -> dict[str, str]:
     """The keys that nothing reads in a run of ``cfg``, and what to do instead of setting them."""
-    unread = dict(NEVER_READ)
+    unread = {**NEVER_READ, **get_task(cfg).never_read}
     if training:
         unread |= NOT_IN_TRAINING
         if cfg.MODEL.BACKBONE.NAME != "StudentBackbone":

@@ -15,25 +15,57 @@ Any schedule may then have it, ``weights: {detect: 1, cosine: 0.5}``.
 """
 
 # The order of these modules is the registry's, in which an iteration sums its losses.
+from .classification import (
+    ClassifierIteration,
+    attention,
+    attention_plus,
+    cross_entropy,
+    feature_matching,
+    grad_cam,
+    pixel_wise_bicubic,
+    pixel_wise_maxpool,
+    soft,
+)
 from .detection import detect
 from .features import adaptive, basic, global_feature_loss
 from .local import local, local_feature_loss
 from .output import output
-from .registry import LOSS_REGISTRY, NEEDS, OF_TEACHER, Features, Iteration, needs, needs_of
+from .registry import (
+    LOSS_REGISTRY,
+    NEEDS,
+    OF_CLASSIFIER,
+    OF_DETECTOR,
+    OF_TEACHER,
+    Features,
+    Iteration,
+    needs,
+    needs_of,
+)
 
 __all__ = [
     "LOSS_REGISTRY",
     "NEEDS",
+    "OF_CLASSIFIER",
+    "OF_DETECTOR",
     "OF_TEACHER",
+    "ClassifierIteration",
     "Features",
     "Iteration",
     "adaptive",
+    "attention",
+    "attention_plus",
     "basic",
+    "cross_entropy",
     "detect",
+    "feature_matching",
     "global_feature_loss",
+    "grad_cam",
     "local",
     "local_feature_loss",
     "needs",
     "needs_of",
     "output",
+    "pixel_wise_bicubic",
+    "pixel_wise_maxpool",
+    "soft",
 ]

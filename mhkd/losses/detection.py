@@ -6,7 +6,7 @@ from .registry import LOSS_REGISTRY, Iteration, needs
 
 
 @LOSS_REGISTRY.register()
-@needs()
+@needs("detections")
 def detect(it: Iteration) -> dict[str, torch.Tensor]:
     """L_cls + L_reg of RPN and ROI heads on the ground truth, the student's.
 

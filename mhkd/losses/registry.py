@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from typing import Any
 
 import torch
 from detectron2.structures import Boxes, ImageList, Instances
@@ -10,19 +11,24 @@ from detectron2.utils.registry import Registry
 from ..errors import InputError
 
 Features = Mapping[str, torch.Tensor]
-Loss = Callable[["Iteration"], torch.Tensor | dict[str, torch.Tensor]]
+Loss = Callable[[Any], torch.Tensor | dict[str, torch.Tensor]]  # of what the task's networks compute
 
-# A loss is a function of an Iteration that gives a scalar, logged as "loss_<name>", or a dict of scalars,
-# logged by their own names. They are summed in the order in which they are registered.
+# A loss is a function of what an iteration has computed (an Iteration, a ClassifierIteration) that gives a
+# scalar, logged as "loss_<name>", or a dict of scalars, logged by their own names. They are summed in the
+# order in which they are registered.
 LOSS_REGISTRY = Registry("LOSS")
 
-# What a loss may need: an iteration computes no more than the losses of its step ask for.
-NEEDS = ("f_h", "f_l", "f_a", "pooled", "o_t")
-OF_TEACHER = frozenset({"f_h", "pooled", "o_t"})
+# What a loss may need: an iteration computes no more than the losses of its step ask for. A task's networks
+# compute some of it.
+OF_DETECTOR = ("detections", "f_h", "f_l", "f_a", "pooled", "o_t")
+OF_CLASSIFIER = ("labels", "conv_h", "conv_l", "adapted_l", "logits_h", "logits_l")
+NEEDS = (*OF_DETECTOR, *OF_CLASSIFIER)
+OF_TEACHER = frozenset({"f_h", "pooled", "o_t", "conv_h", "logits_h"})
 
 
 class Iteration:
-    """What one iteration of training has computed, in the paper's notation; what no loss needs is not there.
+    """What one iteration of training a detector has computed, in the paper's notation; what no loss needs is
+    not there.
 
     Shape shorthand:
         N, C: images, feature channels
@@ -64,7 +70,7 @@ class Iteration:
 
 
 def needs(*names: str) -> Callable[[Loss], Loss]:
-    """Declare what a loss reads of a :class:`Iteration`: any of :data:`NEEDS`.
+    """Declare what a loss reads of an iteration: any of :data:`NEEDS`.
 
     Raises:
         ValueError: there is no such thing.

@@ -21,6 +21,7 @@ class DirectDetector(Pair):
     same for all. Schedule ``direct`` trains it; scored as "teacher" it sees HR, as "direct" upsampled LR.
     """
 
+    task = "detection"
     student = None
 
     @configurable

@@ -36,6 +36,7 @@ class DistilledRCNN(Pair):
     the student's adapted ones, ``o_t`` the teacher's detections as ground truth.
     """
 
+    task = "detection"
     teacher: GeneralizedRCNN
     student: GeneralizedRCNN
 

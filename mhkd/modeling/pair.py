@@ -1,6 +1,7 @@
 """Pair: a teacher and a student as the trainer knows them, whatever they are trained for."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,11 +18,13 @@ class Pair(nn.Module):
     each logged on its own.
 
     Attributes:
+        task: the MHKD.TASK that it trains; empty: any.
         teacher: takes HR.
         student: takes LR; None where the teacher trains alone.
         stage: what is trained at present.
     """
 
+    task: str = ""
     teacher: nn.Module
     student: nn.Module | None
     stage: Stage
@@ -33,6 +36,10 @@ class Pair(nn.Module):
     def start_student_from_teacher(self) -> None:
         """Copy the teacher's weights to the student."""
         raise NotImplementedError
+
+    def measured(self) -> dict[str, Any]:
+        """What the training has found out on its way, to be recorded with the step; JSON-ready."""
+        return {}
 
     @property
     def device(self) -> torch.device:

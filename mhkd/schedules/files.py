@@ -10,7 +10,8 @@ As the paper's first two steps would be written::
         weights: {detect: 1, adaptive: 1}
         bfa: true
 
-Each step has the fields of :class:`mhkd.schedules.Stage`, with its defaults.
+Each step has the fields of :class:`mhkd.schedules.Stage`, with its defaults. With ``task: classification``
+above ``steps`` the student's parts are classification's.
 """
 
 import math
@@ -19,7 +20,8 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..yaml_files import parse_yaml, read_text
-from .stage import STUDENT_STARTS, Schedule, Stage
+from .classification import CLASSIFIER
+from .stage import STUDENT_PARTS, STUDENT_STARTS, Schedule, Stage
 
 ENDINGS = (".yaml", ".yml")
 _STAGE_KEYS = {f.name for f in fields(Stage)}
@@ -36,21 +38,25 @@ def read_schedule(path: str | Path) -> Schedule:
     content = parse_yaml(read_text(Path(path)), path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: is no schedule: it has no steps")
-    unknown = set(content) - {"student_start", "steps"}
+    unknown = set(content) - {"task", "student_start", "steps"}
     if unknown:
         key = min(map(str, unknown))
-        raise InputError(f"{path}: unknown key {key!r}: a schedule has student_start and steps")
+        raise InputError(f"{path}: unknown key {key!r}: a schedule has task, student_start and steps")
+    task = content.get("task", "")
+    if not isinstance(task, str):
+        raise InputError(f"{path}: task must be a name, as in MHKD.TASK")
     start = content.get("student_start", "scratch")
     if start not in STUDENT_STARTS:
         raise InputError(f"{path}: student_start {start!r}: choose one of {', '.join(STUDENT_STARTS)}")
     steps = content.get("steps")
     if not isinstance(steps, list) or not steps:
         raise InputError(f"{path}: steps must be a list of at least one step")
-    stages = tuple(_stage(step, f"{path}: step {k}") for k, step in enumerate(steps, 1))
-    return Schedule(Path(path).stem, stages, start, str(path))
+    parts = CLASSIFIER if task == "classification" else STUDENT_PARTS
+    stages = tuple(_stage(step, f"{path}: step {k}", parts) for k, step in enumerate(steps, 1))
+    return Schedule(Path(path).stem, stages, start, task, str(path))
 
 
-def _stage(step: object, where: str) -> Stage:
+def _stage(step: object, where: str, parts: tuple[str, ...]) -> Stage:
     step = step if isinstance(step, dict) else {}
     name = step.get("name")
     if not isinstance(name, str) or not name.isidentifier():
@@ -64,10 +70,17 @@ def _stage(step: object, where: str) -> Stage:
     if not weights or not named or not all(map(_is_weight, weights.values())):
         example = "{detect: 1, basic: 1}"
         raise InputError(f"{where}: weights must give each loss a number of at least 0, as {example}")
-    values = {**step, "weights": weights}
+    values = {"student": parts, **step, "weights": weights}
     for key in ("bfa", "labels"):
         if not isinstance(step.get(key, True), bool):
             raise InputError(f"{where}: {key} must be true or false")
+    if not isinstance(step.get("relative_to", ""), str):
+        raise InputError(f"{where}: relative_to must be the name of one of its losses")
+    ratio, length = step.get("unlabeled_ratio", 0), step.get("length", 1)
+    if not _is_weight(ratio) or ratio > 1:
+        raise InputError(f"{where}: unlabeled_ratio must be a number from 0 to 1")
+    if not _is_weight(length) or not length:
+        raise InputError(f"{where}: length must be a number above 0")
     for key in ("teacher", "student"):
         if key in step:
             if not isinstance(step[key], list) or not all(isinstance(part, str) for part in step[key]):

@@ -1,9 +1,10 @@
-"""The schedules that have a name. Every ablation of the paper is one of them."""
+"""The schedules that have a name: detection's here, every ablation of its paper, and classification's."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from .classification import CLASSIFICATION
 from .stage import FROZEN, HEADS, WHOLE, Schedule, Stage
 
 TEACHER = Stage("teacher", {"detect": 1}, teacher=WHOLE, student=())
@@ -33,8 +34,8 @@ def _adapted(name: str, weights: Mapping[str, float], **changes: Any) -> Schedul
     return _one_step(name, weights, "teacher", **changes)
 
 
-SCHEDULES: dict[str, Schedule] = {
-    s.name: s
+DETECTION = tuple(
+    replace(s, task="detection")
     for s in (
         Schedule("mhkd", FOUR_STEPS),
         # Table IV: the strategy.
@@ -78,7 +79,9 @@ SCHEDULES: dict[str, Schedule] = {
         # Direct detection: one detector, trained on HR as the teacher, no student.
         Schedule("direct", ()),
     )
-}
+)
+
+SCHEDULES: dict[str, Schedule] = {s.name: s for s in (*DETECTION, *CLASSIFICATION)}
 
 
 def register_schedule(schedule: Schedule) -> Schedule:

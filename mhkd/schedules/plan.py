@@ -38,6 +38,9 @@ class Step:
         }
         if not self.stage.labels:
             description["labels"] = False
+        for name in ("unlabeled_ratio", "relative_to"):
+            if getattr(self.stage, name) not in (None, ""):
+                description[name] = getattr(self.stage, name)
         if self.student_start != "scratch":
             description["student_start"] = self.student_start
         return description
@@ -52,7 +55,7 @@ def plan_steps(
 
     Args:
         teacher_iters: 0 where the teacher is given.
-        student_iters: split evenly over the steps and always used up whole.
+        student_iters: split over the steps by their lengths and always used up whole.
         teacher: the teacher's own stage, which is the task's.
 
     Raises:
@@ -62,9 +65,9 @@ def plan_steps(
     if schedule.uses_teacher and teacher_iters:
         end = teacher_iters
         steps.append(Step(0, teacher, 0, end))
-    offset = end
+    offset, lengths = end, [s.length for s in schedule.steps]
     for position, stage in enumerate(schedule.steps, 1):
-        start, end = end, offset + round(student_iters * position / len(schedule.steps))
+        start, end = end, offset + round(student_iters * sum(lengths[:position]) / sum(lengths))
         if end == start:
             raise InputError(
                 f"MHKD.STUDENT_ITERS {student_iters} leaves step {position} ({stage.name}) of schedule "
@@ -90,12 +93,12 @@ def check_unlabeled(schedule: Schedule) -> None:
     """Raises :class:`InputError` where images without annotations (MHKD.UNLABELED_RATIO) cannot be used."""
     if not schedule.uses_teacher:
         raise InputError(
-            f"MHKD.UNLABELED_RATIO: schedule {schedule.name} has no teacher, whose detections would stand in "
+            f"MHKD.UNLABELED_RATIO: schedule {schedule.name} has no teacher, whose output would stand in "
             "for annotations; choose one that has, or MHKD.STUDENT_START teacher"
         )
     online = [s.name for s in schedule.steps if s.teacher]
     if online:
         raise InputError(
             f"MHKD.UNLABELED_RATIO: steps {', '.join(online)} of schedule {schedule.name} train the teacher, "
-            "which would learn from its own detections; choose an offline schedule"
+            "which would learn from its own output; choose an offline schedule"
         )

@@ -28,7 +28,11 @@ class Stage:
         student: the student's parts that train, of "backbone", "bfa", "heads". Which parts there are is
             what the task says, see :attr:`mhkd.tasks.Task.parts`; these are detection's.
         bfa: whether the student's features pass through the BFA module.
-        labels: whether annotations are used; if not, the teacher's detections stand in for them.
+        labels: whether annotations are used; if not, the teacher's output stands in for them.
+        unlabeled_ratio: share of the draws that are unlabelled images; None: MHKD.UNLABELED_RATIO.
+        relative_to: a loss; the weights of the others are then their shares of it, weighed at their first
+            iteration and kept.
+        length: of MHKD.STUDENT_ITERS, beside the other steps'.
     """
 
     name: str
@@ -37,9 +41,14 @@ class Stage:
     student: tuple[str, ...] = STUDENT_PARTS
     bfa: bool = False
     labels: bool = True
+    unlabeled_ratio: float | None = None
+    relative_to: str = ""
+    length: float = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weights", MappingProxyType(dict(self.weights)))
+        if self.relative_to and self.relative_to not in self.weights:
+            raise InputError(f"step {self.name}: relative_to {self.relative_to} is none of its losses")
         for loss in self.weights:
             try:
                 adapted = "f_a" in needs_of(loss)
@@ -67,12 +76,14 @@ class Schedule:
 
     Attributes:
         student_start: where the student's weights start from: "scratch" (the paper) or "teacher".
+        task: the MHKD.TASK that it is of; empty: of any that has its parts and losses.
         source: the file that it was read from, for messages.
     """
 
     name: str
     steps: tuple[Stage, ...]
     student_start: str = "scratch"
+    task: str = ""
     source: str = field(default="", compare=False)
 
     @property

@@ -14,9 +14,10 @@ from ..errors import InputError
 from ..evaluation.best_threshold import Choice, best_f1
 from ..evaluation.evaluator import CocoEvaluator, coco_dict
 from ..evaluation.pooled import pooled_of_coco
+from ..losses import OF_DETECTOR
 from ..modeling import exported_form, is_student, student_cfg, teacher_cfg
 from ..modeling.network_cfg import SHIFTED
-from ..schedules import STUDENT_PARTS, TEACHER, WHOLE
+from ..schedules import STUDENT_PARTS, TEACHER, WHOLE, Schedule
 from .detection_datasets import check_datasets
 from .task import TASK_REGISTRY, Task
 
@@ -34,7 +35,12 @@ class DetectionTask(Task):
     parts = {"teacher": WHOLE, "student": STUDENT_PARTS}
     teacher_stage = TEACHER
     label_loss = "detect"
+    computes = OF_DETECTOR
     scores = "bbox"
+    never_read = dict.fromkeys(
+        ("MODEL.RESNETS.STRIDES", "MODEL.STUDENT.STRIDES", "MHKD.TEMPERATURE", "MHKD.ATTENTION."),
+        "it is of MHKD.TASK classification",
+    )  # fmt: skip
     # How a training treats crowds and cut objects, recorded since they are no longer background.
     conventions = {"ignored_regions": "no label"}
 
@@ -66,6 +72,18 @@ class DetectionTask(Task):
     def network_cfg(self, cfg: CfgNode, network: str, bfa: bool = False) -> CfgNode:
         """A student takes LR as MODEL.STUDENT.INPUT says."""
         return student_cfg(cfg, bfa) if network == "student" else teacher_cfg(cfg)
+
+    def check_networks(self, cfg: CfgNode, schedule: Schedule) -> None:
+        """Networks with frozen statistics have something to start from."""
+        if cfg.MODEL.RESNETS.NORM != "FrozenBN":
+            return
+        from_scratch = "MODEL.RESNETS.NORM FrozenBN: a network from scratch diverges with it: "
+        if schedule.uses_teacher and not (cfg.MODEL.TEACHER.WEIGHTS or cfg.MODEL.WEIGHTS):
+            raise InputError(
+                from_scratch + "name weights for the teacher to start from in MODEL.WEIGHTS, or set GN"
+            )
+        if schedule.steps and schedule.student_start != "teacher":
+            raise InputError(from_scratch + "set MHKD.STUDENT_START teacher for the student, or GN")
 
     def deployed_form(self, cfg: CfgNode) -> CfgNode:
         return exported_form(cfg)

@@ -4,7 +4,7 @@ The other half of the seam is :class:`mhkd.modeling.Pair`, the networks of a tas
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from detectron2.config import CfgNode
@@ -15,6 +15,7 @@ from detectron2.utils.registry import Registry
 from ..data.registrar import values_of
 from ..errors import InputError
 from ..evaluation.best_threshold import Choice
+from ..losses import NEEDS, needs_of
 from ..schedules import Schedule, Stage
 
 VIEWS = {"student": "lr", "direct": "lr", "teacher": "hr"}  # what each MHKD.EVAL looks at
@@ -32,14 +33,19 @@ class Task(ABC):
             of :meth:`mhkd.modeling.Pair.parts`.
         teacher_stage: the teacher's own training, step 0 of every schedule that has a teacher.
         label_loss: the loss of the annotations, which a step has if the teacher trains in it.
+        computes: what an iteration of its networks computes for losses, of :data:`mhkd.losses.NEEDS`.
         scores: what evaluators file their results under, and scores in the training's curves.
+        never_read: keys that its networks never read, or beginnings of several ("MODEL.RPN."), and what to do
+            instead of setting them.
         conventions: how the task treats its data where no config says so; recorded with what is trained.
     """
 
     parts: Mapping[str, tuple[str, ...]]
     teacher_stage: Stage
     label_loss: str
+    computes: Collection[str] = NEEDS
     scores: str
+    never_read: Mapping[str, str] = {}
     conventions: Mapping[str, str] = {}
 
     # --- Data ----------------------------------------------------------------------------------
@@ -100,6 +106,9 @@ class Task(ABC):
             bfa: whether the student has BFA.
         """
 
+    def check_networks(self, cfg: CfgNode, schedule: Schedule) -> None:  # noqa: B027  (there may be nothing)
+        """Raises InputError where keys of the networks do not go together, or with the schedule."""
+
     def deployed_form(self, cfg: CfgNode) -> CfgNode:
         """What :meth:`network_cfg` gave, or a folder of any age holds, as it is handed out; may be changed in
         place."""
@@ -118,9 +127,17 @@ class Task(ABC):
 
     # --- Schedules -----------------------------------------------------------------------------
     def check_schedule(self, schedule: Schedule) -> None:
-        """Raises InputError where a step trains parts that there are not; it names the step and the parts."""
+        """Raises InputError where a step has losses that the networks do not compute, or trains parts that
+        there are not; it names the step and these."""
         for position, stage in enumerate(schedule.steps, 1):
             where = f"{schedule.source or 'schedule ' + schedule.name}: step {position}"
+            for loss in stage.weights:
+                lacking = sorted(needs_of(loss) - set(self.computes))
+                if lacking:
+                    raise InputError(
+                        f"{where}: the loss {loss} is of another task: this one's networks do not compute "
+                        f"{', '.join(lacking)}"
+                    )
             for network, named in (("teacher", stage.teacher), ("student", stage.student)):
                 unknown = sorted(set(named) - set(self.parts[network]))
                 if unknown:

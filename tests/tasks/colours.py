@@ -28,7 +28,7 @@ def labels(it):
 
 @LOSS_REGISTRY.register()
 @needs("o_t")
-def soft(it):
+def softened(it):
     """KL divergence from the teacher's distribution."""
     return F.kl_div(it.logits.log_softmax(1), it.o_t.softmax(1), reduction="batchmean")
 
@@ -154,8 +154,8 @@ register_schedule(
     Schedule(
         "colours",
         (
-            Stage("soft", {"soft": 1}, student=("classifier",)),
-            Stage("labels", {"soft": 0.5, "labels": 1}, student=("classifier",)),
+            Stage("soft", {"softened": 1}, student=("classifier",)),
+            Stage("labels", {"softened": 0.5, "labels": 1}, student=("classifier",)),
         ),
     )
 )

@@ -41,7 +41,7 @@ def colours(tmp_path_factory):
         DatasetCatalog.remove(name)
         MetadataCatalog.remove(name)
     for registry, names in (
-        (LOSS_REGISTRY, ("labels", "soft")),
+        (LOSS_REGISTRY, ("labels", "softened")),
         (TASK_REGISTRY, ("colours",)),
         (META_ARCH_REGISTRY, ("ColourNet", "ColourPair")),
     ):
@@ -143,7 +143,7 @@ def test_a_part_that_the_task_has_not_is_named_with_its_step(colours_cfg):
 def test_every_named_schedule_names_parts_of_detection():
     task = DetectionTask()
     for schedule in SCHEDULES.values():
-        if schedule.name != "colours":
+        if schedule.task == "detection":
             task.check_schedule(schedule)
     neck = Schedule("x", (Stage("a", {"detect": 1}), Stage("b", {"detect": 1}, teacher=("heads", "neck"))))
     with pytest.raises(InputError, match="x: step 2: teacher .* of backbone, heads: there is no neck"):
@@ -153,7 +153,7 @@ def test_every_named_schedule_names_parts_of_detection():
 def test_a_task_that_there_is_not(tiny_cfg):
     assert isinstance(get_task(tiny_cfg), DetectionTask)  # the default, also of configs of before the key
     tiny_cfg.MHKD.TASK = "segmentation"
-    with pytest.raises(InputError, match="MHKD.TASK 'segmentation': choose one of detection"):
+    with pytest.raises(InputError, match="MHKD.TASK 'segmentation': choose one of classification, detection"):
         prepare_datasets(tiny_cfg)
 
 
