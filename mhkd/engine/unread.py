@@ -133,7 +133,7 @@ def unread_keys(cfg: CfgNode, training: bool = True) -> dict[str, str]:
         unread |= NOT_IN_TRAINING
         if cfg.MODEL.BACKBONE.NAME != "StudentBackbone":
             unread["MODEL.STUDENT.BACKBONE"] = "set MODEL.BACKBONE.NAME"
-    if cfg.MODEL.STUDENT.INPUT != "native":
+    if training and cfg.MODEL.STUDENT.INPUT != "native":
         unread |= dict.fromkeys(OF_NATIVE, "it is of MODEL.STUDENT.INPUT native")
     if cfg.MODEL.META_ARCHITECTURE == "DistilledRCNN":
         unread["VIS_PERIOD"] = "see the pictures of `mhkd overlay`"

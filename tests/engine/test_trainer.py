@@ -267,6 +267,13 @@ def test_a_narrow_native_student_trains_resumes_and_is_what_it_was_scored_as(tra
     assert_equal_weights(weights, final_weights(disks_cfg, "3_labels"))
     assert not torch.equal(weights["adapter.weight"], final_weights(whole, "1_features_w8")["adapter.weight"])
 
+    # A native student's config scores its teacher on upsampled LR, as any other does.
+    whole.MODEL.ROI_HEADS.SCORE_THRESH_TEST = trained.MODEL.ROI_HEADS.SCORE_THRESH_TEST
+    direct = json.loads(Path(trained.OUTPUT_DIR, "0_teacher", "stage.json").read_text())["results"]["direct"]
+    scores = {k: None if math.isnan(v) else v for k, v in score_trained(whole, "direct").items()}
+    assert scores == pytest.approx(direct)
+    whole.MODEL.ROI_HEADS.SCORE_THRESH_TEST = 0.0
+
     folder = Path(whole.OUTPUT_DIR, "student")
     exported = torch.load(folder / "model_final.pth", weights_only=True)["model"]
     assert exported and not any("adapter" in k for k in exported)
