@@ -17,7 +17,13 @@ from .numbers import FROM_1, whole_numbers
     show_default=True,
     help="One with configs of its own, or any NAME with NAME_train, NAME_val.",
 )
-@click.option("--size", default="cpu", show_default=True, help="cpu or full.")
+@click.option(
+    "--size",
+    default="cpu",
+    show_default=True,
+    help="cpu (R18) or full (R50); "
+    "paper_cpu or paper: with the paper's own settings, where the dataset has such a config.",
+)
 @click.option(
     "--seeds", default="0", show_default=True, metavar="0,1,...", help="Each row is trained with each."
 )

@@ -15,7 +15,13 @@ from ..yaml_files import read_config
 from .rows import Method
 
 FOLDERS = {"kidney_roi": "KidneyROI", "hubmap": "HuBMAP", "ln": "LN", "demo": "Demo"}
-SIZES = {"cpu": "mhkd_R18_FPN_cpu.yaml", "full": "mhkd_R50_FPN.yaml"}
+SIZES = {
+    "cpu": "mhkd_R18_FPN_cpu.yaml",
+    "full": "mhkd_R50_FPN.yaml",
+    # The paper's own settings.
+    "paper_cpu": "paper_R18_cpu.yaml",
+    "paper": "paper_R50.yaml",
+}
 
 # What the table sets itself.
 RESERVED = (
@@ -32,7 +38,7 @@ def row_cfg(
     Args:
         dataset: one that has configs (kidney_roi, hubmap, ln, demo), or any name whose splits NAME_train
             and NAME_val exist; NAME@class merges its classes into one.
-        size: "cpu" or "full".
+        size: a key of :data:`SIZES`.
         options: config overrides, KEY VALUE ...
 
     Raises:
@@ -43,7 +49,11 @@ def row_cfg(
     for key in options[::2]:
         if key in RESERVED:
             raise InputError(f"{key} is set by the table itself, for each row: leave it out of the options")
-    cfg = load_cfg(configs_folder() / FOLDERS.get(dataset, "KidneyROI") / SIZES[size])
+    folder = configs_folder() / FOLDERS.get(dataset, "KidneyROI")
+    if not (folder / SIZES[size]).is_file():
+        known = ", ".join(k for k, name in SIZES.items() if (folder / name).is_file())
+        raise InputError(f"{folder.name} has no config of size {size!r}: choose one of {known}")
+    cfg = load_cfg(folder / SIZES[size])
     if dataset not in FOLDERS:
         _use_dataset(cfg, dataset)
     if method.config:
@@ -62,7 +72,8 @@ def row_cfg(
 def _architecture(name: str, size: str) -> CfgNode:
     """What a direct detector's config says beyond the dataset's own, its ``_BASE_``."""
     folder = configs_folder() / FOLDERS["kidney_roi"] / "direct"
-    found = [p for p in sorted(folder.glob(f"{name}_R*.yaml")) if (p.stem[-4:] == "_cpu") == (size == "cpu")]
+    on_cpu = size.endswith("cpu")
+    found = [p for p in sorted(folder.glob(f"{name}_R*.yaml")) if p.stem.endswith("_cpu") == on_cpu]
     if not found:
         raise InputError(f"{folder}/{name}_R*.yaml: there is no config of this detector at size {size}")
     own, _ = read_config(found[0])

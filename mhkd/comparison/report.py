@@ -19,6 +19,8 @@ from .results import Results
 from .rows import Row, Table
 from .scores import METRICS, lr_detections, views_of
 
+UNITS = {"parameters": "M parameters", "seconds": "s"}  # of the paper's figures that are no percentages
+
 
 def write_table(table: Table, results: Results, facts: dict[str, Any], root: Path) -> list[Path]:
     """Write ``table_<number>`` .md, .csv, .json, .png and ``_regions.png`` to ``root``.
@@ -94,9 +96,10 @@ def to_markdown(content: dict[str, Any]) -> str:
     scored = [*METRICS, *(classes if len(classes) > 1 else ())]
     with_hr = any(r["hr_scores"] for r in rows)
     reference = _find(rows, content["reference"])["title"]
-    paper = [m for m in METRICS if any(m in r["paper"] for r in rows)]
+    known = [*scored, "parameters", "seconds"]
+    paper = [m for m in known if any(m in r["paper"] for r in rows)]
     head = ["", *scored, *(["AP on HR"] if with_hr else []), f"AP − {reference}", "verdict", "M parameters"]
-    head += ["GFLOPs", "time", "training min", *(f"paper: {m}" for m in paper)]
+    head += ["GFLOPs", "time", "training min", *(f"paper: {UNITS.get(m, m)}" for m in paper)]
     lines = [
         f"## Table {content['table']}: {content['title']}",
         "",
@@ -116,7 +119,7 @@ def to_markdown(content: dict[str, Any]) -> str:
         flops = "–" if r["flops"] is None else f"{r['flops'] / 1e9:.0f}"
         cells += [f"{r['parameters'] / 1e6:.1f}", flops, f"{r['time_ratio']:.2f}"]
         cells.append(f"{r['training_seconds'] / 60:.0f}")
-        cells += [f"{r['paper'][m]:.1f}" if m in r["paper"] else "" for m in paper]
+        cells += [_papers(m, r["paper"][m]) if m in r["paper"] else "" for m in paper]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, "", *_order(content), *_how(content)]) + "\n"
 
@@ -239,6 +242,10 @@ def _how(content: dict[str, Any]) -> list[str]:
 def _difference(found: dict[str, Any]) -> str:
     text = f"{found['AP']:+.1f}"
     return text + " [{:+.1f}, {:+.1f}]".format(*found["interval"]) if found["interval"] else text
+
+
+def _papers(metric: str, value: float) -> str:
+    return f"{value:.2f}" if metric in UNITS else f"{value:.1f}"
 
 
 def _mean(found: dict[str, Any]) -> str:

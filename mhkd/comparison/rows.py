@@ -68,8 +68,8 @@ class Row:
     """A method in a table.
 
     Attributes:
-        paper: the paper's figures, percent: AP, AP50, AP75, AR, and "parameters" in millions; empty
-            where the paper has no such row.
+        paper: the paper's figures, percent: AP, AP50, AP75, AR, AP-<class>, and "parameters" in millions
+            and "seconds" of inference; empty where the paper has no such row.
     """
 
     method: Method
@@ -95,8 +95,11 @@ class Table:
     rows: tuple[Row, ...]
 
 
+LN_CLASSES = ("Slight", "Severe", "Fibrosis", "Incomplete", "Uncertain")
+
+
 def _row(key: str, *paper: float, title: str = "") -> Row:
-    names = ("AP", "AP50", "AP75", "AR", "parameters")
+    names = ("AP", "AP50", "AP75", "AR", "parameters", "seconds", *(f"AP-{c}" for c in LN_CLASSES))
     return Row(METHODS[key], dict(zip(names, paper)), title or METHODS[key].title)
 
 
@@ -111,14 +114,14 @@ TABLES = {
             "LN",
             "mhkd",
             (
-                _row("fcos", 25.2, 39.9, 29.1, 43.3, 50.79),
-                _row("atss", 29.9, 44.4, 34.9, 52.2, 50.89),
-                _row("dab_detr", 29.1, 42.8, 34.7, 61.3, 62.59),
-                _row("dino", 32.7, 47.2, 38.8, 66.1, 66.44),
-                _row("faster_rcnn", 22.3, 31.5, 27.5, 34.2, 60.14),
-                _row("cascade_rcnn", 24.3, 33.9, 28.6, 34.9, 87.93),
-                _row("baseline_kd", 40.3, 60.6, 47.7, 55.7, 47.33),
-                _row("mhkd", 55.8, 76.9, 68.8, 63.8, 311.60),
+                _row("fcos", 25.2, 39.9, 29.1, 43.3, 50.79, 24.78, 45.7, 37.4, 13.2, 18.7, 10.8),
+                _row("atss", 29.9, 44.4, 34.9, 52.2, 50.89, 24.49, 53.6, 42.7, 15.9, 23.6, 13.8),
+                _row("dab_detr", 29.1, 42.8, 34.7, 61.3, 62.59, 2.22, 60.5, 48.7, 7.1, 22.2, 6.9),
+                _row("dino", 32.7, 47.2, 38.8, 66.1, 66.44, 2.19, 62.1, 49.0, 15.7, 27.3, 9.3),
+                _row("faster_rcnn", 22.3, 31.5, 27.5, 34.2, 60.14, 22.84, 39.8, 31.8, 8.8, 18.3, 12.8),
+                _row("cascade_rcnn", 24.3, 33.9, 28.6, 34.9, 87.93, 24.41, 42.6, 33.3, 10.9, 21.9, 12.7),
+                _row("baseline_kd", 40.3, 60.6, 47.7, 55.7, 47.33, 6.27, 63.6, 47.1, 37.1, 37.6, 16.0),
+                _row("mhkd", 55.8, 76.9, 68.8, 63.8, 311.60, 6.54, 69.5, 54.8, 52.6, 55.0, 46.9),
                 *_OWN,
             ),
         ),

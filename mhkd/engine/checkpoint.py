@@ -145,7 +145,10 @@ def network_weights(
     """
     _check_trained(checkpoint, network, path)
     weights, prefix = checkpoint.get(AVERAGED, checkpoint["model"]), network + "."
-    return {k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)} or weights
+    found = {k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)} or weights
+    if network == "teacher":  # an exported student may teach another
+        found = {k.replace("backbone.fpn.", "backbone.", 1): v for k, v in found.items()}
+    return found
 
 
 def _check_trained(checkpoint: Mapping[str, Any], network: str, path: str | os.PathLike[str]) -> None:

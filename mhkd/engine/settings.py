@@ -287,10 +287,6 @@ def _check_task(cfg: CfgNode, schedule: Schedule) -> None:
 
 def _check_trains(cfg: CfgNode, processes: int) -> None:
     batch = cfg.SOLVER.IMS_PER_BATCH
-    if cfg.MHKD.LR_DECAY_EPOCHS and not cfg.DATASETS.TRAIN:
-        raise InputError(
-            "MHKD.LR_DECAY_EPOCHS: an epoch is of DATASETS.TRAIN, which is (): set MHKD.LR_STEPS"
-        )
     if cfg.MHKD.LR_DECAY_EPOCHS and cfg.SOLVER.LR_SCHEDULER_NAME == "WarmupCosineLR":
         raise InputError("MHKD.LR_DECAY_EPOCHS: a cosine has no decays: set it to 0, or WarmupMultiStepLR")
     if batch % processes:

@@ -30,6 +30,7 @@ from .detection import detect
 from .features import adaptive, basic, global_feature_loss
 from .local import local, local_feature_loss
 from .output import output
+from .peers import fgd_focal, focal_loss, pearson_loss, pkd
 from .registry import (
     LOSS_REGISTRY,
     NEEDS,
@@ -58,6 +59,8 @@ __all__ = [
     "cross_entropy",
     "detect",
     "feature_matching",
+    "fgd_focal",
+    "focal_loss",
     "global_feature_loss",
     "grad_cam",
     "local",
@@ -68,4 +71,6 @@ __all__ = [
     "pixel_wise_bicubic",
     "pixel_wise_maxpool",
     "soft",
+    "pearson_loss",
+    "pkd",
 ]

@@ -20,7 +20,7 @@ LOSS_REGISTRY = Registry("LOSS")
 
 # What a loss may need: an iteration computes no more than the losses of its step ask for. A task's networks
 # compute some of it.
-OF_DETECTOR = ("detections", "f_h", "f_l", "f_a", "pooled", "o_t")
+OF_DETECTOR = ("detections", "f_h", "f_l", "f_a", "pooled", "o_t", "truth")
 OF_CLASSIFIER = ("labels", "conv_h", "conv_l", "adapted_l", "logits_h", "logits_l")
 NEEDS = (*OF_DETECTOR, *OF_CLASSIFIER)
 OF_TEACHER = frozenset({"f_h", "pooled", "o_t", "conv_h", "logits_h"})
@@ -44,6 +44,9 @@ class Iteration:
             than the teacher, a 1 x 1 convolution has brought them to C, as those of f_a and pooled_l.
         f_a: f'_L, the student's adapted features; level -> (N, C, H / s, W / s).
         o_t: O_T, the teacher's detections in the form of ground truth, an Instances an image.
+        truth: the objects of each image, an Instances with ``gt_boxes`` and ``gt_classes``: its annotations,
+            or the teacher's detections where it has none or the step uses none.
+        ignored: regions of each image that are neither objects nor background, None where there are none.
         detections: the student's detection losses on the ground truth; name -> scalar.
         boxes: P_L, coordinates of the proposals, detached, a Boxes an image.
         pooled_l: the student's features at them; (R, C, S, S).
@@ -57,6 +60,8 @@ class Iteration:
     f_l: Features
     f_a: Features
     o_t: list[Instances]
+    truth: list[Instances]
+    ignored: list[Boxes | None]
     detections: dict[str, torch.Tensor]
     boxes: list[Boxes]
     pooled_l: torch.Tensor

@@ -139,9 +139,10 @@ class DistilledRCNN(Pair):
             with torch.set_grad_enabled("backbone" in stage.teacher):
                 f_h = teacher.backbone(it.images_h.tensor)
             it.f_h = {level: f_h[level] for level in student.backbone.output_shape()}
-        if "o_t" in stage.needs or (unlabeled and "heads" in stage.student):
+        if "o_t" in stage.needs or (unlabeled and ("heads" in stage.student or "truth" in stage.needs)):
             it.o_t = self._teacher_output(it.images_h, f_h)
             ground_truth = [o if x is None else x for x, o in zip(ground_truth, it.o_t)]
+        it.truth, it.ignored = ground_truth, ignored
         if stage.teacher:
             detections, _ = detect(teacher, it.images_h, f_h, ground_truth, ignored)
             losses.update({f"teacher/{k}": stage.weights["detect"] * v for k, v in detections.items()})

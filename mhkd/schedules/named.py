@@ -76,6 +76,9 @@ DETECTION = tuple(
             student_start="teacher",
         ),
         Schedule("label_free", (LABEL_FREE,), "teacher"),
+        # Of other works: losses and weights as published.
+        _adapted("pkd", {"detect": 1, "pkd": 6}),
+        _adapted("fgd_focal", {"detect": 1, "fgd_focal": 5e-5}),
         # Direct detection: one detector, trained on HR as the teacher, no student.
         Schedule("direct", ()),
     )

@@ -1,11 +1,17 @@
-from mhkd.comparison.configs import SIZES, row_cfg
+from mhkd.comparison.configs import row_cfg
 from mhkd.comparison.regimes import get_tables
 from mhkd.comparison.rows import METHODS, TABLES, methods_of
+from mhkd.config import add_mhkd_config
+from mhkd.engine.optimizer import step_cfg
 from mhkd.engine.record import differences
 from mhkd.errors import InputError
-from mhkd.schedules import SCHEDULES, get_schedule
+from mhkd.modeling.bfa import bfa_of_levels
+from mhkd.schedules import SCHEDULES, get_schedule, plan_steps
 
 import pytest
+import torch
+from detectron2.config import get_cfg
+from detectron2.layers import ShapeSpec
 
 
 def test_every_row_of_the_papers_tables_is_there():
@@ -32,13 +38,52 @@ def test_each_training_is_listed_once_and_faster_rcnn_is_always_there():
     assert [m.key for m in methods_of(get_tables("III"), ("mhkd",))] == ["faster_rcnn", "mhkd"]
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", ["cpu", "full", "paper_cpu"])
 def test_ablations_have_one_config_but_for_the_schedule(size, tmp_path):
     mhkd = row_cfg(METHODS["mhkd"], "kidney_roi", size, 0, tmp_path)
     for method in METHODS.values():
         if not method.is_direct:
             cfg = row_cfg(method, "kidney_roi", size, 0, tmp_path)
             assert cfg.MHKD.SCHEDULE == method.schedule and not differences(cfg, mhkd)
+
+
+def test_the_papers_own_settings_as_a_size(tmp_path):
+    cfg = row_cfg(METHODS["mhkd"], "hubmap", "paper", 0, tmp_path)
+    assert (cfg.SOLVER.BASE_LR, cfg.SOLVER.IMS_PER_BATCH, cfg.MHKD.LR_DECAY_EPOCHS) == (1e-3, 1, 5)
+    assert cfg.MHKD.LR_RESTART and cfg.MHKD.STUDENT_ITERS == 4 * cfg.MHKD.TEACHER_ITERS
+    default = get_cfg()
+    add_mhkd_config(default)
+    assert cfg.INPUT.AUG == default.INPUT.AUG and cfg.INPUT.FLIP_PROB == 0.5  # no augmentation but flips
+    small = row_cfg(METHODS["mhkd"], "kidney_roi", "paper_cpu", 0, tmp_path)
+    assert small.SOLVER.BASE_LR == 1e-3 and small.INPUT.AUG == default.INPUT.AUG
+    # Decays at 5, 10 and 15 epochs of 20, in both.
+    for one, images in ((cfg, 137), (small, 0)):
+        steps = plan_steps(SCHEDULES["mhkd"], one.MHKD.TEACHER_ITERS, one.MHKD.STUDENT_ITERS)
+        for step in steps[1:]:
+            solver = step_cfg(one, step, steps, images).SOLVER
+            assert [s / solver.MAX_ITER for s in solver.STEPS] == pytest.approx([0.25, 0.5, 0.75], abs=1e-3)
+    with pytest.raises(InputError, match="KidneyROI has no config of size 'paper': choose one of cpu, full,"):
+        row_cfg(METHODS["mhkd"], "kidney_roi", "paper", 0, tmp_path)
+
+
+def test_bfa_at_the_papers_size(tmp_path):
+    """264.27 M parameters more than the baseline's 47.33 M; in the CPU's table four times the usual."""
+
+    def millions(cfg, in_channels, levels):
+        sizes = {"levels": cfg.MODEL.BFA.LEVELS, "channels": cfg.MODEL.BFA.CHANNELS}
+        shapes = {level: ShapeSpec(channels=in_channels) for level in levels}
+        with torch.device("meta"):
+            bfa = bfa_of_levels(shapes, num_blocks=cfg.MODEL.BFA.NUM_BLOCKS, **sizes)
+        return sum(p.numel() for p in bfa.parameters()) / 1e6
+
+    paper = row_cfg(METHODS["mhkd"], "hubmap", "paper", 0, tmp_path)
+    assert millions(paper, 256, ("p2", "p3", "p4", "p5", "p6")) == pytest.approx(311.60 - 47.33, rel=0.01)
+    (table,) = get_tables("bfa")
+    methods = {r.method.key: r.method for r in table.rows}
+    cfgs = [row_cfg(methods[k], "kidney_roi", "cpu", 0, tmp_path) for k in ("mhkd", "mhkd_large_bfa")]
+    cfgs.append(row_cfg(METHODS["mhkd"], "kidney_roi", "paper_cpu", 0, tmp_path))
+    usual, large, papers = (millions(cfg, 128, ("p3", "p4", "p5", "p6")) for cfg in cfgs)
+    assert large / usual == pytest.approx(4, rel=0.05) and papers == large
 
 
 @pytest.mark.parametrize("method", [m for m in METHODS.values() if m.is_direct], ids=lambda m: m.key)
@@ -68,6 +113,7 @@ def test_students_of_a_regime_differ_in_their_schedule_and_share_a_teacher(tmp_p
     for name, changed in {
         "all_labels": set(),
         "label_free": set(),
+        "peers": set(),
         "few_labels": {"MHKD.LABELED_SHARE", "MHKD.UNLABELED_RATIO"},
         "few_labels_hr": {"MHKD.LABELED_SHARE", "MHKD.TEACHER_LABELED_SHARE", "MHKD.UNLABELED_RATIO"},
         "x8": {"INPUT.LR_FACTOR"},

@@ -8,7 +8,7 @@ from mhkd.cli import main
 from mhkd.comparison.plan import find_planned, find_shared
 from mhkd.comparison.regimes import get_tables
 from mhkd.comparison.report import to_csv, to_markdown
-from mhkd.comparison.rows import METHODS, Method, methods_of
+from mhkd.comparison.rows import METHODS, TABLES, Method, methods_of
 from mhkd.comparison.run import check_packages, plan, run_tables
 from mhkd.engine import DistillationTrainer
 from mhkd.engine.record import settings_differences
@@ -92,6 +92,22 @@ def test_what_a_table_says(filled):
     assert [r["row"] for r in rows] == ["three_step", "mhkd"] and float(rows[1]["paper_AP"]) == 55.8
     for name in ("table_III.png", "table_III_regions.png"):
         assert min(cv2.imread(str(filled.root / name)).shape[:2]) > 150
+
+
+def test_classes_parameters_and_seconds_stand_beside_the_papers(filled):
+    content = json.loads((filled.root / "table_III.json").read_text())
+    papers = {r.method.key: r.paper for r in TABLES["I"].rows}
+    for row, key in zip(content["rows"], ("baseline_kd", "mhkd")):
+        row["paper"] = papers[key]
+        for name in ("Slight", "Other"):
+            row["scores"][f"AP-{name}"] = {"mean": 12.3, "std": None, "values": [12.3]}
+        del row["scores"]["AP-disk"]
+    head, _, first, second = [x.split(" | ") for x in to_markdown(content).splitlines() if x.startswith("|")]
+    assert head[1:7] == ["AP", "AP50", "AP75", "AR", "AP-Slight", "AP-Other"]
+    papers_own = ["AP", "AP50", "AP75", "AR", "AP-Slight", "M parameters", "s |"]
+    assert head[-7:] == [f"paper: {name}" for name in papers_own]  # no class that there is not here
+    assert first[-7:] == ["40.3", "60.6", "47.7", "55.7", "63.6", "47.33", "6.27 |"]
+    assert second[-7:] == ["55.8", "76.9", "68.8", "63.8", "69.5", "311.60", "6.54 |"]
 
 
 def test_a_test_set_of_one_slide_has_no_intervals_and_no_verdicts(filled, tmp_path):
