@@ -111,6 +111,9 @@ def step_cfg(cfg: CfgNode, step: Step, all_steps: list[Step], images: int = 0) -
 
     Args:
         images: in an epoch, for MHKD.LR_DECAY_EPOCHS.
+
+    Raises:
+        InputError: decays by epochs, and no images.
     """
     cfg = with_ratio(cfg, step.stage)
     solver = cfg.SOLVER
@@ -126,6 +129,8 @@ def step_cfg(cfg: CfgNode, step: Step, all_steps: list[Step], images: int = 0) -
         return cfg
     after = [share * length for share in cfg.MHKD.LR_STEPS]
     if cfg.MHKD.LR_DECAY_EPOCHS:
+        if not images:
+            raise InputError("MHKD.LR_DECAY_EPOCHS: DATASETS.TRAIN has no images for an epoch: set LR_STEPS")
         every = cfg.MHKD.LR_DECAY_EPOCHS * images / drawn
         after = [k * every for k in range(1, math.ceil(length / every))]
     decays = {first.start + int(iterations) for iterations in after}

@@ -229,6 +229,24 @@ def test_a_given_teacher_skips_step_0(trained, disks_cfg):
     assert all(torch.equal(mine[k], theirs[k]) for k in theirs if k.startswith("teacher."))
 
 
+def test_a_student_on_hr_is_an_assistant_that_teaches_the_next(disks_cfg, tmp_path):
+    """Pixel Distillation's detour: at a factor of 1 the student sees HR, and its export is a teacher."""
+    disks_cfg.MHKD.SCHEDULE, disks_cfg.MHKD.STUDENT_ITERS = "none_from_teacher", 1
+    assistant = disks_cfg.clone()
+    assistant.INPUT.LR_FACTOR, assistant.OUTPUT_DIR = 1, str(tmp_path / "assistant")
+    train(assistant)
+    report = json.loads(Path(assistant.OUTPUT_DIR, "1_none_from_teacher/stage.json").read_text())
+    disks_cfg.MODEL.TEACHER.WEIGHTS = str(Path(assistant.OUTPUT_DIR, "student/model_final.pth"))
+    train(disks_cfg)
+    mine, theirs = (final_weights(c, "1_none_from_teacher") for c in (disks_cfg, assistant))
+    for name, value in theirs.items():
+        if name.startswith("student."):
+            of_teacher = name.replace("student.", "teacher.").replace("backbone.fpn.", "backbone.")
+            assert torch.equal(mine[of_teacher], value), name
+    disks_cfg.MHKD.EVAL = "teacher"  # on HR it scores what the assistant did on its "LR"
+    assert score_trained(disks_cfg)["AP50"] == pytest.approx(report["results"]["student"]["AP50"])
+
+
 def test_a_student_can_start_from_the_teachers_weights(disks_cfg):
     """With a learning rate of 0 it stays the teacher: on the teacher's own input it finds the same."""
     disks_cfg.MHKD.SCHEDULE = "none_from_teacher"
