@@ -12,6 +12,7 @@ OUTPUT_DIR ?= output/$(basename $(notdir $(CONFIG)))
 OPTS ?=
 ARGS ?=
 GPUS ?= 1
+STEPS ?= recommended
 TABLE ?= I
 DATASET ?= kidney_roi
 SIZE ?= cpu
@@ -44,8 +45,8 @@ setup: $(READY) ## create .venv with everything pinned (about 4 minutes, 6 GB)
 	.venv/bin/python -m pip install -q --no-build-isolation --no-deps -e .
 	touch $@
 
-demo: $(READY) ## slides, teacher, four steps, LR-only student, table and pictures, small, on a CPU
-	$(MHKD) demo $(ARGS)
+demo: $(READY) ## slides, teacher, taught student, LR-only student, table and pictures, small, on a CPU (STEPS=paper)
+	$(MHKD) demo --steps $(STEPS) $(ARGS)
 
 train: $(READY) ## train up to STAGE, teacher included; finished steps are skipped, an interrupted one resumes
 	$(MHKD) train $(RUN) --resume $(ARGS) OUTPUT_DIR $(OUTPUT_DIR) MHKD.STAGE $(STAGE) $(call quoted,$(OPTS))

@@ -1,7 +1,7 @@
 import json
 
 import mhkd.demo
-from mhkd.demo import run_demo
+from mhkd.demo import STORIES, gain, run_demo
 from mhkd.evaluation.report import METRICS, TITLES
 
 import cv2
@@ -11,7 +11,8 @@ from support import TINY
 pytestmark = pytest.mark.slow
 
 
-def test_demo_end_to_end_small_and_again(tmp_path, monkeypatch):
+@pytest.mark.parametrize("steps, count", [("recommended", 3), ("paper", 4)])
+def test_demo_end_to_end_small_and_again(tmp_path, monkeypatch, steps, count):
     """The real demo with two small slides, tiny networks and a few iterations."""
     monkeypatch.setenv("DETECTRON2_DATASETS", "set by the demo")  # restored afterwards
     monkeypatch.setattr(mhkd.demo, "SLIDES", {"train": 1, "val": 1})
@@ -25,20 +26,24 @@ def test_demo_end_to_end_small_and_again(tmp_path, monkeypatch):
         "INPUT.LR_FACTOR", 4, "MODEL.FPN.NORM", "", "INPUT.CROP.ENABLED", True, "INPUT.CROP.SIZE", [128, 128],
         "MHKD.TEACHER_ITERS", 2, "MHKD.STUDENT_ITERS", 4,
     ]  # fmt: skip
-    results = run_demo(tmp_path, options=tuple(options))
+    results = run_demo(tmp_path, options=tuple(options), steps=steps)
+    out, story = tmp_path / ("paper" if steps == "paper" else ""), STORIES[steps]
 
-    assert json.loads((tmp_path / "results.json").read_text()) == results
-    assert list(results) == [*TITLES, "stage1", "stage2", "stage3", "stage4"]
+    assert json.loads((out / "results.json").read_text()) == results
+    assert list(results) == [*TITLES, *(f"stage{i + 1}" for i in range(count))]
+    assert gain(results) == results[f"stage{count}"]["AP"] - results["lr_only"]["AP"]
+    teacher = (out / story.taught / "0_teacher").is_dir(), (out / story.alone / "0_teacher").is_dir()
+    assert teacher == (True, False)  # LR alone starts from the same one, or from scratch
     for row in results.values():
         assert {*METRICS, "seconds"} <= set(row) and all(0 <= row[m] <= 100 for m in METRICS)
     assert all(row["seconds"] > 0 for key, row in results.items() if key != "direct_lr")
-    table = (tmp_path / "results.md").read_text()
+    table = (out / "results.md").read_text()
     assert table.count("\n") == 2 + len(results) and "AP-sclerotic" in table
-    for picture in (tmp_path / "curves.png", tmp_path / "stages.png", *tmp_path.glob("overlays/*.png")):
+    for picture in (out / "curves.png", out / "stages.png", *out.glob("overlays/*.png")):
         assert cv2.imread(str(picture)).std() > 5  # something is drawn
-    assert len(list(tmp_path.glob("overlays/*.png"))) == 4  # a 512 px slide in 256 px tiles
+    assert len(list(out.glob("overlays/*.png"))) == 4  # a 512 px slide in 256 px tiles
 
-    final = tmp_path / "mhkd" / "4_semantic" / "model_final.pth"
+    (final,) = (out / story.taught).glob(f"{count}_*/model_final.pth")
     before = final.stat().st_mtime_ns
-    assert run_demo(tmp_path, options=tuple(options)) == results
+    assert run_demo(tmp_path, options=tuple(options), steps=steps) == results
     assert final.stat().st_mtime_ns == before

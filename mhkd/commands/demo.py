@@ -11,11 +11,14 @@ from .paths import FOLDER
 @click.command()
 @click.option("--out", type=FOLDER, default="output/demo", show_default=True)
 @click.option("--seed", type=SEED, default=0, show_default=True)
-def demo(out: Path, seed: int) -> None:
-    """Slides, teacher, four steps, LR-only student, table and pictures, small, on a CPU.
+@click.option("--steps", type=click.Choice(["recommended", "paper"]), default="recommended",
+              show_default=True, help="How the student is taught: by features_falling, from the teacher's "
+                                      "weights, or by the paper's four steps, from scratch.")  # fmt: skip
+def demo(out: Path, seed: int, steps: str) -> None:
+    """Slides, teacher, a student it teaches and one on LR alone, table and pictures, small, on a CPU.
 
     Stopped, it goes on where it was. Everything is written below OUT.
     """
     from ..demo import run_demo
 
-    run_demo(out, seed)
+    run_demo(out, seed, steps=steps)
