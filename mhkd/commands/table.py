@@ -6,7 +6,9 @@ from pathlib import Path
 
 import click
 
-from .numbers import FROM_1, whole_numbers
+from .numbers import FROM_1, FROM_2, whole_numbers
+
+EPOCHS = 25  # of a row of classification
 
 
 @click.command()
@@ -25,14 +27,47 @@ from .numbers import FROM_1, whole_numbers
     "paper_cpu or paper: with the paper's own settings, where the dataset has such a config.",
 )
 @click.option(
-    "--seeds", default="0", show_default=True, metavar="0,1,...", help="Each row is trained with each."
+    "--seeds",
+    default="0",
+    show_default=True,
+    metavar="0,1,...",
+    help="Of detection: each row is trained with each.",
+)
+@click.option(
+    "--factors",
+    default="2,4,8,16",
+    show_default=True,
+    metavar="2,4,...",
+    help="Of classification: HR pixels per LR pixel, a student each.",
+)
+@click.option(
+    "--folds",
+    type=FROM_2,
+    default=5,
+    show_default=True,
+    help="Of classification: train and val are divided into so many, by patient, and the results pooled.",
+)
+@click.option("--fold", type=FROM_1, metavar="K", help="Only this fold, 1 to --folds.  [default: all]")
+@click.option(
+    "--folds-by",
+    type=click.Choice(["patient", "slide", "image"]),
+    default="patient",
+    show_default=True,
+    help="What stays together; slide where there are fewer patients than folds.",
+)
+@click.option(
+    "--epochs",
+    type=FROM_1,
+    default=EPOCHS,
+    show_default=True,
+    help="Of classification: of every row, none is chosen on what is scored.",
 )
 @click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     default="output/tables",
     show_default=True,
-    help="Trainings: OUT/DATASET_SIZE/seed<k>/<row>/, tables beside them.",
+    help="Trainings: OUT/DATASET_SIZE/seed<k>/<row>/ or OUT/DATASET/fold<k>of<n>/<row>_x<factor>/.",
 )
 @click.option(
     "--rows",
@@ -47,9 +82,8 @@ from .numbers import FROM_1, whole_numbers
 @click.option(
     "--samples",
     type=FROM_1,
-    default=1000,
-    show_default=True,
-    help="Of the bootstrap over the test set's patients, else slides, else images.",
+    help="Of the bootstrap over the test set's patients, else slides, else images.  "
+    "[default: 1000; of classification 10000]",
 )
 @click.option("--opts", default="", metavar="'KEY VALUE ...'", help="Config overrides, for all rows.")
 @click.option(
@@ -61,14 +95,21 @@ from .numbers import FROM_1, whole_numbers
     help="Python file that registers losses or schedules of your own.",
 )
 def table(
-    table: str, dataset: str, size: str, seeds: str, out: Path, rows: str, dry_run: bool,
-    num_gpus: int, samples: int, opts: str, extensions: Sequence[str],
+    table: str, dataset: str, size: str, seeds: str, factors: str, folds: int, fold: int | None,
+    folds_by: str, epochs: int, out: Path, rows: str, dry_run: bool, num_gpus: int, samples: int | None,
+    opts: str, extensions: Sequence[str],
 ) -> None:  # fmt: skip
-    """Fill a TABLE of the paper, I to VI or all: train what is missing, score, compare, write.
+    """Fill a TABLE: train what is missing, score, compare, write.
+
+    I to VI or all are the paper's, of detection. resolution, resizing and attention are of classification:
+    each row at each of --factors, on folds of DATASET; these are written anew whenever a row is finished, and
+    name the rows that are not run.
 
     What rows share (the teacher, equal first steps) is trained once. Stopped, it goes on where it was.
     Rows trained with other settings than asked for are refused, never mixed.
     """
+    from ..comparison.class_rows import get_class_table
+    from ..comparison.class_run import Asked, Folds, run_class_table
     from ..comparison.run import run_tables
     from ..extensions import load_extensions
 
@@ -78,24 +119,37 @@ def table(
         options = shlex.split(opts)
     except ValueError as e:
         raise click.BadParameter(f"--opts {opts!r}: {e}") from e
-    words = [f"make table TABLE={table} DATASET={dataset} SIZE={size} SEEDS={seeds}"]
+    only = tuple(filter(None, rows.split(",")))
+    of_classes = get_class_table(table)
+    words = [f"make table TABLE={table} DATASET={dataset}"]
+    if of_classes:
+        words += [f"FACTORS={factors} FOLDS={folds}", *([f"FOLD={fold}"] if fold else [])]
+        args = [f"--rows {rows}"] if rows else []
+        args += [f"--folds-by {folds_by}"] if folds_by != "patient" else []
+        args += [f"--epochs {epochs}"] if epochs != EPOCHS else []
+    else:
+        words += [f"SIZE={size} SEEDS={seeds}"]
+        args = [f"--rows {rows}"] if rows else []
     words += [f'OPTS="{opts}"'] if opts else []
     words += [f"GPUS={num_gpus}"] if num_gpus > 1 else []
-    words += [f'ARGS="--rows {rows}"'] if rows else []
-    paths = run_tables(
-        table,
-        dataset,
-        size,
-        chosen,
-        out,
-        options,
-        tuple(filter(None, rows.split(","))),
-        num_gpus,
-        dry_run,
-        samples,
-        " ".join(words),
-        click.echo,
-    )
+    words += [f'ARGS="{" ".join(args)}"'] if args else []
+    command = " ".join(words)
+    if of_classes:
+        asked = Asked(
+            dataset=dataset,
+            factors=tuple(whole_numbers(factors, "--factors", 2)),
+            folds=Folds(folds, fold, folds_by),
+            epochs=epochs,
+            samples=samples or 10_000,
+            options=tuple(options),
+            command=command,
+        )
+        paths = run_class_table(of_classes, asked, out, only, num_gpus, dry_run, click.echo)
+    else:
+        paths = run_tables(
+            table, dataset, size, chosen, out, options, only, num_gpus, dry_run, samples or 1000, command,
+            click.echo,
+        )  # fmt: skip
     for path in paths:
         if path.suffix == ".md":
             click.echo("\n" + path.read_text())
