@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from .commands.classify import classify
 from .commands.curves import curves
 from .commands.demo import demo
 from .commands.detect import detect
@@ -24,8 +25,8 @@ from .threads import wait_asleep
 from .version import __version__
 
 COMMANDS = (
-    curves, demo, detect, evaluate, export, inspect, make_slides, overlay, results, score, table, tile, train,
-    view,
+    classify, curves, demo, detect, evaluate, export, inspect, make_slides, overlay, results, score, table,
+    tile, train, view,
 )  # fmt: skip
 
 

@@ -218,6 +218,16 @@ def add_mhkd_config(cfg: CN) -> None:
     # LR pixel (0 = not known).
     cfg.MHKD.CLASSES = []
     cfg.MHKD.LR_MPP = 0.0
+    # The same of a classifier: how its images were cut from slides, by `mhkd tile --task classification`, so
+    # that `mhkd classify` and `mhkd detect --grade` cut alike. MODE "centred" (a field around an object, its
+    # side in micrometres or in longer sides of the object's box; 0: the other), "section", "whole" or "":
+    # they were image files.
+    cfg.MHKD.CUT = CN()
+    cfg.MHKD.CUT.MODE = ""
+    cfg.MHKD.CUT.FIELD_UM = 0.0
+    cfg.MHKD.CUT.FIELD_BOXES = 0.0
+    cfg.MHKD.CUT.MIN_TISSUE_UM2 = 0.0
+    cfg.MHKD.CUT.MAX_HOLE_UM2 = 0.0
 
     # --- Solver --------------------------------------------------------------------------------
     cfg.SOLVER.OPTIMIZER = "SGD"  # MHKD's and Detectron2's | "Adam" | "AdamW", with their own BASE_LR

@@ -33,7 +33,7 @@ _UNREAD_ANNOTATIONS = {
 }
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 _SYSTEM = {"thumbs.db", "desktop.ini", "$recycle.bin", "__macosx", "system volume information"}
-_OURS = {"manifest.json", ".tile", "summary.csv", "run.json", "scores.json", "last_checkpoint"}
+_OURS = {"manifest.json", "cut.json", ".tile", "summary.csv", "run.json", "scores.json", "last_checkpoint"}
 
 
 @dataclass(frozen=True)

@@ -67,11 +67,31 @@ from .slide_options import SLIDE_MPP, with_options
     show_default=True,
     help="Leave out glass, or not, where tissue is taken for it.",
 )
+@click.option(
+    "--grade",
+    type=click.Path(exists=True, file_okay=False),
+    help="Folder of a trained classifier: tells the class of each glomerulus that is found, beside the "
+    "student's.",
+)
+@click.option(
+    "--grade-field-um",
+    type=ABOVE_0,
+    help="Side of the square around a glomerulus that it looks at.  [default: as it was trained]",
+)
+@click.option(
+    "--grade-field-boxes", type=ABOVE_0, help="Instead: the same in longer sides of the glomerulus' box."
+)
+@click.option(
+    "--grade-mpp",
+    type=ABOVE_0,
+    help="Micrometres per LR pixel of a classifier whose data did not record it.",
+)
 @click.option("--scheduler", help="Dask scheduler's address (tcp://host:8786), or local.")
 def detect(
     slides: Sequence[str], student: str, out: str, device: str, overlap_um: float, tile_size_px: int | None,
     student_mpp: float | None, score_threshold: float | None, keep_from_score: float,
-    workers: int, scheduler: str | None, **options: Any,
+    workers: int, scheduler: str | None, grade: str | None, grade_field_um: float | None,
+    grade_field_boxes: float | None, grade_mpp: float | None, **options: Any,
 ) -> None:  # fmt: skip
     """Find the glomeruli of SLIDES (files, folders) with a trained student.
 
@@ -82,6 +102,10 @@ def detect(
     COCO results keep all detections from a low score on; everything else counts those from --score-threshold
     on. Given another threshold, or when one was chosen for the student, finished slides are counted anew
     without running the student again.
+
+    With --grade a classifier tells the class of each glomerulus from its surroundings: CSV, GeoJSON and DSA
+    then have its class and probability beside the student's own. Slides that are finished without are graded
+    without being searched again.
 
     Stopped at any moment, the same command goes on inside the slide; finished slides are skipped. A slide
     that cannot be used is reported, the others go on, and the exit status is 1.
@@ -95,6 +119,10 @@ def detect(
     from ..slide_detection.options import DetectOptions
 
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    of_grades = {"field_um": grade_field_um, "field_boxes": grade_field_boxes, "lr_mpp": grade_mpp}
+    if not grade and any(v is not None for v in of_grades.values()):
+        raise click.UsageError("--grade-field-um, --grade-field-boxes and --grade-mpp are of --grade")
+    grader = {"folder": grade, "device": device, **of_grades} if grade else None
     threshold = working_threshold(student, score_threshold)
     results, mixed = detect_slides(
         list(slides),
@@ -116,6 +144,7 @@ def detect(
         ),
         scheduler=scheduler,
         workers=workers,
+        grader=grader,
     )
     failed = [r["error"] for r in results.values() if "error" in r]
     found = sum(r["glomeruli"] for r in results.values() if "error" not in r)

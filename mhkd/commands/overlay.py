@@ -18,14 +18,24 @@ from .paths import EXISTING, FOLDER
     type=SHARE,
     help="Score from which on a detection is drawn.  [default: what was chosen for the student, else 0.5]",
 )
+@click.option(
+    "--teacher",
+    type=EXISTING,
+    help="Of a classifier: folder of its teacher, OUTPUT_DIR/0_teacher/teacher, whose map is drawn on HR.",
+)
 @click.option("--limit", type=FROM_1, help="At most so many pictures.")
 @click.option("--device", default="", help="cpu, cuda, ...; default: CUDA if there is one.")
 def overlay(
     student: Path, dataset: str | None, dataset_of: str | None, out: Path,
-    score_threshold: float | None, limit: int | None, device: str,
+    score_threshold: float | None, teacher: Path | None, limit: int | None, device: str,
 ) -> None:  # fmt: skip
-    """Draw what a student finds on LR: HR beside LR, false positives red, false negatives yellow."""
+    """Draw what a student finds on LR: HR beside LR, false positives red, false negatives yellow.
+
+    Of a classifier: where it looks, a Grad-CAM of the annotated class over the image, and with --teacher the
+    teacher's on HR beside it.
+    """
     from ..config_files import find_config
+    from ..engine.exported import exported_cfg
     from ..evaluation.threshold_file import working_threshold
     from ..visualization.predict import overlay_dataset, test_sets
 
@@ -35,6 +45,17 @@ def overlay(
         names = test_sets(find_config(dataset_of))
     else:
         raise click.UsageError("give --dataset or --dataset-of")
+    if exported_cfg(student, device).MHKD.TASK == "classification":
+        from ..visualization.attention import attention_dataset
+
+        if score_threshold is not None:
+            raise click.UsageError(f"--score-threshold is of boxes: {student} tells classes of images")
+        for name in names:
+            paths = attention_dataset(student, name, out, teacher, limit, device)
+            click.echo(f"{len(paths)} pictures in {out}")
+        return
+    if teacher:
+        raise click.UsageError(f"--teacher is of a classifier: {student} finds boxes")
     threshold = working_threshold(student, score_threshold)
     for name in names:
         paths = overlay_dataset(student, name, out, threshold.score, limit, device)

@@ -2,6 +2,7 @@
 
 from detectron2.config import CfgNode
 
+from ..data.cuts import record_cut
 from ..data.loader import training_entries
 from ..data.pixel_statistics import pixel_statistics
 from ..data.semi_supervised import split_by_label
@@ -11,8 +12,8 @@ from .optimizer import with_ratio
 
 
 def settled(cfg: CfgNode) -> CfgNode:
-    """A copy with the names of classes, iterations where epochs are asked for, and the statistics of pixels
-    where those of the training data are.
+    """A copy with the names of classes, how images were cut from slides, iterations where epochs are asked
+    for, and the statistics of pixels where those of the training data are.
 
     Args:
         cfg: its datasets are checked, see :func:`mhkd.engine.prepare_datasets`.
@@ -20,6 +21,7 @@ def settled(cfg: CfgNode) -> CfgNode:
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MHKD.CLASSES = get_task(cfg).classes(cfg)
+    record_cut(cfg)
     if cfg.INPUT.PIXEL_STATISTICS == "train":
         found = pixel_statistics(training_entries(cfg), image_format=cfg.INPUT.FORMAT)
         cfg.MODEL.PIXEL_MEAN, cfg.MODEL.PIXEL_STD = found

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -17,6 +17,9 @@ class Detections:
         scores: float32, shape (N,).
         classes: int64, shape (N,), index into ``class_names``.
         class_names: the student's classes.
+        grades: float64, shape (N, G), the probability of each grade that a classifier gives; G is 0 where
+            none was asked.
+        grade_names: the classifier's classes.
 
     Raises:
         ValueError: columns of different lengths, or a class that has no name.
@@ -26,9 +29,14 @@ class Detections:
     scores: np.ndarray
     classes: np.ndarray
     class_names: tuple[str, ...]
+    grades: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    grade_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        grade_names = tuple(self.grade_names)
         columns = {
+            "grade_names": grade_names,
+            "grades": np.asarray(self.grades, np.float64) if grade_names else np.empty((len(self.scores), 0)),
             "boxes_px": np.asarray(self.boxes_px, np.float64).reshape(-1, 4),
             "scores": np.asarray(self.scores, np.float32).reshape(-1),
             "classes": np.asarray(self.classes, np.int64).reshape(-1),
@@ -40,6 +48,8 @@ class Detections:
             raise ValueError(
                 f"{len(self.boxes_px)} boxes, {len(self.scores)} scores, {len(self.classes)} classes"
             )
+        if self.grades.shape != (len(self), len(grade_names)):
+            raise ValueError(f"{len(self)} boxes, grades of the shape {self.grades.shape} for {grade_names}")
         if len(self) and not (0 <= self.classes.min() and self.classes.max() < len(self.class_names)):
             raise ValueError(
                 f"classes {self.classes.min()} to {self.classes.max()} with the names {self.class_names}"
@@ -50,7 +60,22 @@ class Detections:
 
     def select(self, index: np.ndarray | Sequence[int] | slice) -> Detections:
         """Some of the rows, in the order of ``index`` (integers, a mask or a slice)."""
-        return Detections(self.boxes_px[index], self.scores[index], self.classes[index], self.class_names)
+        return replace(
+            self,
+            boxes_px=self.boxes_px[index],
+            scores=self.scores[index],
+            classes=self.classes[index],
+            grades=self.grades[index],
+        )
+
+    def graded(self) -> Iterator[tuple[str, float] | None]:
+        """Of each detection the most probable grade and its probability, of equal ones the first; or None."""
+        if not self.grade_names:
+            yield from [None] * len(self)
+            return
+        best = self.grades.argmax(1) if len(self) else np.empty(0, np.int64)
+        for k, row in zip(best.tolist(), self.grades.tolist()):
+            yield self.grade_names[k], round(row[k], 6)
 
     @classmethod
     def empty(cls, class_names: Sequence[str]) -> Detections:
@@ -59,7 +84,7 @@ class Detections:
 
     @classmethod
     def concatenate(cls, parts: Iterable[Detections]) -> Detections:
-        """The rows of all parts, which have the same classes.
+        """The rows of all parts, which have the same classes and no grades yet.
 
         Raises:
             ValueError: no parts, or parts of other classes.

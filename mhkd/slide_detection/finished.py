@@ -43,6 +43,12 @@ class FinishedSlide:
         return tuple(self.run["classes"])
 
     @property
+    def grade_names(self) -> tuple[str, ...]:
+        """The classes of the classifier that graded them; empty where none was asked."""
+        grade = self.run.get("grade")
+        return tuple(map(str, grade["classes"])) if isinstance(grade, dict) else ()
+
+    @property
     def keep_from_score(self) -> float:
         """The lowest score that a detection in the results may have."""
         parameters = self.run.get("parameters", {})
@@ -89,7 +95,11 @@ class FinishedSlide:
             if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
                 raise ValueError("a box or a score is no finite number")
             classes = np.array([d["category_id"] - 1 for d in found], np.int64)
-            detections = Detections(boxes, scores, classes, self.class_names)
+            names = self.grade_names
+            none = [0.0] * len(names)  # of the one that stands for none
+            grades = np.array([d.get("grades", none) for d in found], np.float64)
+            grades = grades.reshape(len(found), len(names))
+            detections = Detections(boxes, scores, classes, self.class_names, grades, names)
             return detections.select(detections.is_sound())  # without the one that stands for none
         except (KeyError, TypeError, ValueError, OverflowError) as e:
             raise InputError(f"{path}: holds no detections of {self.class_names} ({e}): {_AGAIN}") from e
@@ -255,6 +265,7 @@ def _of(*keys: str) -> Callable[[FinishedSlide], Any]:
 
 _SETTINGS: dict[str, Callable[[FinishedSlide], Any]] = {
     "student": lambda one: one.student,
+    "student that grades": _of("grade", "checksum"),
     "score threshold": lambda one: one.score_threshold,
     "lowest score kept": lambda one: one.keep_from_score,
     "overlap (um)": _of("parameters", "overlap_um"),

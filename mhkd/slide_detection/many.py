@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -20,6 +20,9 @@ from .finished import Results, differences, find_finished
 from .options import DetectOptions
 from .run import detect_slide
 from .student import load_student
+
+if TYPE_CHECKING:
+    from .grade import Grader
 
 logger = logging.getLogger(__name__)
 SUMMARY_CSV = "summary.csv"
@@ -34,6 +37,7 @@ def detect_slides(
     *,
     scheduler: str | None = None,
     workers: int = 2,
+    grader: dict[str, Any] | None = None,
 ) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """Find the glomeruli of many slides. One that fails does not keep the others from being finished.
 
@@ -47,6 +51,7 @@ def detect_slides(
         scheduler: address of a Dask scheduler, whose workers see the same files; or "local"
             for ``workers`` processes on this machine. Each worker loads the student once.
         workers: see scheduler; without one, threads that read tiles.
+        grader: arguments of :func:`mhkd.slide_detection.grade.load_grader`, to have all that is found graded.
 
     Returns:
         Of each slide, also those in the folders that cannot be read, its summary, or
@@ -63,17 +68,20 @@ def detect_slides(
     left = unused(others, slides, None, [os.fspath(out)])
     slides = [os.path.abspath(s) for s in slides]
     out = Path(out).absolute()
-    _check_names(slides, out)
+    check_names(slides, out)
     student = {**student, "folder": os.path.abspath(student["folder"])}
+    if grader:
+        grader = {**grader, "folder": os.path.abspath(grader["folder"])}
     load_student(**student)  # also where others do the work: what is wrong with it is said once, and first
+    _load_grader(grader)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise InputError(f"{out}: cannot be made ({e.strerror}): choose another --out") from e
     if scheduler is None:
-        outcomes = _one_by_one(slides, out, student, options, workers)
+        outcomes = _one_by_one(slides, out, student, grader, options, workers)
     else:
-        outcomes = _on_cluster(slides, out, student, options, scheduler, workers)
+        outcomes = _on_cluster(slides, out, student, grader, options, scheduler, workers)
     found: dict[str, dict[str, Any]] = {
         os.path.abspath(u.path): {"error": str(u)} for u in left if u.is_slide and u.is_fault
     }
@@ -93,18 +101,24 @@ def detect_slides(
 
 
 def _one_by_one(
-    slides: list[str], out: Path, student: dict[str, Any], options: DetectOptions, readers: int
+    slides: list[str],
+    out: Path,
+    student: dict[str, Any],
+    grader: dict[str, Any] | None,
+    options: DetectOptions,
+    readers: int,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Slides and their results, in this process."""
     with logging_redirect_tqdm():
         for path in slides:
-            yield path, _attempt(path, out, student, options, readers, progress=True)
+            yield path, _attempt(path, out, student, grader, options, readers, progress=True)
 
 
 def _on_cluster(
     slides: list[str],
     out: Path,
     student: dict[str, Any],
+    grader: dict[str, Any] | None,
     options: DetectOptions,
     scheduler: str,
     workers: int,
@@ -137,7 +151,7 @@ def _on_cluster(
         futures = {}
         for path in slides:
             future = client.submit(
-                _attempt, path, out, student, options, readers=2, progress=False, threads=threads,
+                _attempt, path, out, student, grader, options, readers=2, progress=False, threads=threads,
                 command=sys.argv, pure=False,
             )  # fmt: skip
             futures[future] = path
@@ -157,6 +171,7 @@ def _attempt(
     path: str,
     out: Path,
     student: dict[str, Any],
+    grader: dict[str, Any] | None,
     options: DetectOptions,
     readers: int,
     progress: bool,
@@ -168,7 +183,14 @@ def _attempt(
         try:
             network = load_student(**student, threads=threads)
             return detect_slide(
-                path, out, network, options, readers=readers, progress=progress, command=command
+                path,
+                out,
+                network,
+                options,
+                readers=readers,
+                progress=progress,
+                command=command,
+                grader=_load_grader(grader),
             )
         except InputError as e:
             return {"error": " ".join(str(e).split())}
@@ -179,7 +201,15 @@ def _attempt(
             return {"error": f"{path}: {type(e).__name__}: {' '.join(str(e).split())}"}
 
 
-def _check_names(slides: list[str], out: Path) -> None:
+def _load_grader(arguments: dict[str, Any] | None) -> "Grader | None":
+    if not arguments:
+        return None
+    from .grade import load_grader  # torch, which a student may do without
+
+    return load_grader(**arguments)
+
+
+def check_names(slides: list[str], out: Path) -> None:
     """Raises InputError where the results of a slide would take another file's place."""
     by_name: dict[str, str] = {}
     for path in slides:

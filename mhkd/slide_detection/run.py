@@ -7,7 +7,7 @@ import platform
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -42,6 +42,9 @@ from .slide_folder import (
 )
 from .student import Student
 
+if TYPE_CHECKING:  # torch, which a student may do without
+    from .grade import Grader
+
 logger = logging.getLogger(__name__)
 COARSE = 1.1  # a slide coarser than the student's resolution by more than this gets a warning
 
@@ -55,6 +58,7 @@ def detect_slide(
     readers: int = 2,
     progress: bool = True,
     command: list[str] | None = None,
+    grader: "Grader | None" = None,
 ) -> dict[str, Any]:
     """Find the glomeruli of one slide and write the results into ``out / <slide's file name>``.
 
@@ -66,6 +70,7 @@ def detect_slide(
         readers: threads that read tiles while the network is at work.
         progress: show a bar.
         command: what run.json says was called; default: this process's arguments.
+        grader: tells the class of each glomerulus that is kept, beside the student's.
 
     Returns:
         The content of summary.json. A slide that is finished with the same student and options is left as it
@@ -81,20 +86,30 @@ def detect_slide(
     options = replace(options, slide_mpp=slide.slide_mpp, override_slide_mpp=None)  # what it has come to
     warnings = _check_resolution(slide, student, remark)
     state = file_state(path)
-    key = result_key(path, state, student, options)
+    of_tiles = result_key(path, state, student, options)
+    key = result_key(path, state, student, options, grader.decides) if grader else of_tiles
     stored = find_stored(folder, key)
     if stored and stored.whole and stored.slide.counts_like(options):
         remove_work(folder)  # of a run that was killed right at the end
         return stored.slide.summary
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        journal = Journal(folder / WORK / JOURNAL, key)
+        journal = Journal(folder / WORK / JOURNAL, of_tiles)
     with journal:
         if stored:
             run, detections = stored.slide.run, stored.detections
         else:
-            run, detections = _look(slide, state, student, options, journal, clock, readers, progress)
-            run = {**run, "warnings": warnings + run["warnings"], "key": key}
+            ungraded = find_stored(folder, of_tiles) if grader else None
+            if ungraded:
+                run, detections = ungraded.slide.run, ungraded.detections
+            else:
+                run, detections = _look(slide, state, student, options, journal, clock, readers, progress)
+                run["warnings"] = warnings + run["warnings"]
+            if grader:
+                with clock("grade"), reading(path, state):
+                    detections = grader.grade(slide, detections, progress)
+                run["grade"] = grader.record
+            run["key"] = key
         run["parameters"] |= {name: getattr(options, name) for name in COUNTING}
         run["command"] = command or sys.argv
         info = SlideInfo(os.path.abspath(path), slide.size_px, slide.mpp_xy, run["tissue_area_um2"])

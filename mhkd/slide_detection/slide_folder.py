@@ -6,10 +6,10 @@ import importlib.metadata
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import InputError
 from ..evaluation.detections import Detections
@@ -33,8 +33,14 @@ def file_state(path: str) -> FileState | None:
     return stat.st_size, stat.st_mtime_ns
 
 
-def result_key(path: str, state: FileState | None, student: Student, options: DetectOptions) -> str:
-    """Stands for all that the detections depend on."""
+def result_key(
+    path: str,
+    state: FileState | None,
+    student: Student,
+    options: DetectOptions,
+    graded_by: Mapping[str, Any] | None = None,
+) -> str:
+    """Stands for all that the detections depend on, and their grades."""
     decides = {k: v for k, v in asdict(options).items() if k not in COUNTING}
     content = {
         "mhkd": __version__,
@@ -42,6 +48,7 @@ def result_key(path: str, state: FileState | None, student: Student, options: De
         "slide": [os.path.abspath(path), *(state or ())],
         "student": [student.checksum, student.lr_mpp, student.tile_px, student.device],
         "options": decides,
+        **({"grade": graded_by} if graded_by else {}),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -70,6 +70,11 @@ def load(
         except InputError as e:
             raise InputError(f"--device {device}: cannot be used ({e})") from e
     cfg = exported_cfg(folder, device)
+    if cfg.MHKD.TASK == "classification":
+        raise InputError(
+            f"{folder}: tells classes of images and finds nothing: give it to mhkd classify --student, or to "
+            "--grade beside a student that detects"
+        )
     if not is_student(cfg):
         raise InputError(
             f"{folder}: holds no student but a {cfg.MODEL.META_ARCHITECTURE} for HR: a trained student is "

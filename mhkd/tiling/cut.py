@@ -4,21 +4,25 @@ A class is that of the object; of sections and whole slides that which is annota
 whatever is annotated, that which a table gives the slide.
 """
 
+import json
 import math
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import shapely
 
 from ..errors import InputError
+from ..files import write_json
 from ..slides.slide import Slide
 from ..slides.tissue import little_tissue, mask_mpp, tissue_boxes, tissue_mask
 from .layout import MAX_IMAGE_PX
 from .objects import SlideObject
 
+CUT_FILE = "cut.json"  # in a dataset's folder
 SECTION_MASK_MPP = 8.0  # resolution at which sections are looked for: a tubule is several pixels wide
 Box = tuple[float, float, float, float]  # x, y, width, height in base pixels
 
@@ -104,6 +108,27 @@ class Cut:
                 f"({MAX_IMAGE_PX / 2**20:.0f} megapixels at most): choose a coarser --mpp"
             )
         return {"x_px": box[0], "y_px": box[1], "mpp": mpp, "width": width, "height": height}
+
+
+def write_cut(cut: Cut, folder: str) -> None:
+    """Record how the dataset in ``folder`` was cut, so that its student can cut slides the same way."""
+    write_json(asdict(cut), os.path.join(folder, CUT_FILE))
+
+
+def read_cut(folder: str) -> Cut | None:
+    """What :func:`write_cut` recorded; None of a dataset of image files.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    path = os.path.join(folder, CUT_FILE)
+    try:
+        with open(path, encoding="utf-8") as f:
+            return Cut(**json.load(f))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, InputError) as e:
+        raise InputError(f"{path}: does not say how the images were cut ({e}): remove it") from e
 
 
 def cut_images(

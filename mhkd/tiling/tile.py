@@ -28,7 +28,7 @@ from ..slides.file_names import slide_name
 from ..slides.slide_table import by_slide, read_rows
 from ..system import relative_path
 from .collect import check_names
-from .cut import Cut
+from .cut import Cut, write_cut
 from .cut_coco import coco_files, cut_coco
 from .layout import Layout
 from .publish import publish
@@ -170,7 +170,9 @@ def run_tile(
             annotations=annotations, no_annotations=no_annotations, slide_mpp=slide_mpp,
             override_slide_mpp=override_slide_mpp, point_diameter_um=point_diameter_um,
         )  # fmt: skip
-        print("\n".join(cut_coco(json_files, out, cut, names_map)))
+        lines = cut_coco(json_files, out, cut, names_map)
+        write_cut(cut, out)
+        print("\n".join(lines))
         return True
     if keep_empty is None:
         keep_empty = 0.0 if mode == "centred" else 1.0
@@ -197,6 +199,8 @@ def run_tile(
         slides, out, options, splits_of, workers=workers, strict=strict, command=sys.argv,
         also_used=(split_csv, class_map, labels),
     )  # fmt: skip
+    if cut:
+        write_cut(cut, out)
     print(summary(manifest, out))
     return is_complete(manifest)
 

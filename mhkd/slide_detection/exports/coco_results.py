@@ -5,6 +5,8 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from ...evaluation.detections import Detections
 
 # pycocotools cannot load an empty list. This result has no area and the lowest score: it changes no AP or AR.
@@ -32,7 +34,8 @@ def coco_results(detections: Detections, image_id: int) -> list[dict[str, Any]]:
         image_id: of the slide.
 
     Returns:
-        Category ids count from 1 in the order of the classes; boxes are XYWH. Without detections there is one
+        Category ids count from 1 in the order of the classes; boxes are XYWH; "grades", where there are any,
+        are the probabilities of each. Without detections there is one
         of no size with a score of 0, since pycocotools does not load an empty list.
     """
     return [
@@ -41,9 +44,16 @@ def coco_results(detections: Detections, image_id: int) -> list[dict[str, Any]]:
             "category_id": c + 1,
             "bbox": [x0, y0, round(x1 - x0, 2), round(y1 - y0, 2)],
             "score": score,
+            **({"grades": grades} if grades else {}),
         }
-        for (x0, y0, x1, y1), score, c in rows(detections)
+        for ((x0, y0, x1, y1), score, c), grades in zip(rows(detections), rounded_grades(detections))
     ] or [{"image_id": image_id, **_NONE_FOUND}]
+
+
+def rounded_grades(detections: Detections) -> list[list[float]]:
+    """Probabilities of the grades of each detection, as JSON writes them short; empty without grades."""
+    found: list[list[float]] = np.round(detections.grades, 6).tolist()
+    return found
 
 
 def rows(detections: Detections) -> Iterator[tuple[list[float], float, int]]:

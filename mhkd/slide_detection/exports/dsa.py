@@ -22,7 +22,7 @@ def dsa_annotation(detections: Detections, name: str, description: str) -> dict[
     """
     colors = {c: f"rgb({r}, {g}, {b})" for c, (r, g, b) in class_colors(detections.class_names).items()}
     elements = []
-    for (x0, y0, x1, y1), score, c in rows(detections):
+    for ((x0, y0, x1, y1), score, c), grade in zip(rows(detections), detections.graded()):
         label = detections.class_names[c]
         elements.append(
             {
@@ -36,7 +36,10 @@ def dsa_annotation(detections: Detections, name: str, description: str) -> dict[
                 "lineWidth": LINE_WIDTH,
                 "group": label,
                 "label": {"value": label},
-                "user": {"score": score},
+                "user": {
+                    "score": score,
+                    **({"grade": grade[0], "grade_probability": grade[1]} if grade else {}),
+                },
             }
         )
     return {"name": name, "description": description, "elements": elements}

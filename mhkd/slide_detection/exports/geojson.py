@@ -15,18 +15,23 @@ from .measures import sizes_um
 _NAMESPACE = uuid.UUID("0c9f6a52-6f3c-5d0e-8a57-3f7f2c1d9b64")  # any fixed one
 
 
-def qupath_geojson(detections: Detections, mpp_xy: tuple[float, float], slide_name: str) -> dict[str, Any]:
-    """Detections as a FeatureCollection of annotation objects.
+def qupath_geojson(
+    detections: Detections, mpp_xy: tuple[float, float], slide_name: str, what: str = "Glomerulus"
+) -> dict[str, Any]:
+    """Detections as a FeatureCollection of annotation objects; a grade is QuPath's metadata.
 
     Args:
         detections: in base pixels.
         mpp_xy: micrometres per base pixel along x and y.
         slide_name: which the ids depend on, so that those of different slides differ.
+        what: they are, before their numbers.
     """
     colors = class_colors(detections.class_names)
     widths, heights, diameters = sizes_um(detections, mpp_xy).tolist()
     features = []
-    for number, ((x0, y0, x1, y1), score, c) in enumerate(rows(detections), 1):
+    for number, (((x0, y0, x1, y1), score, c), grade) in enumerate(
+        zip(rows(detections), detections.graded()), 1
+    ):
         name = detections.class_names[c]
         ring = [[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]]
         key = f"{slide_name} {number} {ring} {score} {name}"
@@ -37,7 +42,7 @@ def qupath_geojson(detections: Detections, mpp_xy: tuple[float, float], slide_na
                 "geometry": {"type": "Polygon", "coordinates": [ring]},
                 "properties": {
                     "objectType": "annotation",
-                    "name": f"Glomerulus {number}",
+                    "name": f"{what} {number}",
                     "classification": {"name": name, "color": list(colors[name])},
                     "isLocked": False,
                     "measurements": {
@@ -45,7 +50,9 @@ def qupath_geojson(detections: Detections, mpp_xy: tuple[float, float], slide_na
                         "Width um": widths[number - 1],
                         "Height um": heights[number - 1],
                         "Diameter um": diameters[number - 1],
+                        **({"Grade probability": grade[1]} if grade else {}),
                     },
+                    **({"metadata": {"Grade": grade[0]}} if grade else {}),
                 },
             }
         )

@@ -2,6 +2,7 @@
 
 import logging
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def _rounded(detections: Detections, info: SlideInfo) -> Detections:
     """As they are written, without those that cannot be."""
     boxes = np.round(np.clip(detections.boxes_px, 0, np.array(info.size_px * 2)), 2)
     scores = np.round(detections.scores.astype(np.float64), 6)  # as written, so that what is read is equal
-    boxes = Detections(boxes, scores, detections.classes, detections.class_names)
+    boxes = replace(detections, boxes_px=boxes, scores=scores)
     sound = boxes.is_sound()
     if not sound.all():
         logger.warning(

@@ -24,13 +24,16 @@ def summarize(detections: Detections, slide: SlideInfo, score_threshold: float =
     Returns:
         "slide_file"; "glomeruli" and, by class, "counts"; "tissue_mm2"; "density_per_mm2" of tissue
         (None where there is no tissue); "sclerotic_share" of the glomeruli (None where there are none, or
-        there is no class named sclerotic); "score_threshold".
+        there is no class named sclerotic); "score_threshold"; "grades", how many of each, where a
+        classifier was asked.
     """
     n = np.bincount(detections.classes, minlength=len(detections.class_names)).tolist()
     counts = dict(zip(detections.class_names, n))
     tissue_mm2 = slide.tissue_area_um2 / 1e6
     sclerotic = [count for name, count in counts.items() if name.casefold() == SCLEROTIC]
     share = sum(sclerotic) / len(detections) if sclerotic and len(detections) else None
+    graded = [grade[0] for grade in detections.graded() if grade]
+    grades = {name: graded.count(name) for name in detections.grade_names}
     return {
         "slide_file": slide.slide_file,
         "glomeruli": len(detections),
@@ -39,6 +42,7 @@ def summarize(detections: Detections, slide: SlideInfo, score_threshold: float =
         "density_per_mm2": round(len(detections) / tissue_mm2, 4) if tissue_mm2 > 0 else None,
         "sclerotic_share": None if share is None else round(share, 4),
         "score_threshold": score_threshold,
+        **({"grades": grades} if grades else {}),
     }
 
 

@@ -11,6 +11,7 @@ COLUMNS = (
     "number", "class", "score", "center_x_um", "center_y_um", "width_um", "height_um", "diameter_um",
     "center_x_px", "center_y_px", "width_px", "height_px", "score_threshold",
 )  # fmt: skip
+GRADE_COLUMNS = ("grade", "grade_probability")  # where a classifier was asked
 
 
 def glomeruli_csv(detections: Detections, mpp_xy: tuple[float, float], score_threshold: float = 0.0) -> str:
@@ -29,9 +30,10 @@ def glomeruli_csv(detections: Detections, mpp_xy: tuple[float, float], score_thr
     centers_um = np.round(centers * mpp_xy, 2).tolist()
     measures_um = sizes_um(detections, mpp_xy).T.tolist()
     lines = []
-    for k, ((x0, y0, x1, y1), score, c) in enumerate(rows(detections)):
+    header = [*COLUMNS, *(GRADE_COLUMNS if detections.grade_names else ())]
+    for k, (((x0, y0, x1, y1), score, c), grade) in enumerate(zip(rows(detections), detections.graded())):
         size_px = (round(x1 - x0, 2), round(y1 - y0, 2))
         name, center_px = detections.class_names[c], np.round(centers[k], 3).tolist()
         values = [*centers_um[k], *measures_um[k], *center_px, *size_px]
-        lines.append([k + 1, name, score, *values, score_threshold])
-    return csv_text(COLUMNS, lines)
+        lines.append([k + 1, name, score, *values, score_threshold, *(grade or ())])
+    return csv_text(header, lines)
