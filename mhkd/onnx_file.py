@@ -8,6 +8,7 @@ import functools
 import json
 import math
 import os
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -23,6 +24,8 @@ KEY = "mhkd"  # of the record among the file's metadata
 INPUTS, OUTPUTS = ["image", "min_score"], ["boxes", "scores", "classes"]
 TYPES = ["tensor(uint8)", "tensor(float)", "tensor(float)", "tensor(float)", "tensor(int64)"]
 LARGEST_BYTES = 2**31 - 1  # of a message of protobuf
+# A tensor's values in another file: the key "location" in protobuf, its length in any of the ways to write it.
+_ELSEWHERE = re.compile(rb"(\x0a|\x8a\x80*\x00)(\x08|\x88\x80*\x00)location")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,13 +139,16 @@ class OnnxNetwork:
         """
         self.path = Path(path)
         content = _read(self.path)
+        if _ELSEWHERE.search(content):  # onnxruntime follows some of these references, by version
+            raise InputError(f"{path}: has weights in other files, which are not read: export it anew")
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or available_threads()
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # others may need the core
         options.log_severity_level = 4  # what is wrong is raised
-        try:  # from bytes, which have no folder: weights in other files are refused
+        options.add_session_config_entry("session.load_model_format", "ONNX")
+        try:
             self._session = onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"])
         except Exception as e:  # onnxruntime's own kinds, one a cause
             raise InputError(f"{path}: is damaged, or no .onnx file that can be used: {_short(e)}") from e

@@ -33,10 +33,12 @@ class WorkingThreshold:
     Attributes:
         score: detections count from this one on.
         source: who says so, in words.
+        is_chosen: it was chosen for the student.
     """
 
     score: float
     source: str
+    is_chosen: bool = False
 
 
 def weights_of(student: str | os.PathLike[str]) -> Path:
@@ -77,16 +79,16 @@ def working_threshold(student: str | os.PathLike[str], given: float | None = Non
     if weights != sha256(weights_of(student)):
         logger.warning(f"{path}: was chosen for other weights than those beside it, so it is not used")
         return WorkingThreshold(DEFAULT, f"default: {path.name} of the student is of other weights")
-    return WorkingThreshold(
-        float(score), f"{path.name} of the student: best F1 on {content.get('chosen_on')}"
-    )
+    source = f"{path.name} of the student: best F1 on {content.get('chosen_on')}"
+    return WorkingThreshold(float(score), source, is_chosen=True)
 
 
 def _brought_by(student: str | os.PathLike[str]) -> WorkingThreshold:
     record = load_onnx(os.path.abspath(student)).record if is_onnx(student) else None
     if record is None or record.score_threshold is None:
         return WorkingThreshold(DEFAULT, "default: none was chosen for the student")
-    return WorkingThreshold(record.score_threshold, f"recorded in the student: best F1 on {record.chosen_on}")
+    source = f"recorded in the student: best F1 on {record.chosen_on}"
+    return WorkingThreshold(record.score_threshold, source, is_chosen=True)
 
 
 def record_threshold(student: str | os.PathLike[str], choice: "Choice", chosen_on: str) -> Path:

@@ -1,0 +1,80 @@
+"""Two runs of one student side by side: do they find the same?"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torchvision.ops import box_iou
+
+Found = Sequence[np.ndarray]  # boxes (n, 4) XYXY in LR pixels, scores (n,), classes (n,)
+Run = Callable[[np.ndarray], Found]  # of a uint8 RGB tile (h, w, 3): all detections, whatever their score
+MAX_SHIFT_HR_PX, MAX_SCORE_DIFFERENCE = 1.0, 1e-3
+FEW = 100  # boxes: then those of any score are compared
+SAME_OBJECT = 0.5  # IoU
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Detections of both runs from a score on, and how many have a partner in the other: of the same class,
+    no side of the box further away than MAX_SHIFT_HR_PX, the score no further than MAX_SCORE_DIFFERENCE.
+
+    Attributes:
+        tiles, boxes, from_score: what was compared.
+        matched: of the boxes.
+        largest_shift_hr_px, largest_score_difference: of those that are matched.
+    """
+
+    tiles: int
+    boxes: int
+    from_score: float
+    matched: int
+    largest_shift_hr_px: float
+    largest_score_difference: float
+
+    @property
+    def share(self) -> float:
+        return self.matched / max(1, self.boxes)
+
+
+def look(run: Run, tiles: Sequence[np.ndarray]) -> list[Found]:
+    return [run(tile) for tile in tiles]
+
+
+def compare(one: Sequence[Found], other: Sequence[Found], factor: int, from_score: float) -> Comparison:
+    """
+    Args:
+        one, other: detections of the same tiles.
+        factor: HR pixels per LR pixel.
+        from_score: weaker ones are compared too where there are few others.
+    """
+    if sum(int((f[1] > from_score).sum()) for f in (*one, *other)) < FEW:
+        from_score = 0.0
+    boxes = matched = 0
+    shifts, differences = [0.0], [0.0]
+    for a, b in zip((_from(f, from_score) for f in one), (_from(f, from_score) for f in other)):
+        shift = np.abs(a[0][:, None] - b[0]).max(-1, initial=0) * factor
+        difference = np.abs(a[1][:, None] - b[1])
+        same = (shift <= MAX_SHIFT_HR_PX) & (difference <= MAX_SCORE_DIFFERENCE)
+        same &= a[2][:, None] == b[2]
+        boxes += sum(same.shape)
+        matched += int(same.any(0).sum() + same.any(1).sum())
+        for values, found in ((shift, shifts), (difference, differences)):
+            nearest = np.where(same, values, np.inf).min(1, initial=np.inf)
+            found += nearest[np.isfinite(nearest)].tolist()
+    return Comparison(len(one), boxes, from_score, matched, max(shifts), max(differences))
+
+
+def found_again(one: Sequence[Found], other: Sequence[Found], from_score: float) -> tuple[int, int]:
+    """Detections of ``one`` from a score on, and how many of them ``other`` has too, of the same class, with
+    an IoU of SAME_OBJECT and whatever score."""
+    boxes = found = 0
+    for a, b in zip((_from(f, from_score) for f in one), other):
+        iou = box_iou(*(torch.from_numpy(boxes) for boxes in (a[0], b[0]))).numpy()
+        same = (iou >= SAME_OBJECT) & (a[2][:, None] == b[2])
+        boxes, found = boxes + len(same), found + int(same.any(1).sum())
+    return boxes, found
+
+
+def _from(found: Found, score: float) -> Found:
+    return [column[found[1] > score] for column in found]

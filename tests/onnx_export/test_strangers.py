@@ -1,0 +1,154 @@
+"""An .onnx file is a stranger's: whatever it holds, it is a student or one line about what it is instead."""
+
+import dataclasses
+import json
+import os
+
+import mhkd  # noqa: F401  (first)
+from mhkd.errors import InputError
+from mhkd.onnx_file import KEY, OnnxNetwork, OnnxRecord
+from mhkd.slide_detection.student import load_student
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+RECORD = OnnxRecord(
+    classes=["normal", "sclerotic"],
+    lr_factor=4,
+    lr_mpp=2.0,
+    trained_size_px=1024,
+    min_score=0.05,
+    score_threshold=None,
+    chosen_on="",
+    precision="fp32",
+    compared={},
+    weights_sha256="0",
+    mhkd="0.2.0",
+)
+
+
+def one_box_network(box=(1.0, 2.0, 3.0, 4.0), score=0.5, of_class=1):
+    """A graph with a student's inputs and outputs, which finds one box in every image."""
+    values = {"boxes": np.array([box], np.float32), "scores": np.array([score], np.float32),
+              "classes": np.array([of_class], np.int64)}  # fmt: skip
+    inputs = [helper.make_tensor_value_info("image", TensorProto.UINT8, ["h", "w", 3]),
+              helper.make_tensor_value_info("min_score", TensorProto.FLOAT, [])]  # fmt: skip
+    types = {k: helper.np_dtype_to_tensor_dtype(v.dtype) for k, v in values.items()}
+    outputs = [helper.make_tensor_value_info(k, types[k], [None] * v.ndim) for k, v in values.items()]
+    nodes = [helper.make_node("Identity", [f"{k}_value"], [k]) for k in values]
+    weights = [numpy_helper.from_array(v, f"{k}_value") for k, v in values.items()]
+    graph = helper.make_graph(nodes, "one box", inputs, outputs, weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def write(model, path, record=RECORD):
+    if record is not None:
+        text = record if isinstance(record, str) else json.dumps(dataclasses.asdict(record))
+        helper.set_model_props(model, {KEY: text})
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def refused(path):
+    with pytest.raises(InputError) as caught:
+        OnnxNetwork(path)
+    message = str(caught.value)
+    assert str(path) in message and "\n" not in message
+    return message
+
+
+def test_a_good_one(tmp_path):
+    network = OnnxNetwork(write(one_box_network(), tmp_path / "good.onnx"))
+    boxes, scores, classes = network(np.zeros((5, 7, 3), np.uint8))
+    assert (boxes.tolist(), scores.tolist(), classes.tolist()) == ([[1, 2, 3, 4]], [0.5], [1])
+    student = load_student(str(network.path), overlap_um=100.0)
+    assert (student.class_names, student.lr_mpp, student.tile_px) == (("normal", "sclerotic"), 2.0, 256)
+    with pytest.raises(InputError, match="--device cuda: an .onnx student runs on the cpu"):
+        load_student(str(network.path), "cuda")
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"\x08\x08" * 100, os.urandom(1000)], ids=len)
+def test_no_onnx_file(tmp_path, content):
+    path = tmp_path / "student.onnx"
+    path.write_bytes(content)
+    assert "is damaged, or no .onnx file" in refused(path)
+
+
+def test_a_file_cut_short_a_folder_and_nothing(tmp_path):
+    whole = write(one_box_network(), tmp_path / "whole.onnx").read_bytes()
+    for k in (1, 10, len(whole) // 2, len(whole) - 1):
+        path = tmp_path / f"{k}.onnx"
+        path.write_bytes(whole[:k])
+        refused(path)
+    (tmp_path / "folder.onnx").mkdir()
+    assert "is a folder" in refused(tmp_path / "folder.onnx")
+    assert "cannot be read" in refused(tmp_path / "gone.onnx")
+
+
+def test_a_network_that_is_no_student(tmp_path):
+    path = write(one_box_network(), tmp_path / "other.onnx", record=None)
+    assert "no student of mhkd: one is made by mhkd export STUDENT --format onnx" in refused(path)
+    model = one_box_network()
+    model.graph.output[0].name = "bboxes"
+    model.graph.node[0].output[0] = "bboxes"
+    assert "does not take and give what a student does" in refused(write(model, tmp_path / "names.onnx"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"classes": []}, {"classes": "ab"}, {"classes": [1]}, {"lr_factor": 0}, {"lr_factor": 4.0},
+        {"lr_factor": True}, {"lr_mpp": -1}, {"lr_mpp": float("nan")}, {"lr_mpp": "2"},
+        {"trained_size_px": -1},
+        {"min_score": 2}, {"score_threshold": "high"}, {"score_threshold": 1.5}, {"precision": "fp4"},
+        {"compared": 1}, {"mhkd": None},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_record_that_cannot_be(tmp_path, change):
+    record = json.dumps({**dataclasses.asdict(RECORD), **change})
+    message = refused(write(one_box_network(), tmp_path / "x.onnx", record))
+    assert f"the record of the student has {next(iter(change))}" in message
+
+
+def test_a_record_that_is_none(tmp_path):
+    for k, text in enumerate(("", "no JSON", "[]", "{}", "[" * 100_000)):
+        assert "the record of the student" in refused(write(one_box_network(), tmp_path / f"{k}.onnx", text))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"box": (np.nan, 0, 1, 1)}, {"box": (0, 0, np.inf, 1)}, {"box": (0, 0, 1)}, {"score": 1.5},
+        {"score": -0.1}, {"of_class": 2}, {"of_class": -1},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_detections_that_cannot_be(tmp_path, values):
+    message = refused(write(one_box_network(**values), tmp_path / "x.onnx"))
+    assert "gives boxes, scores or classes that there cannot be" in message
+
+
+@pytest.mark.parametrize("where", ["beside.bin", "../outside.bin", "absolute", "link.bin"])
+@pytest.mark.parametrize("place", ["initializer", "attribute"])
+def test_weights_in_other_files_are_not_read(tmp_path, monkeypatch, where, place):
+    folder = tmp_path / "given"
+    folder.mkdir()
+    values = np.array([[1, 2, 3, 4]], np.float32).tobytes()
+    for path in (folder / "beside.bin", tmp_path / "outside.bin"):
+        path.write_bytes(values)
+    (folder / "link.bin").symlink_to(tmp_path / "outside.bin")
+    model = one_box_network()
+    (tensor,) = (t for t in model.graph.initializer if t.name == "boxes_value")
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    location = str(tmp_path / "outside.bin") if where == "absolute" else where
+    for key, value in (("location", location), ("offset", "0"), ("length", str(len(values)))):
+        tensor.external_data.add(key=key, value=value)
+    if place == "attribute":
+        model.graph.node[0].CopyFrom(helper.make_node("Constant", [], ["boxes"], value=tensor))
+        model.graph.initializer.remove(tensor)
+    path = write(model, folder / "student.onnx")
+    monkeypatch.chdir(folder)
+    assert "has weights in other files, which are not read" in refused(path)
