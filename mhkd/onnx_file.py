@@ -24,7 +24,7 @@ KEY = "mhkd"  # of the record among the file's metadata
 INPUTS, OUTPUTS = ["image", "min_score"], ["boxes", "scores", "classes"]
 TYPES = ["tensor(uint8)", "tensor(float)", "tensor(float)", "tensor(float)", "tensor(int64)"]
 LARGEST_BYTES = 2**31 - 1  # of a message of protobuf
-# A tensor's values in another file: the key "location" in protobuf, its length in any of the ways to write it.
+# A tensor's values in another file: protobuf's key "location", its length written in any way.
 _ELSEWHERE = re.compile(rb"(\x0a|\x8a\x80*\x00)(\x08|\x88\x80*\x00)location")
 
 

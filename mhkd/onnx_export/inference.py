@@ -54,7 +54,7 @@ class PlainInference(nn.Module):
         network, factor = self.network, self.network.lr_factor
         size = shapes_to_tensor(image.shape[:2]) * factor  # height and width in HR pixels
         x = image.permute(2, 0, 1)
-        x = enlarge(x.flip(0) if self.bgr else x, factor)
+        x = enlarge(x.flip(0) if self.bgr else x, factor // network.backbone.input_factor)
         x = self._pad((x - network.pixel_mean) / network.pixel_std)
         features = network.backbone(x[None])
         proposals = self._proposals(features, size)
@@ -63,7 +63,8 @@ class PlainInference(nn.Module):
 
     def _pad(self, x: torch.Tensor) -> torch.Tensor:
         """At the right and at the bottom, to what the pyramid can halve."""
-        unit = self.network.backbone.size_divisibility
+        backbone = self.network.backbone
+        unit = backbone.size_divisibility // backbone.input_factor
         down, right = ((-n) % unit for n in x.shape[-2:]) if unit > 1 else (0, 0)
         return F.pad(x, [0, right, 0, down])
 

@@ -11,6 +11,8 @@ from mhkd.cli import main
 from mhkd.engine.exported import export_cfg, export_network
 from mhkd.evaluation.best_threshold import Choice
 from mhkd.evaluation.threshold_file import record_threshold
+from mhkd.onnx_export import export_onnx
+from mhkd.slide_detection.finished import find_finished
 
 import numpy as np
 import pytest
@@ -122,6 +124,26 @@ def test_a_slide_whose_name_no_result_can_hold_is_one_failed_slide(slides, stude
         errors = {row["slide"]: row["error"] for row in csv.DictReader(f)}
     assert sorted(errors) == ["caf\\udce9.tiff", "good.tiff", "two\nlines.tiff"]
     assert not errors["good.tiff"] and "not UTF-8" in errors["caf\\udce9.tiff"]
+
+
+def test_an_onnx_file_finds_what_its_folder_finds(slides, student, tmp_path):
+    file = tmp_path / "student.onnx"
+    export_onnx(student, file)
+    good = [slides / f"good_{k}.tiff" for k in (1, 2)]
+    found = []
+    for k, given in enumerate((student, file)):
+        result = run(*good, "--student", given, "--out", tmp_path / str(k), "--score-threshold", 0.05)
+        assert result.exit_code == 0, result.output
+        finished = find_finished(tmp_path / str(k)).finished
+        assert [one.run["student"]["folder"] for one in finished] == [str(given)] * 2
+        found.append([one.detections() for one in finished])
+        versions = finished[0].run["versions"]
+    assert "onnxruntime" in versions and "torch" not in versions
+    for one, other in zip(*found):
+        assert len(one.scores) == len(other.scores) > 0
+        assert np.abs(one.boxes_px - other.boxes_px).max() <= 1
+        assert np.abs(one.scores - other.scores).max() <= 1e-3
+        assert (one.classes == other.classes).all()
 
 
 def test_processes_of_dask_find_the_same(slides, student, tmp_path, capfd):
