@@ -60,13 +60,15 @@ def _with_own_biases(model: onnx.ModelProto) -> onnx.ModelProto:
     graph = copied.graph
     values = {tensor.name: tensor for tensor in graph.initializer}
     same_as = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Identity"}
+    taken = set()
     for node in graph.node:
         if node.op_type in QUANTIZED and len(node.input) == 3:
             bias = values.get(same_as.get(node.input[2], node.input[2]))
-            if bias is not None:
+            if bias is not None and (node.input[2] in taken or node.input[2] in same_as):
                 node.input[2] = f"{node.name}.bias"
                 graph.initializer.add().CopyFrom(bias)
                 graph.initializer[-1].name = node.input[2]
+            taken.add(node.input[2])
     return copied
 
 
