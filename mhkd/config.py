@@ -123,8 +123,9 @@ def add_mhkd_config(cfg: CN) -> None:
     # pixels themselves; its levels lie where the teacher's do, see mhkd/modeling/shifted.py). Native takes a
     # fraction of the time.
     cfg.MODEL.STUDENT.INPUT = "upsampled"
-    # Of a native student alone; 0 and () are as the teacher has it. Where FPN_CHANNELS differ, what
-    # distillation compares goes through a 1 x 1 convolution, which trains along and is not exported.
+    # Of a native student alone (a classifier has DEPTH and STEM_OUT_CHANNELS); 0 and () are as the teacher
+    # has it. Where FPN_CHANNELS or a classifier's channels differ, what distillation compares goes through a
+    # 1 x 1 convolution, which trains along and is not exported.
     cfg.MODEL.STUDENT.DEPTH = 0  # 18, 34, 50, 101 or 152
     cfg.MODEL.STUDENT.STEM_OUT_CHANNELS = 0
     cfg.MODEL.STUDENT.RES2_OUT_CHANNELS = 0  # res3, res4, res5 have twice, four and eight times as many

@@ -50,15 +50,6 @@ NOT_IN_TRAINING = {
     "INPUT.TRAINED_SIZE_PX": "it is taken from INPUT.MIN_SIZE_TEST",
     "MHKD.LR_MPP": "it is taken from the dataset: write mpp into its images",
 }
-OF_NATIVE = tuple(
-    f"MODEL.STUDENT.{k}"
-    for k in ("DEPTH", "STEM_OUT_CHANNELS", "RES2_OUT_CHANNELS", "STAGES", "LEVELS", "FPN_CHANNELS", "FC_DIM")
-)
-# FCOS and ATSS read the other keys of this section.
-OF_RETINANET = tuple(
-    f"MODEL.RETINANET.{k}"
-    for k in ("NUM_CLASSES", "IN_FEATURES", "IOU_", "SCORE_", "BBOX_REG_", "SMOOTH_L1_LOSS_BETA", "NORM")
-)
 # What is done anyway; earlier configs say so.
 TRUE_ANYWAY = {"INPUT.CROP.TYPE": "absolute", "DATALOADER.ASPECT_RATIO_GROUPING": False}
 
@@ -128,17 +119,9 @@ def settle_unread(
 
 def unread_keys(cfg: CfgNode, training: bool = True) -> dict[str, str]:
     """The keys that nothing reads in a run of ``cfg``, and what to do instead of setting them."""
-    unread = {**NEVER_READ, **get_task(cfg).never_read}
+    unread = {**NEVER_READ, **get_task(cfg).never_read(cfg, training)}
     if training:
         unread |= NOT_IN_TRAINING
-        if cfg.MODEL.BACKBONE.NAME != "StudentBackbone":
-            unread["MODEL.STUDENT.BACKBONE"] = "set MODEL.BACKBONE.NAME"
-    if training and cfg.MODEL.STUDENT.INPUT != "native":
-        unread |= dict.fromkeys(OF_NATIVE, "it is of MODEL.STUDENT.INPUT native")
-    if cfg.MODEL.META_ARCHITECTURE == "DistilledRCNN":
-        unread["VIS_PERIOD"] = "see the pictures of `mhkd overlay`"
-    if cfg.MODEL.TEACHER.META_ARCHITECTURE != "RetinaNet":
-        unread |= dict.fromkeys(OF_RETINANET, "set the key of that name in MODEL.ROI_HEADS")
     starts = tuple(sorted(unread, key=len, reverse=True))
     found = {}
     for key in flat(cfg):

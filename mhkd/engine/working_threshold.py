@@ -19,14 +19,17 @@ logger = logging.getLogger(__name__)
 def choose_threshold(cfg: CfgNode, network: nn.Module, folders: Sequence[Path]) -> None:
     """Record the score threshold with the best F1 on MHKD.CHOOSE_ON in folders of the exported ``network``.
 
-    All processes call it. Where MHKD.CHOOSE_ON is empty nothing is chosen, and the log says so.
+    All processes call it. Nothing is done for a task that counts nothing. Where MHKD.CHOOSE_ON is empty
+    nothing is chosen, and the log says so.
     """
-    name = cfg.MHKD.CHOOSE_ON
+    name, task = cfg.MHKD.CHOOSE_ON, get_task(cfg)
+    if not task.counts:
+        return
     if not name:
         logger.info(f"MHKD.CHOOSE_ON is empty: no threshold is chosen, mhkd detect counts from {DEFAULT:g}")
         return
     network.eval()
-    task, folder = get_task(cfg), Path(cfg.OUTPUT_DIR) / "inference" / "student" / name
+    folder = Path(cfg.OUTPUT_DIR) / "inference" / "student" / name
     loader = build_detection_test_loader(cfg, name, mapper=task.mapper(cfg, VIEWS["student"]))
     inference_on_dataset(network, loader, task.evaluator(cfg, name, folder))
     if not comm.is_main_process():

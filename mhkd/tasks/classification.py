@@ -38,7 +38,6 @@ class ClassificationTask(Task):
     label_loss = "cross_entropy"
     computes = OF_CLASSIFIER
     scores = "classification"
-    never_read = _NEVER_READ
 
     def check_datasets(self, cfg: CfgNode, training: bool) -> None:
         classes = check_labelled_datasets(
@@ -61,6 +60,9 @@ class ClassificationTask(Task):
         cfg = classifier_cfg(cfg, network)
         cfg.MHKD.CLASSES = self.classes(cfg)
         return cfg
+
+    def never_read(self, cfg: CfgNode, training: bool) -> dict[str, str]:
+        return _NEVER_READ
 
     def check_networks(self, cfg: CfgNode, schedule: Schedule) -> None:
         for key, depth in (("RESNETS", cfg.MODEL.RESNETS.DEPTH), ("STUDENT", cfg.MODEL.STUDENT.DEPTH)):

@@ -28,6 +28,17 @@ _SCORES = re.compile(
 # And with four rows a class, unless all classes share their boxes.
 _BOXES = re.compile(r"box_predictor(\.\d+)?\.bbox_pred\.(weight|bias)$")
 
+_OF_NATIVE = tuple(
+    f"MODEL.STUDENT.{k}"
+    for k in ("DEPTH", "STEM_OUT_CHANNELS", "RES2_OUT_CHANNELS", "STAGES", "LEVELS", "FPN_CHANNELS", "FC_DIM")
+)
+# FCOS and ATSS read the other keys of this section.
+_OF_RETINANET = tuple(
+    f"MODEL.RETINANET.{k}"
+    for k in ("NUM_CLASSES", "IN_FEATURES", "IOU_", "SCORE_", "BBOX_REG_", "SMOOTH_L1_LOSS_BETA", "NORM")
+)
+_OF_CLASSIFICATION = ("MODEL.RESNETS.STRIDES", "MODEL.STUDENT.STRIDES", "MHKD.TEMPERATURE", "MHKD.ATTENTION.")
+
 
 class DetectionTask(Task):
     """The networks are :class:`mhkd.modeling.DistilledRCNN` or :class:`mhkd.modeling.DirectDetector`."""
@@ -37,10 +48,7 @@ class DetectionTask(Task):
     label_loss = "detect"
     computes = OF_DETECTOR
     scores = "bbox"
-    never_read = dict.fromkeys(
-        ("MODEL.RESNETS.STRIDES", "MODEL.STUDENT.STRIDES", "MHKD.TEMPERATURE", "MHKD.ATTENTION."),
-        "it is of MHKD.TASK classification",
-    )  # fmt: skip
+    counts = True
     # How a training treats crowds and cut objects, recorded since they are no longer background.
     conventions = {"ignored_regions": "no label"}
 
@@ -72,6 +80,18 @@ class DetectionTask(Task):
     def network_cfg(self, cfg: CfgNode, network: str, bfa: bool = False) -> CfgNode:
         """A student takes LR as MODEL.STUDENT.INPUT says."""
         return student_cfg(cfg, bfa) if network == "student" else teacher_cfg(cfg)
+
+    def never_read(self, cfg: CfgNode, training: bool) -> dict[str, str]:
+        unread = dict.fromkeys(_OF_CLASSIFICATION, "it is of MHKD.TASK classification")
+        if training and cfg.MODEL.BACKBONE.NAME != "StudentBackbone":
+            unread["MODEL.STUDENT.BACKBONE"] = "set MODEL.BACKBONE.NAME"
+        if training and cfg.MODEL.STUDENT.INPUT != "native":
+            unread |= dict.fromkeys(_OF_NATIVE, "it is of MODEL.STUDENT.INPUT native")
+        if cfg.MODEL.META_ARCHITECTURE == "DistilledRCNN":
+            unread["VIS_PERIOD"] = "see the pictures of `mhkd overlay`"
+        if cfg.MODEL.TEACHER.META_ARCHITECTURE != "RetinaNet":
+            unread |= dict.fromkeys(_OF_RETINANET, "set the key of that name in MODEL.ROI_HEADS")
+        return unread
 
     def check_networks(self, cfg: CfgNode, schedule: Schedule) -> None:
         """Networks with frozen statistics have something to start from."""

@@ -35,8 +35,7 @@ class Task(ABC):
         label_loss: the loss of the annotations, which a step has if the teacher trains in it.
         computes: what an iteration of its networks computes for losses, of :data:`mhkd.losses.NEEDS`.
         scores: what evaluators file their results under, and scores in the training's curves.
-        never_read: keys that its networks never read, or beginnings of several ("MODEL.RPN."), and what to do
-            instead of setting them.
+        counts: whether objects are counted from a score on, see :meth:`best_threshold`.
         conventions: how the task treats its data where no config says so; recorded with what is trained.
     """
 
@@ -45,7 +44,7 @@ class Task(ABC):
     label_loss: str
     computes: Collection[str] = NEEDS
     scores: str
-    never_read: Mapping[str, str] = {}
+    counts: bool = False
     conventions: Mapping[str, str] = {}
 
     # --- Data ----------------------------------------------------------------------------------
@@ -105,6 +104,11 @@ class Task(ABC):
             network: "teacher" or "student".
             bfa: whether the student has BFA.
         """
+
+    def never_read(self, cfg: CfgNode, training: bool) -> dict[str, str]:
+        """Keys that nothing of it reads in a run of ``cfg``, or beginnings of several ("MODEL.RPN."), and
+        what to do instead of setting them."""
+        return {}
 
     def check_networks(self, cfg: CfgNode, schedule: Schedule) -> None:  # noqa: B027  (there may be nothing)
         """Raises InputError where keys of the networks do not go together, or with the schedule."""
