@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog
 
@@ -105,8 +106,8 @@ def _pixels(cfg: CfgNode) -> tuple[list[float], list[float]]:
 
 
 def _shorter_side_px(dataset: str) -> int:
-    """Of the smallest image."""
-    return min(min(e["width"], e["height"]) for e in DatasetCatalog.get(dataset))
+    """Median over the images."""
+    return int(np.median([min(e["width"], e["height"]) for e in DatasetCatalog.get(dataset)]))
 
 
 def student_strides(side_px: int, factor: int, strides: list[int]) -> list[int]:
@@ -114,7 +115,7 @@ def student_strides(side_px: int, factor: int, strides: list[int]) -> list[int]:
     as many as its teacher's.
 
     Args:
-        side_px: the shorter side of the smallest HR image.
+        side_px: the shorter side of an HR image.
         factor: HR pixels per LR pixel.
         strides: of the first convolution, the pooling, stages 2, 3 and 4.
     """

@@ -8,7 +8,7 @@ from mhkd.data import ensure_registered, read_view
 from mhkd.data.label_checks import check_labelled_datasets
 from mhkd.errors import InputError
 from mhkd.slides.tissue import tissue_boxes
-from mhkd.tiling.cut import Cut
+from mhkd.tiling.cut import Cut, read_cut, write_cut
 
 import numpy as np
 import pytest
@@ -227,3 +227,13 @@ def test_real_glomeruli(shared_data, out):
     rows = [row for split in ("train", "val") for row in rows_of(out, split)]
     assert len(rows) == 922 and sum(row["class"] == "sclerotic" for row in rows) == 215
     assert {row["patient"] for row in rows} == {"HE_I_1", "HE_I_2", "PAS_I_4"}
+
+
+def test_a_dataset_records_how_it_was_cut(tmp_path):
+    cut = Cut("centred", field_boxes=1.5)
+    assert read_cut(str(tmp_path)) is None
+    write_cut(cut, str(tmp_path))
+    assert read_cut(str(tmp_path)) == cut
+    (tmp_path / "cut.json").write_text('{"mode": "grid"}')
+    with pytest.raises(InputError, match=r"cut.json: does not say how the images were cut .*remove it"):
+        read_cut(str(tmp_path))
