@@ -47,6 +47,7 @@ def test_an_image_an_object(slides, out):
     assert "tiled_set_train: 2 slides, 4 images; 2 normal, 2 sclerotic" in printed
     assert sorted(p.name for p in out.iterdir()) == [
         ".tile",
+        "cut.json",
         "labels_train.csv",
         "labels_val.csv",
         "manifest.json",
