@@ -1,6 +1,7 @@
 """Pair: a teacher and a student as the trainer knows them, whatever they are trained for."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -45,14 +46,20 @@ class Pair(nn.Module):
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
+    @cached_property
+    def _frozen(self) -> frozenset[int]:
+        """Parameters that the config froze for good, MODEL.BACKBONE.FREEZE_AT: by id, as they were built."""
+        return frozenset(id(p) for p in self.parameters() if not p.requires_grad)
+
     def apply_stage(self, stage: Stage) -> None:
         """Set what trains and what is frozen (no gradient, evaluation mode)."""
+        frozen = self._frozen
         self.stage = stage
         of_student = [p for p in stage.student if stage.bfa or p != "bfa"]
         for network, trained in (("teacher", stage.teacher), ("student", of_student)):
             for name, modules in self.parts()[network].items():
-                for module in modules:
-                    module.requires_grad_(name in trained)
+                for p in (p for module in modules for p in module.parameters()):
+                    p.requires_grad_(name in trained and id(p) not in frozen)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "Pair":

@@ -138,7 +138,7 @@ def build_shifted_resnet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> F
         )
         in_channels, out_channels = out_channels, out_channels * 2
     used = list(cfg.MODEL.FPN.IN_FEATURES)
-    bottom_up = ResNet(stem, stages, out_features=used, freeze_at=cfg.MODEL.BACKBONE.FREEZE_AT)
+    bottom_up = ResNet(stem, stages, out_features=used)  # no FREEZE_AT: weights of HR are no good as they are
     last = round(math.log2(bottom_up.output_shape()[used[-1]].stride))
     wanted = max(int(name[1:]) for name in (*cfg.MODEL.RPN.IN_FEATURES, *cfg.MODEL.ROI_HEADS.IN_FEATURES))
     return FPN(

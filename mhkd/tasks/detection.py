@@ -94,16 +94,19 @@ class DetectionTask(Task):
         return unread
 
     def check_networks(self, cfg: CfgNode, schedule: Schedule) -> None:
-        """Networks with frozen statistics have something to start from."""
-        if cfg.MODEL.RESNETS.NORM != "FrozenBN":
-            return
-        from_scratch = "MODEL.RESNETS.NORM FrozenBN: a network from scratch diverges with it: "
-        if schedule.uses_teacher and not (cfg.MODEL.TEACHER.WEIGHTS or cfg.MODEL.WEIGHTS):
-            raise InputError(
-                from_scratch + "name weights for the teacher to start from in MODEL.WEIGHTS, or set GN"
-            )
-        if schedule.steps and schedule.student_start != "teacher":
-            raise InputError(from_scratch + "set MHKD.STUDENT_START teacher for the student, or GN")
+        """What is frozen has something to start from."""
+        frozen = {"MODEL.RESNETS.NORM FrozenBN": cfg.MODEL.RESNETS.NORM == "FrozenBN"}
+        frozen[f"MODEL.BACKBONE.FREEZE_AT {cfg.MODEL.BACKBONE.FREEZE_AT}"] = cfg.MODEL.BACKBONE.FREEZE_AT > 0
+        for setting in (key for key, on in frozen.items() if on):
+            key, value = setting.split()
+            bad, other = ("diverges", "GN") if value == "FrozenBN" else ("keeps what is random", f"{key} 0")
+            from_scratch = f"{setting}: a network from scratch {bad} with it: "
+            if schedule.uses_teacher and not (cfg.MODEL.TEACHER.WEIGHTS or cfg.MODEL.WEIGHTS):
+                raise InputError(
+                    f"{from_scratch}name weights for the teacher in MODEL.WEIGHTS, or set {other}"
+                )
+            if schedule.steps and schedule.student_start != "teacher":
+                raise InputError(f"{from_scratch}set MHKD.STUDENT_START teacher for the student, or {other}")
 
     def deployed_form(self, cfg: CfgNode) -> CfgNode:
         return exported_form(cfg)

@@ -392,6 +392,8 @@ def test_a_given_teacher_needs_no_start(tmp_path, disks_root, monkeypatch):
 @pytest.mark.parametrize("changes, said", [
     ({"MODEL.WEIGHTS": ""}, "FrozenBN.*diverges.*MODEL.WEIGHTS, or set GN"),
     ({"MHKD.STUDENT_START": ""}, "FrozenBN.*MHKD.STUDENT_START teacher"),
+    ({"MODEL.WEIGHTS": "", "MODEL.RESNETS.NORM": "GN", "MODEL.BACKBONE.FREEZE_AT": 2},
+     "FREEZE_AT 2.*keeps what is random.*MODEL.WEIGHTS, or set MODEL.BACKBONE.FREEZE_AT 0"),
     ({"MHKD.SCHEDULE": "none", "MHKD.STUDENT_START": "", "MODEL.RESNETS.NORM": "GN"},
      "schedule none has none"),
     ({"MODEL.WEIGHTS": "", "MODEL.TEACHER.WEIGHTS": "teacher.pth"}, ""),

@@ -99,6 +99,15 @@ def test_frozen_parameters_are_bit_identical_and_the_others_move(model):
             assert any(n.startswith(prefix) for n in changed), (stage.name, prefix)
 
 
+def test_what_the_config_freezes_stays_frozen_in_every_step(tiny_cfg):
+    tiny_cfg.MODEL.BACKBONE.FREEZE_AT = 2  # the stem and res2
+    model = build_model(tiny_cfg)
+    for stage in (TEACHER, BASIC, ADAPTIVE, replace(LOCAL, teacher=WHOLE)):
+        model.apply_stage(stage)
+        trained = [name for name, p in model.named_parameters() if p.requires_grad]
+        assert trained and not [name for name in trained if ".stem." in name or ".res2." in name]
+
+
 def test_distillation_gradients_reach_the_teacher_only_where_its_backbone_trains(model):
     only_basic = {"detect": 0, "basic": 1}
     step(model, replace(BASIC, weights=only_basic))
