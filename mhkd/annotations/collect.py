@@ -15,6 +15,7 @@ from shapely.geometry.base import BaseGeometry
 
 from ..coco.runs import TooManyRuns, outlines, split_runs
 from ..errors import InputError
+from ..slides.slide import Slide
 from .annotation import Annotation
 
 NOISE = "has a mask of noise, not of outlined objects"
@@ -32,6 +33,7 @@ class Collector:
         slide_name: stem of the slide's file, which picks it from a file of many; None where the file has
             one only.
         size_px: width and height of the slide in base pixels; None where nobody knows.
+        slide: the slide itself, for formats that need more of it; None where there is none.
         scale: base pixels per pixel of the file, along x and y; a reader of masks or smaller images sets it
             before it hands out objects.
         annotations: what was collected.
@@ -44,6 +46,7 @@ class Collector:
         point_diameter_px: float | None = None,
         slide_name: str | None = None,
         size_px: tuple[int, int] | None = None,
+        slide: Slide | None = None,
     ) -> None:
         """
         Args:
@@ -51,10 +54,11 @@ class Collector:
             point_diameter_px: points become circles of this size.
             slide_name: see the class.
             size_px: see the class.
+            slide: see the class.
         """
         self.path = path
         self.point_diameter_px = point_diameter_px
-        self.slide_name, self.size_px = slide_name, size_px
+        self.slide_name, self.size_px, self.slide = slide_name, size_px, slide
         self.scale = (1.0, 1.0)
         self.annotations: list[Annotation] = []
         self.counts: Counter[str] = Counter()

@@ -10,7 +10,7 @@ from .annotation import AnnotationSet
 from .formats import own_suffixes
 from .hubmap_csv import csv_columns
 
-OUTLINES = (".geojson", ".json", ".xml", ".annotations")
+OUTLINES = (".geojson", ".json", ".xml", ".annotations", ".ndpa")
 MASKS = (".png", ".tif", ".tiff")
 
 
@@ -61,7 +61,7 @@ def find_annotations(slide_path: str | os.PathLike[str], folder: str | os.PathLi
             return path
     raise InputError(
         f"{folder}: has no annotations of {slide}: they are named {slide_name(slide)}.geojson, .json, .xml, "
-        ".annotations, .png or .tiff, or in one file of all slides (CSV, COCO)"
+        ".annotations, .ndpa, .png or .tiff, or in one file of all slides (CSV, COCO)"
     )
 
 

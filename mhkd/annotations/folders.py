@@ -27,7 +27,6 @@ _UNREAD_SLIDES = {
     },
 }
 _UNREAD_ANNOTATIONS = {
-    ".ndpa": "annotations of NDP.view are not read: open them in QuPath or another tool and export GeoJSON",
     ".qpdata": "is QuPath's own file: export the objects from QuPath as GeoJSON",
     **{outlines + s: "is packed: unpack it" for s in (".gz", ".zip") for outlines in OUTLINES},
 }

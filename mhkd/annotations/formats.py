@@ -44,7 +44,7 @@ class AnnotationFormat:
         recognise: looks at a file and returns what the reader needs, or None if it is of another format.
         read: (what the recogniser returned, collector) -> None; or the name that the file turned out to have,
             where a format has several.
-        suffixes: further endings of its files, besides .geojson, .json, .xml and .annotations.
+        suffixes: further endings of its files, besides .geojson, .json, .xml, .annotations and .ndpa.
         of_many_slides: whether a file says itself which slide an object is on, so that its name need not.
     """
 

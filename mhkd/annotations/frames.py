@@ -4,20 +4,23 @@ Some slides (MIRAX, Hamamatsu, Leica) carry more canvas than was scanned and rec
 what was (``openslide.bounds-x`` ...). QuPath crops to the bounds and counts from their corner
 (unless the slide was imported with --no-crop), and so does large-image, hence :class:`Slide` and
 the Digital Slide Archive, where the bounds lie within the canvas. ASAP counts from the corner of
-the canvas, and Aperio's slides have no bounds. Masks and COCO images are held against the size of
+the canvas, and Aperio's slides have no bounds. NDP.view counts from the middle of the glass that was scanned.
+Masks and COCO images are held against the size of
 the slide instead.
 """
 
 import os
 from collections.abc import Mapping
 
+import numpy as np
 import openslide
 
 from ..errors import InputError
 from ..slides.slide import Slide
 
+NDPA = "Hamamatsu NDPA"
 _FROM_BOUNDS = {"QuPath GeoJSON"}
-_FROM_CANVAS = {"ASAP XML", "Aperio ImageScope XML"}
+_FROM_CANVAS = {"ASAP XML", "Aperio ImageScope XML", NDPA}
 _KEYS = tuple(f"openslide.bounds-{k}" for k in ("x", "y", "width", "height"))
 
 
@@ -33,12 +36,7 @@ def tool_offset_px(file_format: str, slide: Slide) -> tuple[float, float]:
     """
     if file_format not in _FROM_BOUNDS | _FROM_CANVAS:
         return (0.0, 0.0)
-    try:
-        with openslide.OpenSlide(slide.path) as opened:
-            properties = dict(opened.properties)
-    except (openslide.OpenSlideError, OSError):  # a plain image has no bounds
-        return (0.0, 0.0)
-    return offset_between(file_format, properties, slide.size_px)
+    return offset_between(file_format, _properties(slide), slide.size_px)
 
 
 def offset_between(
@@ -61,6 +59,40 @@ def offset_between(
     slide_origin = (x, y) if tuple(size_px) == (width, height) else (0, 0)
     tool_origin = (x, y) if file_format in _FROM_BOUNDS else (0, 0)
     return float(tool_origin[0] - slide_origin[0]), float(tool_origin[1] - slide_origin[1])
+
+
+def glass_frame(path: str, slide: Slide | None) -> tuple[np.ndarray, np.ndarray]:
+    """Where a slide's canvas lies on its glass, as Hamamatsu's scanners record it.
+
+    Args:
+        path: of the annotations, for the message.
+        slide: slide.
+
+    Returns:
+        The canvas' corner from the middle of the glass, and the size of a base pixel, in nanometres: float64,
+        shape (2,) each, x and y.
+
+    Raises:
+        InputError: no slide, or one that does not record it.
+    """
+    if slide is None:
+        raise InputError(f"{path}: counts from the middle of the glass: it is read with its .ndpi slide only")
+    properties = _properties(slide)
+    try:
+        size_px, middle_nm, mpp = (
+            np.array([float(properties[k.format(a)]) for a in axes])
+            for k, axes in (
+                ("openslide.level[0].{}", ("width", "height")),
+                ("hamamatsu.{}OffsetFromSlideCentre", "XY"),
+                ("openslide.mpp-{}", "xy"),
+            )
+        )
+    except (KeyError, ValueError) as e:
+        raise InputError(
+            f"{path}: counts in nanometres from the middle of the glass, and {slide.path} does not record "
+            "where that is (hamamatsu.XOffsetFromSlideCentre): use the .ndpi itself, or export GeoJSON"
+        ) from e
+    return middle_nm - size_px / 2 * mpp * 1000, mpp * 1000
 
 
 def scale_to_slide(
@@ -92,3 +124,12 @@ def scale_to_slide(
             f"{slide_px[0]}x{slide_px[1]} px: are these the annotations of another slide?"
         )
     return x, y
+
+
+def _properties(slide: Slide) -> Mapping[str, str]:
+    """What OpenSlide says of a slide; nothing of a plain image."""
+    try:
+        with openslide.OpenSlide(slide.path) as opened:
+            return dict(opened.properties)
+    except (openslide.OpenSlideError, OSError):
+        return {}

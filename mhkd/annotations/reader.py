@@ -8,7 +8,7 @@ import shapely
 
 from ..errors import InputError
 from ..slides.slide import Slide
-from . import asap, dsa, from_coco, geojson, hubmap_csv, label_mask, layers
+from . import asap, dsa, from_coco, geojson, hubmap_csv, label_mask, layers, ndpa
 from .annotation import Annotation, AnnotationSet
 from .collect import Collector
 from .files import AnnotationFile
@@ -20,12 +20,12 @@ logger = logging.getLogger(__name__)
 # What the formats below may turn out to be.
 FORMATS = (
     geojson.GEOJSON, layers.APERIO, layers.HALO, asap.ASAP, dsa.DSA, from_coco.COCO, hubmap_csv.RLE,
-    label_mask.MASK,
+    label_mask.MASK, ndpa.NDPA,
 )  # fmt: skip
 # In the order in which they are asked; formats of the user's own come before them.
 _WITH_THE_PACKAGE = (
     label_mask.FORMAT, layers.FORMAT, asap.FORMAT, geojson.FORMAT, dsa.FORMAT, from_coco.FORMAT,
-    hubmap_csv.FORMAT,
+    hubmap_csv.FORMAT, ndpa.FORMAT,
 )  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def read_annotations(
     Args:
         path: file of one of :data:`FORMATS` or of a registered one, see :mod:`mhkd.annotations.formats`; its
             name does not matter.
-        slide: where the next three come from if not given.
+        slide: where the next three come from if not given; NDPA is read with it only.
         slide_name: picks the slide from a file of many (COCO, RLE): the id, or the file name with or without
             its ending.
         size_px: width and height of the slide in base pixels. Masks and images of it are scaled to it, what
@@ -63,7 +63,7 @@ def read_annotations(
         if slide_name is None:
             slide_name = os.path.splitext(os.path.basename(slide.path))[0]
         size_px = slide.size_px if size_px is None else size_px
-    collector = Collector(path, point_diameter_px, slide_name, size_px)
+    collector = Collector(path, point_diameter_px, slide_name, size_px, slide)
     file_format, name = _read(path, collector)
     if collector.unreadable and not collector.annotations:
         raise InputError(
