@@ -8,6 +8,7 @@ from .class_map import ClassMap
 from .find import belongs_to, find_annotations, is_named_like
 from .formats import AnnotationFormat, register_format
 from .reader import FORMATS, read_annotations
+from .yolo import read_with
 
 __all__ = [
     "FORMATS",
@@ -19,5 +20,6 @@ __all__ = [
     "find_annotations",
     "is_named_like",
     "read_annotations",
+    "read_with",
     "register_format",
 ]

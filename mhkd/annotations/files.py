@@ -17,6 +17,7 @@ from ..slides.magic import read_head
 
 MAX_BYTES = 2**30  # an annotation file beyond this is not one of a slide
 AGAIN = "export the annotations again"
+MAY_BE_EMPTY = ".txt"  # YOLO's labels of an image without objects
 
 
 class AnnotationFile:
@@ -60,9 +61,10 @@ def read_annotation_head(path: str | os.PathLike[str], size: int = 4096) -> byte
     """How the file begins.
 
     Raises:
-        InputError: missing, empty, unreadable or too large.
+        InputError: missing, empty (but for YOLO's labels), unreadable or too large.
     """
-    head, n = read_head(path, "annotation file", AGAIN, size)
+    again = None if os.fspath(path).lower().endswith(MAY_BE_EMPTY) else AGAIN
+    head, n = read_head(path, "annotation file", again, size)
     if n > MAX_BYTES:
         raise InputError(f"{path}: {n / 2**30:.1f} GiB of annotations: split the file")
     return head

@@ -9,17 +9,20 @@ from ..slides.file_names import slide_name
 from .annotation import AnnotationSet
 from .formats import own_suffixes
 from .hubmap_csv import csv_columns
+from .hubmap_jsonl import is_jsonl
+from .yolo import is_labels
 
 OUTLINES = (".geojson", ".json", ".xml", ".annotations", ".ndpa")
 MASKS = (".png", ".tif", ".tiff")
+LINES = ".jsonl"
 
 
 def find_annotations(slide_path: str | os.PathLike[str], folder: str | os.PathLike[str] | None = None) -> str:
     """The annotation file of a slide in a folder.
 
     Files named like the slide come first (see :func:`is_named_like`), outlines before masks; then files of
-    many slides: a CSV of runs, else a COCO file, else what is alone. So HuBMAP's polygons win over the runs
-    of its ``train.csv``, and a table of patients is no annotation.
+    many slides: HuBMAP's lines of JSON, else a CSV of runs, else a COCO file, else what is alone. So HuBMAP's
+    polygons win over the runs of its ``train.csv``, and a table of patients or notes are no annotations.
 
     Args:
         slide_path: slide.
@@ -41,8 +44,11 @@ def find_annotations(slide_path: str | os.PathLike[str], folder: str | os.PathLi
     files = [n for n in _files(folder) if not _is_same(os.path.join(folder, n), slide_path)]
     own = [n for n in files if is_named_like(n, slide)]
     choices: tuple[Callable[[], list[str]], ...] = (
-        lambda: [n for n in own if _ends(n, outline_suffixes())],
+        lambda: [
+            n for n in own if _ends(n, outline_suffixes()) or looks_like_labels(os.path.join(folder, n))
+        ],
         lambda: [n for n in own if _ends(n, MASKS)],
+        lambda: [n for n in files if _ends(n, (LINES,)) and _holds(os.path.join(folder, n), _is_jsonl)],
         lambda: [n for n in files if _ends(n, (".csv",)) and _holds(os.path.join(folder, n), _is_runs)],
         lambda: [n for n in files if _ends(n, (".json",)) and looks_like_coco(os.path.join(folder, n))],
         lambda: _alone([n for n in files if _ends(n, outline_suffixes())]),
@@ -61,7 +67,7 @@ def find_annotations(slide_path: str | os.PathLike[str], folder: str | os.PathLi
             return path
     raise InputError(
         f"{folder}: has no annotations of {slide}: they are named {slide_name(slide)}.geojson, .json, .xml, "
-        ".annotations, .ndpa, .png or .tiff, or in one file of all slides (CSV, COCO)"
+        ".annotations, .ndpa, .txt, .png or .tiff, or in one file of all slides (CSV, COCO, JSONL)"
     )
 
 
@@ -84,6 +90,11 @@ def outline_suffixes() -> tuple[str, ...]:
 def looks_like_coco(path: str | os.PathLike[str]) -> bool:
     """Whether a file can be read and has the keys of COCO; it need not be valid."""
     return _holds(os.fspath(path), _is_coco)
+
+
+def looks_like_labels(path: str | os.PathLike[str]) -> bool:
+    """Whether a file can be read and begins like YOLO's labels, which any text may be called like."""
+    return _ends(os.fspath(path), (".txt",)) and _holds(os.fspath(path), _is_labels)
 
 
 def _files(folder: str) -> list[str]:
@@ -121,6 +132,16 @@ def _holds(path: str, is_format: Callable[[str, int, int], bool]) -> bool:
 def _is_runs(path: str, mtime_ns: int, size: int) -> bool:
     with open(path, "rb") as f:
         return csv_columns(f.read(4096)) is not None
+
+
+def _is_jsonl(path: str, mtime_ns: int, size: int) -> bool:
+    with open(path, "rb") as f:
+        return is_jsonl(f.read(4096))
+
+
+def _is_labels(path: str, mtime_ns: int, size: int) -> bool:
+    with open(path, "rb") as f:
+        return is_labels(path, f.read(4096))
 
 
 @functools.lru_cache(maxsize=4096)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from ..errors import InputError
 from ..slides.file_names import slide_name
-from .find import OUTLINES, outline_suffixes
+from .find import LINES, OUTLINES, looks_like_labels, outline_suffixes
+from .yolo import read_with
 
 # TIFFs of any suffix are opened as what is in them.
 _SLIDES = tuple(".svs .tif .tiff .ndpi .mrxs .scn .vms .vmu .svslide .bif .qptiff .btf .tf2 .tf8".split())
@@ -154,6 +155,7 @@ def unused(
     slides = list(slides)
     owners = {n: s for s in slides for n in (os.path.basename(s), slide_name(s))}
     files = [*slides, *(annotations or {}).values(), *also_used]
+    files += [read_with(path) for path in set((annotations or {}).values()) if os.path.isfile(path or "")]
     used = {os.path.realpath(f) for f in files if f}
     found: dict[str, Unused] = {}
     for entry in entries:
@@ -209,7 +211,7 @@ def _kind(path: str) -> str:
     if os.path.isdir(path):
         suffixes = {os.path.splitext(n)[1].lower() for n in _list(path)}
         return "slide" if ".dcm" in suffixes and not suffixes & set(_SLIDES) else "folder"
-    if name.endswith((*outline_suffixes(), *_UNREAD_ANNOTATIONS)):
+    if name.endswith((*outline_suffixes(), LINES, *_UNREAD_ANNOTATIONS)) or looks_like_labels(path):
         return "annotations"
     return "image" if suffix in _IMAGES else "other"
 

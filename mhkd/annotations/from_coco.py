@@ -1,6 +1,5 @@
 """COCO JSON with whole slides, or their overviews, as images."""
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from .collect import Collector
 from .files import AnnotationFile
 from .formats import AnnotationFormat
 from .frames import scale_to_slide
-from .names import class_name
+from .names import class_name, is_called
 
 COCO = "COCO JSON"
 
@@ -47,7 +46,7 @@ def _image(images: Sequence[dict[str, Any]], path: str, slide_name: str | None) 
     for image in images:
         coco_schema.text(image, "file_name", f"{path}: image {image['id']}")
     if slide_name is not None:
-        images = [i for i in images if _is_named(i["file_name"], slide_name)]
+        images = [i for i in images if is_called(i["file_name"], slide_name)]
         if not images:
             raise InputError(f"{path}: has no image {slide_name}: correct its file_name")
     if len(images) != 1:
@@ -56,11 +55,6 @@ def _image(images: Sequence[dict[str, Any]], path: str, slide_name: str | None) 
             + (f" named {slide_name}" if slide_name else ": say which is wanted by the slide")
         )
     return images[0]
-
-
-def _is_named(file_name: str, slide_name: str) -> bool:
-    base = os.path.basename(file_name.replace("\\", "/"))
-    return slide_name in (base, os.path.splitext(base)[0])
 
 
 def _names(categories: Any, collector: Collector) -> dict[int, str | None]:

@@ -5,6 +5,7 @@ What ends up as a class by want of anything better is told by :func:`is_number`,
 :class:`ObjectName`; :class:`mhkd.annotations.ClassMap` warns of it.
 """
 
+import os
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -52,6 +53,12 @@ def first_class(values: Iterable[Any], collector: Collector, where: str) -> str 
     names = [n for n in (class_name(v, collector, where) for v in values) if n is not None]
     classes = (n for n in names if not (is_number(n) or isinstance(n, ObjectName)))
     return next(classes, names[0] if names else None)
+
+
+def is_called(file_name: str, slide_name: str) -> bool:
+    """Whether a tool's name of an image, with or without folders and ending, is a slide's."""
+    base = os.path.basename(file_name.replace("\\", "/"))
+    return slide_name in (base, os.path.splitext(base)[0])
 
 
 def is_number(name: str) -> bool:

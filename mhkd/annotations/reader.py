@@ -8,24 +8,36 @@ import shapely
 
 from ..errors import InputError
 from ..slides.slide import Slide
-from . import asap, dsa, from_coco, geojson, hubmap_csv, label_mask, layers, ndpa
+from . import (
+    asap,
+    dsa,
+    frames,
+    from_coco,
+    geojson,
+    hubmap_csv,
+    hubmap_jsonl,
+    label_mask,
+    labelme,
+    layers,
+    ndpa,
+    yolo,
+)
 from .annotation import Annotation, AnnotationSet
 from .collect import Collector
 from .files import AnnotationFile
 from .formats import AnnotationFormat, own_formats
-from .frames import tool_offset_px
 
 logger = logging.getLogger(__name__)
 
 # What the formats below may turn out to be.
 FORMATS = (
     geojson.GEOJSON, layers.APERIO, layers.HALO, asap.ASAP, dsa.DSA, from_coco.COCO, hubmap_csv.RLE,
-    label_mask.MASK, ndpa.NDPA,
+    label_mask.MASK, frames.NDPA, labelme.LABELME, hubmap_jsonl.JSONL, yolo.YOLO,
 )  # fmt: skip
 # In the order in which they are asked; formats of the user's own come before them.
 _WITH_THE_PACKAGE = (
-    label_mask.FORMAT, layers.FORMAT, asap.FORMAT, geojson.FORMAT, dsa.FORMAT, from_coco.FORMAT,
-    hubmap_csv.FORMAT, ndpa.FORMAT,
+    label_mask.FORMAT, hubmap_jsonl.FORMAT, layers.FORMAT, asap.FORMAT, ndpa.FORMAT, geojson.FORMAT,
+    dsa.FORMAT, from_coco.FORMAT, labelme.FORMAT, hubmap_csv.FORMAT, yolo.FORMAT,
 )  # fmt: skip
 
 
@@ -44,10 +56,10 @@ def read_annotations(
         path: file of one of :data:`FORMATS` or of a registered one, see :mod:`mhkd.annotations.formats`; its
             name does not matter.
         slide: where the next three come from if not given; NDPA is read with it only.
-        slide_name: picks the slide from a file of many (COCO, RLE): the id, or the file name with or without
-            its ending.
+        slide_name: picks the slide from a file of many (COCO, RLE, JSONL): the id, or the file name with or
+            without its ending.
         size_px: width and height of the slide in base pixels. Masks and images of it are scaled to it, what
-            lies off the slide is left out; RLE needs it.
+            lies off the slide is left out; RLE and YOLO need it.
         offset_px: the base pixel from which the file counts, see :mod:`mhkd.annotations.frames`.
         point_diameter_px: points become circles of this size; without it they are left out.
 
@@ -71,7 +83,7 @@ def read_annotations(
             f"({name}): export the annotations again"
         )
     if offset_px is None:
-        offset_px = (0.0, 0.0) if slide is None else tool_offset_px(name, slide)
+        offset_px = (0.0, 0.0) if slide is None else frames.tool_offset_px(name, slide)
     annotations = _placed(collector, offset_px)
     result = AnnotationSet(path, name, annotations, +collector.counts, file_format.of_many_slides)
     if result.counts:

@@ -44,7 +44,8 @@ SPLITS = (
 )  # fmt: skip
 READING = (
     click.option("--annotations", type=click.Path(exists=True),
-                 help="Folder, or one file; default: beside each slide."),
+                 help="Folder, or one file, of QuPath, ImageScope, HALO, ASAP, NDP.view, the Digital Slide "
+                      "Archive, LabelMe, YOLO, COCO, HuBMAP, or label masks; default: beside each slide."),
     *SLIDE_MPP,
     click.option("--point-diameter-um", type=ABOVE_0, help="Points become circles of this size."),
 )  # fmt: skip

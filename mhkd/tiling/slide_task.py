@@ -17,7 +17,7 @@ from typing import Any
 
 from PIL import Image
 
-from ..annotations import ClassMap, find_annotations
+from ..annotations import ClassMap, find_annotations, read_with
 from ..errors import InputError
 from ..files import WriteError, replacing_folder, sha256, write_json
 from ..slides.file_names import slide_name
@@ -109,7 +109,8 @@ def tile_slide(path: str, work: str, options: TileOptions, only_slide: bool = Fa
         with _quiet_readers():
             annotations = find_annotations(path, options.annotations) if options.annotated else None
             sums = {"sha256": sha256(path), "annotation_sha256": annotations and sha256(annotations)}
-            key = _key(path, sums, options)
+            names = annotations and read_with(annotations)
+            key = _key(path, {**sums, "names_sha256": sha256(names)} if names else sums, options)
             part_file = os.path.join(work, f"{key}.json")
             if not _is_made(part_file, work):
                 explicit = only_slide and not os.path.isdir(options.annotations or ".")

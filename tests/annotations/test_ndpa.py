@@ -23,7 +23,7 @@ CIRCLE = "<x>1000000</x><y>-2000000</y><radius>5000</radius>"
 def view(title, kind, content, unit="nanometers"):
     return (
         f'<ndpviewstate id="1"><title>{title}</title><details/><coordformat>{unit}</coordformat>'
-        '<lens>40</lens>'
+        "<lens>40</lens>"
         f'<x>7</x><y>8</y><z>0</z><annotation type="{kind}" displayname="Annotate" color="#ff0000">'
         f"<measuretype>0</measuretype>{content}</annotation></ndpviewstate>"
     )
