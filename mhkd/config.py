@@ -107,6 +107,9 @@ def add_mhkd_config(cfg: CN) -> None:
     # images of DATASETS.TRAIN, measured before training and recorded with what is trained).
     cfg.INPUT.PIXEL_STATISTICS = "config"
 
+    # Detectron2's TEST.AUG.ENABLED: a detector is scored with what its heads say of an image and its flips,
+    # left to right, upside down and both, averaged; four times the work. MIN_SIZES, MAX_SIZE, FLIP: not read.
+
     # --- Networks ------------------------------------------------------------------------------
     # MODEL.WEIGHTS: what the teacher starts from, ImageNet's or COCO's weights, see docs/training.md; where
     # weights are only scored, those that are.

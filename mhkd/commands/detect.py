@@ -86,12 +86,17 @@ from .slide_options import SLIDE_MPP, with_options
     type=ABOVE_0,
     help="Micrometres per LR pixel of a classifier whose data did not record it.",
 )
+@click.option(
+    "--flips",
+    is_flag=True,
+    help="Look at each tile and its flips, and average what the student says: four times the work.",
+)
 @click.option("--scheduler", help="Dask scheduler's address (tcp://host:8786), or local.")
 def detect(
     slides: Sequence[str], student: str, out: str, device: str, overlap_um: float, tile_size_px: int | None,
     student_mpp: float | None, score_threshold: float | None, keep_from_score: float,
     workers: int, scheduler: str | None, grade: str | None, grade_field_um: float | None,
-    grade_field_boxes: float | None, grade_mpp: float | None, **options: Any,
+    grade_field_boxes: float | None, grade_mpp: float | None, flips: bool, **options: Any,
 ) -> None:  # fmt: skip
     """Find the glomeruli of SLIDES (files, folders) with a trained student.
 
@@ -134,6 +139,7 @@ def detect(
             "overlap_um": overlap_um,
             "tile_size_px": tile_size_px,
             "min_score": keep_from_score,
+            "flips": flips,
         },
         DetectOptions(
             overlap_um=overlap_um,

@@ -31,7 +31,7 @@ def score(training: Training) -> dict[str, dict]:
     if path.is_file():
         known = json.loads(path.read_text())
         # Scores kept before they depended on it are COCO's, of 100 detections an image.
-        unchanged = {"max_dets": 100} | known["of"] == stamp
+        unchanged = {"max_dets": 100, "flips": False} | known["of"] == stamp
         if unchanged and all(detections_file(training, v).is_file() for v in views_of(training)):
             return known["scores"]
     cfg = training.cfg
@@ -73,4 +73,5 @@ def _stamp(training: Training) -> dict:
     annotations = Path(MetadataCatalog.get(name).annotation_file).stat()
     files = {"weights": weights, "annotations": annotations}
     stamp = {k: [s.st_size, s.st_mtime_ns] for k, s in files.items()} | {"test_set": name}
-    return stamp | {"max_dets": training.cfg.TEST.DETECTIONS_PER_IMAGE}
+    test = training.cfg.TEST
+    return stamp | {"max_dets": test.DETECTIONS_PER_IMAGE, "flips": test.AUG.ENABLED}

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def evaluate(cfg: CfgNode, network: nn.Module, which: str) -> dict[str, float]:
-    """Scores of ``network`` on DATASETS.TEST, in percent.
+    """Scores of ``network`` on DATASETS.TEST, in percent; with TEST.AUG.ENABLED averaged over flips.
 
     Args:
         network: a teacher or a student alone; left in evaluation mode.
@@ -33,6 +33,8 @@ def evaluate(cfg: CfgNode, network: nn.Module, which: str) -> dict[str, float]:
     task = get_task(cfg)
     scores: dict[str, float] = {}
     network.eval()
+    if cfg.TEST.AUG.ENABLED:
+        network = task.averaged_over_flips(network)
     own_cfg = task.network_cfg(cfg, "student" if which == "student" else "teacher")
     for name in cfg.DATASETS.TEST:
         folder = Path(cfg.OUTPUT_DIR) / "inference" / which / name

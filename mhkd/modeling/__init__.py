@@ -9,6 +9,7 @@ from .direct import DirectDetector
 from .distilled_classifier import DistilledClassifier, classifier_cfg
 from .distilled_rcnn import DistilledRCNN
 from .fcos import FCOSDetector
+from .flips import FlipAveraged
 from .low_resolution import LowResolutionRCNN, exported_form, is_student
 from .network_cfg import student_cfg, teacher_cfg
 from .pair import Pair
@@ -25,6 +26,7 @@ __all__ = [
     "DistilledClassifier",
     "DistilledRCNN",
     "FCOSDetector",
+    "FlipAveraged",
     "LowResolutionRCNN",
     "Pair",
     "ResNetClassifier",

@@ -74,7 +74,7 @@ class LowResolutionRCNN(StudentRCNN):
             ]
             return [found for (found,) in alone]
         if sizes:
-            self._set_limits(*sizes[0])
+            self.set_limits(*sizes[0])
         if detected_instances is not None:
             detected_instances = [
                 _resized(x, (h * self.lr_factor, w * self.lr_factor), x.pred_boxes.tensor * self.lr_factor)
@@ -90,7 +90,8 @@ class LowResolutionRCNN(StudentRCNN):
         images = [x["enlarged"] if "enlarged" in x else enlarge(x["image"], times) for x in batched_inputs]
         return batch_images(self, images, self.backbone.size_divisibility)
 
-    def _set_limits(self, h: int, w: int) -> None:
+    def set_limits(self, h: int, w: int) -> None:
+        """For LR images of this size; see the class."""
         trained = self.trained_size_px**2 or 1
         area = max(trained, h * w * self.lr_factor**2) if self.trained_size_px else trained
 

@@ -271,6 +271,7 @@ _SETTINGS: dict[str, Callable[[FinishedSlide], Any]] = {
     "overlap (um)": _of("parameters", "overlap_um"),
     "tile size (LR px)": _of("student", "tile_px"),
     "resolution of the student (um per LR px)": _of("student", "lr_mpp"),
+    "average over flips": lambda one: bool(_of("student", "flips")(one)),
     "choice of tissue only": _of("parameters", "tissue_only"),
 }
 

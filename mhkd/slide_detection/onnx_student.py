@@ -42,10 +42,15 @@ def load(
     tile_size_px: int | None,
     min_score: float | None,
     threads: int | None,
+    flips: bool,
 ) -> OnnxStudent:
     """See :func:`mhkd.slide_detection.student.load_student`; ``folder`` is the file."""
     if device not in ("", "cpu"):
         raise InputError(f"--device {device}: an .onnx student runs on the cpu")
+    if flips:
+        raise InputError(
+            "--flips: an .onnx student looks at each tile once; give the folder it was made from"
+        )
     network = load_onnx(os.path.abspath(folder), threads)
     record = network.record
     lr_mpp = resolution_of(folder, record.lr_mpp, student_mpp)

@@ -203,6 +203,7 @@ def _record(
             "lr_mpp": student.lr_mpp,
             "lr_factor": student.lr_factor,
             "tile_px": student.tile_px,
+            "flips": student.flips,
         },
         "parameters": {**asdict(options), "tile_px": list(grid.tile_px), "device": student.device},
         "tiles": len(grid.corners),

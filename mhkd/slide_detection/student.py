@@ -34,6 +34,7 @@ class Student(ABC):
         sha256: of its weights.
         checksum: of its weights and of all that was set for it.
         device: where it runs.
+        flips: whether it averages over a tile's flips.
         packages: those whose versions may show in its last bits, the first above all.
     """
 
@@ -45,6 +46,7 @@ class Student(ABC):
     sha256: str = ""
     checksum: str = ""
     device: str = "cpu"
+    flips: bool = False
     packages: ClassVar[tuple[str, ...]]
 
     @abstractmethod
@@ -76,6 +78,7 @@ def load_student(
     tile_size_px: int | None = None,
     min_score: float | None = None,
     threads: int | None = None,
+    flips: bool = False,
 ) -> Student:
     """Load an exported student, once in a process.
 
@@ -87,13 +90,14 @@ def load_student(
         tile_size_px: side of a tile in HR pixels; by default that of the images which the student was scored
             on, or more where the overlap would take too much of it.
         min_score: detections below it are not of interest.
+        flips: average over a tile's four flips, four times the work; not of an ``.onnx`` file.
         threads: it may use so many; default: as many as there are processors, or OMP_NUM_THREADS says.
 
     Raises:
         InputError: it is missing, damaged, has no resolution, or a parameter makes no sense.
     """
     kind = importlib.import_module(".onnx_student" if is_onnx(folder) else ".torch_student", __package__)
-    return kind.load(folder, device, student_mpp, overlap_um, tile_size_px, min_score, threads)
+    return kind.load(folder, device, student_mpp, overlap_um, tile_size_px, min_score, threads, flips)
 
 
 def tile_side_px(

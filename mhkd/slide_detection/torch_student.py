@@ -15,7 +15,7 @@ from ..engine.settings import check_device
 from ..enlarge import enlarge, to_tensor
 from ..errors import InputError
 from ..files import sha256
-from ..modeling import is_student
+from ..modeling import FlipAveraged, is_student
 from .student import Student, resolution_of, tile_side_px
 
 
@@ -60,6 +60,7 @@ def load(
     tile_size_px: int | None,
     min_score: float | None,
     threads: int | None,
+    flips: bool,
 ) -> TorchStudent:
     """See :func:`mhkd.slide_detection.student.load_student`."""
     if threads:
@@ -88,6 +89,9 @@ def load(
     network = load_deployed(cfg)
     if cfg.MODEL.DEVICE == "cpu":
         network.to(memory_format=torch.channels_last)  # the same numbers, and convolutions are quicker
+    cfg.TEST.AUG.ENABLED = flips  # results depend on it, and on no default of it that the folder may have
+    if flips:
+        network = FlipAveraged(network)
     classes = tuple(cfg.MHKD.CLASSES) or tuple(
         f"class {k + 1}" for k in range(cfg.MODEL.ROI_HEADS.NUM_CLASSES)
     )
@@ -106,4 +110,5 @@ def load(
         sha256=weights,
         checksum=hashlib.sha256((weights + cfg.dump()).encode()).hexdigest(),
         device=cfg.MODEL.DEVICE,
+        flips=flips,
     )

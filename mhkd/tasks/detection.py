@@ -7,6 +7,7 @@ from pathlib import Path
 
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
+from torch import nn
 
 from ..data.mapper import PairedResolutionMapper
 from ..data.registrar import has_ignored
@@ -15,7 +16,7 @@ from ..evaluation.best_threshold import Choice, best_f1
 from ..evaluation.evaluator import CocoEvaluator, coco_dict
 from ..evaluation.pooled import pooled_of_coco
 from ..losses import OF_DETECTOR
-from ..modeling import exported_form, is_student, student_cfg, teacher_cfg
+from ..modeling import FlipAveraged, exported_form, is_student, student_cfg, teacher_cfg
 from ..modeling.network_cfg import SHIFTED
 from ..schedules import STUDENT_PARTS, TEACHER, WHOLE, Schedule
 from .detection_datasets import check_datasets
@@ -70,6 +71,9 @@ class DetectionTask(Task):
         """As many detections an image count as a network may give, TEST.DETECTIONS_PER_IMAGE: COCO's limit of
         100 would cut off what a region with more glomeruli holds."""
         return CocoEvaluator(dataset, str(folder), max_dets=cfg.TEST.DETECTIONS_PER_IMAGE)
+
+    def averaged_over_flips(self, network: nn.Module) -> nn.Module:
+        return FlipAveraged(network)
 
     def best_threshold(self, dataset: str, folder: Path) -> Choice | None:
         """The one with the best F1."""

@@ -11,6 +11,7 @@ from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
 from detectron2.utils.registry import Registry
+from torch import nn
 
 from ..data.registrar import values_of
 from ..errors import InputError
@@ -93,6 +94,14 @@ class Task(ABC):
     def best_threshold(self, dataset: str, folder: Path) -> Choice | None:
         """The score to count from, by what the evaluator wrote to ``folder``; None where none can be told."""
         return None
+
+    def averaged_over_flips(self, network: nn.Module) -> nn.Module:
+        """``network`` as it is scored with TEST.AUG.ENABLED.
+
+        Raises:
+            InputError: that cannot be averaged.
+        """
+        raise InputError(f"TEST.AUG.ENABLED: cannot be done with {type(network).__name__}: set it to False")
 
     # --- Networks ------------------------------------------------------------------------------
     @abstractmethod

@@ -25,8 +25,10 @@ from mhkd.engine import (
 from mhkd.errors import InputError
 from mhkd.evaluation.best_threshold import Choice
 from mhkd.evaluation.threshold_file import record_threshold
+from mhkd.modeling import FCOSDetector
 from mhkd.slide_detection.student import load_student as load_slides_student
 from mhkd.slides.views import read_view
+from mhkd.tasks import get_task
 
 import cv2
 import numpy as np
@@ -218,6 +220,15 @@ def test_the_teachers_score_after_an_online_step_is_that_of_its_heads_then(train
     assert scores == pytest.approx(report["results"]["teacher"])
     logged = [json.loads(x) for x in Path(cfg.OUTPUT_DIR, "metrics.json").read_text().splitlines()]
     assert any("teacher/AP" in line for line in logged)
+
+
+def test_scores_may_be_averaged_over_flips(trained, disks_cfg):
+    cfg = trained.clone()
+    cfg.TEST.AUG.ENABLED = True
+    assert {"AP", "AP50"} <= score_trained(cfg).keys()
+    train(cfg, resume=True)  # finished, and no other training for that
+    with pytest.raises(InputError, match="TEST.AUG.ENABLED: FCOSDetector has no RPN"):
+        get_task(cfg).averaged_over_flips(FCOSDetector.__new__(FCOSDetector))
 
 
 def test_a_given_teacher_skips_step_0(trained, disks_cfg):

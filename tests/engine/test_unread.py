@@ -16,7 +16,7 @@ from support import tiny_config
 VALUES = {
     "SOLVER.MAX_ITER": 5, "SOLVER.STEPS": (3,), "INPUT.RANDOM_FLIP": "none", "INPUT.MIN_SIZE_TRAIN": (640,),
     "DATALOADER.SAMPLER_TRAIN": "RepeatFactorTrainingSampler", "DATALOADER.REPEAT_THRESHOLD": 0.3,
-    "TEST.AUG.ENABLED": True, "TEST.AUG.FLIP": False, "INPUT.CROP.TYPE": "relative",
+    "TEST.AUG.MAX_SIZE": 9, "TEST.AUG.FLIP": False, "INPUT.CROP.TYPE": "relative",
     "TEST.PRECISE_BN.ENABLED": True, "MODEL.KEYPOINT_ON": True,
     "MODEL.LOAD_PROPOSALS": True, "VIS_PERIOD": 20, "MODEL.RETINANET.NUM_CLASSES": 2, "GLOBAL.HACK": 2.0,
     "MODEL.BFA.ENABLED": True, "MHKD.LR_MPP": 2.0, "MODEL.STUDENT.BACKBONE": "x",
@@ -76,8 +76,8 @@ def test_scoring_reads_what_training_does_not(write):
     assert load_run_cfg(leaf, training=False).MODEL.BFA.ENABLED
     with pytest.raises(InputError, match="MODEL.BFA.ENABLED True .*MHKD.SCHEDULE"):
         load_run_cfg(leaf)
-    with pytest.raises(InputError, match="TEST.AUG.ENABLED True"):
-        load_run_cfg(leaf, ["TEST.AUG.ENABLED", True], training=False)
+    with pytest.raises(InputError, match="TEST.AUG.FLIP False"):
+        load_run_cfg(leaf, ["TEST.AUG.FLIP", False], training=False)
 
 
 def test_a_detector_alone_reads_more(write):
