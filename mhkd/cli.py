@@ -7,12 +7,14 @@ from typing import Any
 import click
 
 from .commands.classify import classify
+from .commands.corrections import corrections
 from .commands.curves import curves
 from .commands.demo import demo
 from .commands.detect import detect
 from .commands.export import export
 from .commands.inspect import inspect
 from .commands.make_slides import make_slides
+from .commands.next import next_
 from .commands.overlay import overlay
 from .commands.results import results
 from .commands.score import score
@@ -25,8 +27,8 @@ from .threads import wait_asleep
 from .version import __version__
 
 COMMANDS = (
-    classify, curves, demo, detect, evaluate, export, inspect, make_slides, overlay, results, score, table,
-    tile, train, view,
+    classify, corrections, curves, demo, detect, evaluate, export, inspect, make_slides, next_, overlay,
+    results, score, table, tile, train, view,
 )  # fmt: skip
 
 

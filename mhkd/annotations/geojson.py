@@ -8,6 +8,7 @@ ellipse or a circle of any rotation the corners around it, and the annotation wi
 feature only.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,6 +25,7 @@ _POINTS = {"Point", "MultiPoint"}
 _LINES = {"LineString", "MultiLineString"}
 _NO_OBJECTS = {"tile", "pathtileobject", "tmacore", "tmacoreobject", "root", "pathrootobject"}
 _CHILDREN = ("childObjects", "children")
+_OUR_NAME = re.compile(r"Glomerulus \d+")  # what mhkd detect calls an object, whose class was taken away
 
 
 def recognise(file: AnnotationFile) -> list[Any] | None:
@@ -185,6 +187,7 @@ def _class(properties: dict[str, Any], annotation_name: Any, collector: Collecto
             name = ": ".join(map(str, names)) if isinstance(names, list) else names
         found = name
     own = class_name(word(properties, "name"), collector, where)
+    own = None if own and _OUR_NAME.fullmatch(own) else own
     places = (found, *element_classes(properties), annotation_name, own and ObjectName(own))
     return first_class(places, collector, where)
 

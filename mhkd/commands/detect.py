@@ -1,6 +1,7 @@
 """``mhkd detect``."""
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -115,10 +116,13 @@ def detect(
     Stopped at any moment, the same command goes on inside the slide; finished slides are skipped. A slide
     that cannot be used is reported, the others go on, and the exit status is 1.
 
+    What was corrected in `mhkd view` stays in the folder, and is made on what is found anew.
+
     Many machines: start "dask scheduler" on one and "dask worker ADDRESS --nthreads 1" on each (one worker
     a GPU, or one a CPU core), with the same files in sight, and give --scheduler ADDRESS. "local" does the
     same with --workers processes of this machine.
     """
+    from ..corrections.journal import CORRECTIONS
     from ..evaluation.threshold_file import working_threshold
     from ..slide_detection.many import detect_slides
     from ..slide_detection.options import DetectOptions
@@ -156,6 +160,13 @@ def detect(
     found = sum(r["glomeruli"] for r in results.values() if "error" not in r)
     click.echo(f"counted: scores of {threshold.score:g} or more ({threshold.source})")
     click.echo(f"slides finished: {len(results) - len(failed)}, glomeruli: {found}; see {out}/summary.csv")
+    if kept := [
+        path for path in results if os.path.exists(os.path.join(out, os.path.basename(path), CORRECTIONS))
+    ]:
+        click.echo(
+            f"corrections of {len(kept)} slides are kept; mhkd view and mhkd corrections make them on what "
+            "was found now"
+        )
     for line in mixed:
         click.echo(f"warning: {out}: {line}", err=True)
     if failed:

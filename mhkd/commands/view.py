@@ -20,10 +20,11 @@ from .numbers import PORT
     help="Where the slides are now, if they have moved.",
 )
 def view(out_dir: Path, port: int, no_browser: bool, annotations: str | None, slides: str | None) -> None:
-    """Look at what `mhkd detect` found: a web page with deep zoom, for this machine only.
+    """Look at what `mhkd detect` found, and correct it: a web page with deep zoom, for this machine only.
 
-    OUT_DIR is the folder that `mhkd detect --out` wrote. Nothing in it is changed, nothing leaves the
-    machine. Ctrl-C ends it.
+    OUT_DIR is the folder that `mhkd detect --out` wrote. What you accept, reject, draw or give another class
+    is kept in OUT_DIR/<slide>/corrections.jsonl the moment you do; `mhkd corrections` makes annotations of
+    it. Nothing else in the folder is changed, nothing leaves the machine. Ctrl-C ends it.
     """
     import webbrowser
 

@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..palette import class_colors, hex_color
 from ..slide_detection.finished import FinishedSlide
 from ..slides.slide import Slide
+from .corrections import PageCorrections
 from .tiles import DeepZoom
 
 logger = logging.getLogger(__name__)
@@ -62,6 +63,26 @@ class ShownSlide:
         return self._opened[2]
 
     @cached_property
+    def corrections(self) -> PageCorrections:
+        """What a person says of what was found."""
+        return PageCorrections(self.finished, self.stretch)
+
+    @cached_property
+    def stretch(self) -> np.ndarray:
+        """The page's pixels, which are square, per base pixel along x and y; the slide's need not be."""
+        mpp_xy = self.finished.run.get("mpp_xy") or (self._opened[0] and self._opened[0].mpp_xy)
+        return np.divide(mpp_xy, min(mpp_xy)) if mpp_xy else np.ones(2)
+
+    def on_page(self, boxes_px: Any) -> Any:
+        """Boxes in base pixels, XYXY, as lists in the page's pixels."""
+        return (boxes_px * np.tile(self.stretch, 2)).round(2).tolist()
+
+    @property
+    def locked(self) -> str | None:
+        """Why there is nothing to correct: what was looked at is not seen."""
+        return self.problem or self._doubt
+
+    @cached_property
     def key(self) -> str:
         """Stands for the slide's pixels, for addresses that a browser may keep."""
         slide = self._opened[0]
@@ -90,10 +111,15 @@ class ShownSlide:
         found = self.finished.detections()
         slide, deep_zoom, _ = self._opened
         mpp_xy = self.finished.run.get("mpp_xy") or (slide and slide.mpp_xy)
-        # The page has square pixels, the slide's need not be.
-        stretch = np.divide(mpp_xy, min(mpp_xy)) if mpp_xy else np.ones(2)
-        outlines, remark = self._outlines(slide, stretch) if slide else ([], None)
-        others = sorted({name for name, _ in outlines if name and name not in found.class_names})
+        outlines, remark = self._outlines(slide, self.stretch) if slide else ([], None)
+        said: dict[str, Any] = {"ids": [], "since": 0, "records": []}
+        locked = self.locked
+        try:
+            said = self.corrections.content(found)
+        except InputError as e:
+            locked = str(e)
+        named = {name for name, _ in outlines} | {word["class_name"] for word in said["records"]}
+        others = sorted(name for name in named if name and name not in found.class_names)
         colors = {**class_colors(others), **class_colors(found.class_names)}
         classes = [*found.class_names, *others]
         return {
@@ -107,13 +133,15 @@ class ShownSlide:
             "tissue_mm2": self.finished.summary.get("tissue_mm2"),
             "classes": [{"name": c, "color": hex_color(colors[c])} for c in classes],
             "num_found_classes": len(found.class_names),  # the others are those of annotations alone
-            "boxes_px": (found.boxes_px * np.tile(stretch, 2)).round(2).tolist(),
+            "boxes_px": self.on_page(found.boxes_px),
             "scores": [round(float(s), 6) for s in found.scores],
             "class_of": found.classes.tolist(),
             "outlines": [
                 {"class": classes.index(name) if name else None, "rings": rings} for name, rings in outlines
             ],
             "remark": "; ".join(filter(None, [self._doubt, remark, *self.notes])) or None,
+            "locked": locked,  # why nothing can be corrected
+            **said,
         }
 
     def _outlines(

@@ -1,6 +1,6 @@
-"""The page's web server: this machine only, read only, a fixed list of addresses.
+"""The page's web server: this machine only, a fixed list of addresses, of which one takes corrections.
 
-Written by hand over the standard library's: a framework would be a dependency for six kinds of address.
+Written by hand over the standard library's: a framework would be a dependency for nine kinds of address.
 """
 
 import contextlib
@@ -8,26 +8,32 @@ import errno
 import json
 import logging
 import re
+import secrets
 import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from typing import Any
 
+from ..corrections.fields import next_fields
 from ..errors import InputError
 from .content import DamagedSlide, ShownSlide
 from .tiles import DeepZoom
+from .writes import Refused, keep, sent_json
 
 logger = logging.getLogger(__name__)
 
 ADDRESS = "127.0.0.1"
 # What the page is made of; a file that is not in this list cannot be asked for.
-_SCRIPTS = ("page", "slide_view", "marks", "compare", "histogram", "list", "address", "scale_bar")
+_SCRIPTS = (
+    "page", "slide_view", "marks", "compare", "histogram", "list", "address", "scale_bar", "corrections",
+    "drawing", "fields", "editor",
+)  # fmt: skip
 _SCRIPT = "text/javascript; charset=utf-8"
 STATIC = {
     "/": ("index.html", "text/html; charset=utf-8"),
@@ -38,6 +44,10 @@ STATIC = {
 _SLIDE = re.compile(r"/slides/(\d{1,6})")
 _DZI = re.compile(r"/tiles/(\d{1,6})-([0-9a-f]{16})\.dzi")
 _TILE = re.compile(r"/tiles/(\d{1,6})-([0-9a-f]{16})_files/(\d{1,2})/(\d{1,6})_(\d{1,6})\.jpeg")
+# The words after so many, of a slide whose key the page knows; what is sent there is kept.
+_CORRECTIONS = re.compile(r"/corrections/(\d{1,6})-([0-9a-f]{16})/(\d{1,9})")
+_CORRECTED = re.compile(r"/corrected/(\d{1,6})-([0-9a-f]{16})/([01]\.\d\d)\.geojson")
+NUM_FIELDS = 50  # that the page goes through
 # Another site's name that is made to point here (DNS rebinding) is none of these. The port may be another
 # one: that of an ssh tunnel's other end.
 _HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?")
@@ -52,6 +62,7 @@ _HEADERS = {
     ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
 }
 
 
@@ -88,6 +99,7 @@ class PageServer(ThreadingHTTPServer):
         # Connection -> seconds of time.monotonic(), of its last request.
         self._asked_at: dict[Any, float] = {}
         self.answering: set[Any] = set()  # connections
+        self.token = secrets.token_urlsafe(32)  # without it nothing is changed
         super().__init__(*args)
 
     @contextlib.contextmanager
@@ -156,14 +168,22 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         with self.server.answers(self.connection):
-            self._get()
+            self._reply(self._answer)
 
-    def _get(self) -> None:
+    def do_POST(self) -> None:
+        with self.server.answers(self.connection):
+            self._reply(self._take)
+
+    def _reply(self, answer: Callable[[str], None]) -> None:
         if not _HOST.fullmatch(self.headers.get("Host", "")):
+            self.close_connection = self.command != "GET"  # what was sent with it is not read
             address = f"http://{ADDRESS}:{self.server.server_port}/"
             return self._fail(HTTPStatus.FORBIDDEN, f"this page is at {address} only")
         try:
-            self._answer(self.path.partition("?")[0])
+            answer(self.path.partition("?")[0])
+        except Refused as e:
+            self.close_connection |= e.unread
+            self._fail(e.status, str(e))
         except LookupError:
             self._fail(HTTPStatus.NOT_FOUND, "there is nothing at this address")
         except InputError as e:
@@ -178,9 +198,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._send((files("mhkd.viewer") / "static" / name).read_bytes(), kind, "no-cache")
         elif path == "/slides":
             slides = [s.heading() for s in self._slides]
-            self._send_json({"title": self._title, "slides": slides})
+            self._send_json({"title": self._title, "slides": slides, "token": self.server.token})
+        elif path == "/fields":
+            self._send_json(self._fields())
         elif found := _SLIDE.fullmatch(path):
             self._send_json(self._slides[int(found[1])].content())
+        elif found := _CORRECTIONS.fullmatch(path):
+            self._send_json(self._slide(found).corrections.after(int(found[3])))
+        elif found := _CORRECTED.fullmatch(path):
+            content = self._slide(found).corrections.geojson(float(found[3]))
+            self._send(content, "application/geo+json", "no-store")
         elif found := _DZI.fullmatch(path):
             self._send(self._deep_zoom(found).dzi.encode(), "application/xml", "no-cache")
         elif found := _TILE.fullmatch(path):
@@ -189,11 +216,35 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             raise LookupError
 
-    def _deep_zoom(self, found: re.Match[str]) -> DeepZoom:
-        slide = self._slides[int(found[1])]
-        if slide.deep_zoom is None or slide.key != found[2]:
+    def _take(self, path: str) -> None:
+        sent = sent_json(self.headers, self.rfile, self.server.token)
+        found = _CORRECTIONS.fullmatch(path)
+        if found is None:
             raise LookupError
-        return slide.deep_zoom
+        self._send_json(keep(self._slide(found), sent, int(found[3])))
+
+    def _slide(self, found: re.Match[str]) -> ShownSlide:
+        slide = self._slides[int(found[1])]
+        if not isinstance(slide, ShownSlide) or slide.key != found[2]:
+            raise LookupError
+        return slide
+
+    def _deep_zoom(self, found: re.Match[str]) -> DeepZoom:
+        deep_zoom = self._slide(found).deep_zoom
+        if deep_zoom is None:
+            raise LookupError
+        return deep_zoom
+
+    def _fields(self) -> list[dict[str, Any]]:
+        """What to correct next, of all slides."""
+        shown = {s.finished.folder: (k, s) for k, s in enumerate(self._slides) if isinstance(s, ShownSlide)}
+        fields = []
+        for one in next_fields([s.finished for _, s in shown.values()], NUM_FIELDS):
+            k, slide = shown[one.slide.folder]
+            for field in one.fields:
+                box_px = slide.on_page(field.box_px)
+                fields.append({"slide": k, "box_px": box_px, "unsure": field.unsure})
+        return fields
 
     def _send_json(self, content: Any) -> None:
         body = json.dumps(content, allow_nan=False).encode()

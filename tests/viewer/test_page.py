@@ -1,8 +1,6 @@
 """The page in a real browser: Debian's chromium and chromium-driver, or any pair of the kind."""
 
 import json
-import os
-import shutil
 import threading
 
 from mhkd.slide_detection.finished import find_finished
@@ -13,13 +11,13 @@ from mhkd.viewer.server import make_server
 import cv2
 import numpy as np
 import pytest
+from page import Page
 from results_folder import write_result
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import Select, WebDriverWait
+from selenium.webdriver.support.ui import Select
 from shapely.geometry import box
 
 pytestmark = pytest.mark.slow
@@ -33,33 +31,6 @@ BOXES = [[x, y, x + s, y + s] for x, y, s, _, _ in FOUND]
 SCORES, CLASSES = [f[3] for f in FOUND], [f[4] for f in FOUND]
 MISSED = [1000, 900, 1100, 1000]
 OPAQUE = 200  # of 255: a line between two pixels is not drawn in full
-
-
-def browser_or_skip():
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    driver = shutil.which("chromedriver")
-    if found and driver:
-        return found, driver
-    message = "no browser: apt-get install chromium chromium-driver"
-    if os.environ.get("CI") == "true":
-        pytest.fail(message)
-    pytest.skip(message)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    binary, driver = browser_or_skip()
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1300,900"):
-        options.add_argument(argument)
-    # Not even by accident: nothing but this machine can be reached.
-    options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
-    options.add_argument("--force-prefers-reduced-motion")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    with webdriver.Chrome(options=options, service=Service(driver)) as browser:
-        browser.set_page_load_timeout(120)
-        yield browser
 
 
 @pytest.fixture(scope="module")
@@ -90,57 +61,6 @@ def address(tmp_path_factory):
     yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()
     server.server_close()
-
-
-class Page:
-    """What a user sees and does."""
-
-    def __init__(self, browser):
-        self.browser = browser
-
-    def __getitem__(self, element_id):
-        return self.browser.find_element(By.ID, element_id)
-
-    def text(self, element_id):
-        return self[element_id].text
-
-    def until(self, condition):
-        return WebDriverWait(self.browser, 60, poll_frequency=0.1).until(lambda _: condition())
-
-    def run(self, script, *arguments):
-        return self.browser.execute_script(f"return {script}", *arguments)
-
-    def keys(self, *keys):
-        ActionChains(self.browser).send_keys(*keys).perform()
-
-    def wait_for(self, slide):
-        self.until(lambda: self.run("document.body.dataset.slide") == slide)
-
-    @property
-    def items(self):
-        return self.browser.find_elements(By.CSS_SELECTOR, "#list li")
-
-    @property
-    def drawn(self):
-        return int(self["marks"].get_attribute("data-boxes"))
-
-    @property
-    def center(self):
-        return self.run("mhkd.view.center()")
-
-    @property
-    def scale(self):
-        return self.run("mhkd.view.toScreen.scale")
-
-    def colour_at(self, canvas, x_px, y_px):
-        """RGBA of a canvas at a pixel of the slide."""
-        script = """(() => {
-            const {scale, x, y} = mhkd.view.toScreen, canvas = document.querySelector(arguments[0]);
-            const ratio = canvas.width / canvas.clientWidth;
-            const at = [arguments[1] * scale + x, arguments[2] * scale + y].map((v) => Math.round(v * ratio));
-            return [...canvas.getContext("2d").getImageData(...at, 1, 1).data];
-        })()"""
-        return self.run(script, canvas, x_px, y_px)
 
 
 @pytest.fixture

@@ -126,7 +126,7 @@ def test_page_loads_nothing_from_elsewhere():
             assert "http://" not in text and "https://" not in text
 
 
-def test_only_this_address_and_only_get(out, serve):
+def test_only_this_address_and_no_other_methods(out, serve):
     get = serve(out)
     assert get("/slides", Host="evil.example")[0] == 403
     assert get("/slides", Host=f"evil.example:{get.port}")[0] == 403
@@ -136,7 +136,7 @@ def test_only_this_address_and_only_get(out, serve):
         assert get("/slides", Host=host)[0] == 200
     for host in ("localhost.evil.example", "127.0.0.1.evil.example:80", "127.0.0.1:80@evil.example", ""):
         assert get("/slides", Host=host)[0] == 403
-    for method in ("POST", "PUT", "DELETE", "HEAD"):
+    for method in ("PUT", "DELETE", "HEAD", "OPTIONS"):
         status, _, headers = get("/slides", method=method)
         assert status == 501 and "default-src 'none'" in headers["Content-Security-Policy"]
 

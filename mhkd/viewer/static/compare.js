@@ -2,7 +2,7 @@
 
 const LEAST_IOU = 0.5;
 
-function iou(a, b) {
+export function iou(a, b) {
   const width = Math.min(a[2], b[2]) - Math.max(a[0], b[0]);
   const height = Math.min(a[3], b[3]) - Math.max(a[1], b[1]);
   if (width <= 0 || height <= 0) return 0;

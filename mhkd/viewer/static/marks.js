@@ -1,5 +1,7 @@
 // What is drawn over the slide: boxes of what was found, outlines of what was annotated.
 
+import { DRAWN, REJECTED } from "./corrections.js";
+
 const LABEL_FROM_PX = 48; // smaller boxes carry no text
 const HALO_FROM_PX = 24; // nor a white rim
 const DOT_BELOW_PX = 4; // and these are dots
@@ -23,7 +25,7 @@ export function boxOf(outline) {
  * Draws all marks. `toScreen` is {scale, x, y}: screen = image * scale + (x, y), in CSS pixels.
  * Returns the number of boxes that belong to the drawing, on the screen or beside it.
  */
-export function draw(canvas, toScreen, { content, shown, outlines, selected }) {
+export function draw(canvas, toScreen, { content, shown, outlines, selected, frames, draft }) {
   const ratio = window.devicePixelRatio || 1;
   const [width, height] = [canvas.clientWidth, canvas.clientHeight];
   if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
@@ -46,15 +48,51 @@ export function draw(canvas, toScreen, { content, shown, outlines, selected }) {
     if (!isOff(at)) drawOutline(pen, outline, toScreen, at[2] >= HALO_FROM_PX);
   }
   if (selected) drawSelection(pen, place(selected)); // below the boxes, whose labels are to be read
+  for (const { box, text } of frames) drawFrame(pen, place(box), text);
   for (const i of shown) {
     const at = place(content.boxes_px[i]);
-    if (!isOff(at)) drawBox(pen, at, content.classes[content.class_of[i]].color, content.scores[i]);
+    if (isOff(at)) continue;
+    const verdict = content.verdicts[i];
+    if (verdict === REJECTED) drawRejected(pen, at);
+    else drawBox(pen, at, content.classes[content.class_of[i]].color, label(verdict, content.scores[i]));
   }
+  if (draft) drawFrame(pen, place(draft), "");
   canvas.dataset.boxes = shown.length;
   canvas.dataset.outlines = outlines.length;
 }
 
-function drawBox(pen, [x, y, w, h], color, score) {
+function label(verdict, score) {
+  return verdict === DRAWN ? "✓ drawn" : `${verdict ? "✓ " : ""}${score.toFixed(2)}`;
+}
+
+/** What a person has rejected: in grey, crossed out. */
+function drawRejected(pen, [x, y, w, h]) {
+  for (const [color, lineWidth] of [["#ffffffb0", 4], ["#555", 1.5]]) {
+    pen.strokeStyle = color;
+    pen.lineWidth = lineWidth;
+    pen.beginPath();
+    pen.rect(x, y, w, h);
+    pen.moveTo(x, y);
+    pen.lineTo(x + w, y + h);
+    pen.moveTo(x + w, y);
+    pen.lineTo(x, y + h);
+    pen.stroke();
+  }
+}
+
+/** A field, or a box that is being drawn. */
+function drawFrame(pen, [x, y, w, h], text) {
+  for (const [color, lineWidth] of [["#fff", 5], ["#5b3a8c", 2.5]]) {
+    pen.strokeStyle = color;
+    pen.lineWidth = lineWidth;
+    pen.setLineDash(lineWidth > 4 ? [] : [10, 6]);
+    pen.strokeRect(x, y, w, h);
+  }
+  pen.setLineDash([]);
+  if (text) drawLabel(pen, x, y, text, "#5b3a8c");
+}
+
+function drawBox(pen, [x, y, w, h], color, text) {
   if (Math.max(w, h) < DOT_BELOW_PX) {
     pen.fillStyle = color;
     pen.fillRect(x + w / 2 - 1.5, y + h / 2 - 1.5, 3, 3);
@@ -69,7 +107,10 @@ function drawBox(pen, [x, y, w, h], color, score) {
   pen.lineWidth = w >= HALO_FROM_PX ? 2.5 : 2;
   pen.strokeRect(x, y, w, h);
   if (w < LABEL_FROM_PX) return;
-  const text = score.toFixed(2);
+  drawLabel(pen, x, y, text, color);
+}
+
+function drawLabel(pen, x, y, text, color) {
   pen.font = "600 12px system-ui, sans-serif";
   const textWidth = pen.measureText(text).width + 10;
   pen.fillStyle = color;

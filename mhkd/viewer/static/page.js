@@ -2,6 +2,8 @@
 
 import * as address from "./address.js";
 import { Comparison } from "./compare.js";
+import * as said from "./corrections.js";
+import { Editor } from "./editor.js";
 import { drawHistogram } from "./histogram.js";
 import { LongList } from "./list.js";
 import { boxOf } from "./marks.js";
@@ -28,7 +30,8 @@ const state = {
 };
 const view = new SlideView(at("view"), { onPick: pick, onTrouble: explain });
 const list = new LongList(at("list"), fillRow, select);
-window.mhkd = { state, view, list }; // for the browser's console
+const editor = new Editor({ state, view, say, ask, select, openSlide, update, refresh });
+window.mhkd = { state, view, list, editor }; // for the browser's console
 
 function say(text, small = false) {
   at("message").textContent = (text || "").trim();
@@ -52,8 +55,9 @@ async function explain(place) {
 }
 
 async function start() {
-  const { title, slides } = await (await ask("slides")).json();
+  const { title, slides, token } = await (await ask("slides")).json();
   state.slides = slides;
+  editor.corrections.token = token;
   at("folder").textContent = title;
   document.title = `${title} – MHKD`;
   at("slide-field").hidden = slides.length < 2;
@@ -84,6 +88,7 @@ async function follow() {
 function clear() {
   Object.assign(state, { content: null, comparison: null, truthBoxes: [], selected: null, shown: [] });
   document.body.dataset.slide = "";
+  editor.close();
   view.close();
   view.show(null);
   list.show([], () => false);
@@ -116,12 +121,16 @@ async function openSlide(index, { number = null, addEntry = false } = {}) {
 async function show(content, number) {
   state.content = content;
   state.truthBoxes = content.outlines.map(boxOf);
+  editor.open();
   state.comparison = new Comparison(content, state.truthBoxes);
   const lowest = Math.floor(content.score_threshold * 100) / 100;
   at("threshold").disabled = false;
   at("threshold").min = lowest;
   state.threshold = Math.max(state.chosen ?? content.working_threshold ?? 0.5, lowest);
-  at("truth").hidden = at("which").hidden = !content.outlines.length;
+  at("truth").hidden = !content.outlines.length;
+  for (const name of ["extra", "wrong", "missed"]) {
+    at("which").querySelector(`[value=${name}]`).hidden = !content.outlines.length;
+  }
   at("which").value = "all";
   at("remark").hidden = !content.remark;
   at("remark").textContent = content.remark || "";
@@ -166,22 +175,32 @@ function listClasses() {
   );
 }
 
+/** Boxes or their classes have changed. */
+function refresh() {
+  state.comparison = new Comparison(state.content, state.truthBoxes);
+  update();
+}
+
 const classOf = (i) => state.content.classes[state.content.class_of[i]];
 const isOn = (k) => k === null || !state.hiddenClasses.has(state.content.classes[k].name);
 
 /** Everything that follows from the settings. */
 function update() {
   const { content } = state;
-  const above = (i) => content.scores[i] >= state.threshold - 1e-9;
-  const isShown = (i) => above(i) && isOn(content.class_of[i]);
+  const { verdicts } = content;
+  const isAbove = (i) => content.scores[i] >= state.threshold - 1e-9;
+  const counts = (i) => (verdicts[i] ? verdicts[i] !== said.REJECTED : isAbove(i));
+  const isShown = (i) => counts(i) && isOn(content.class_of[i]);
   const isTruth = (k) => isOn(content.outlines[k].class);
-  const passing = [...content.scores.keys()].filter(above);
-  state.shown = passing.filter(isShown);
+  const all = [...content.scores.keys()];
+  const passing = all.filter(counts);
+  // What was rejected is seen, and not counted.
+  state.shown = all.filter((i) => (counts(i) || isAbove(i)) && isOn(content.class_of[i]));
   state.found = state.comparison.of(isShown, isTruth);
   const truth = [...content.outlines.keys()].filter(isTruth);
 
   showNumbers(passing, truth);
-  drawHistogram(at("histogram"), content.scores, Number(at("threshold").min), state.threshold);
+  drawHistogram(at("histogram"), content.found.scores, Number(at("threshold").min), state.threshold);
   showList();
   const outlines = at("outlines").checked ? truth : [];
   view.show({
@@ -189,13 +208,17 @@ function update() {
     shown: state.boxes ? state.shown : [],
     outlines: outlines.map((k) => ({ outline: content.outlines[k], box: state.truthBoxes[k] })),
     selected: state.selected && boxOfEntry(state.selected),
+    frames: editor.frames,
+    draft: editor.drawing.box,
   });
+  editor.link();
 }
 
 function showNumbers(passing, truth) {
-  const { content, shown, found } = state;
-  at("shown").textContent = shown.length;
-  at("density").textContent = content.tissue_mm2 ? (shown.length / content.tissue_mm2).toFixed(2) : "–";
+  const { content, found } = state;
+  const shown = passing.filter((i) => isOn(content.class_of[i])).length;
+  at("shown").textContent = shown;
+  at("density").textContent = content.tissue_mm2 ? (shown / content.tissue_mm2).toFixed(2) : "–";
   // Of all that passes the threshold, whichever classes are shown; none where the student knows no such class.
   const sclerotic = content.classes.findIndex((c) => c.name.toLowerCase() === "sclerotic");
   at("sclerotic-box").hidden = sclerotic < 0 || sclerotic >= content.num_found_classes;
@@ -231,9 +254,13 @@ function entries() {
   const { content, found } = state;
   const which = at("which").value;
   const outlines = which === "missed";
-  const indices = outlines
-    ? [...found.missed]
-    : state.shown.filter((i) => which === "all" || (which === "extra" ? found.extra : found.wrong).has(i));
+  const has = {
+    all: () => true,
+    extra: (i) => found.extra.has(i),
+    wrong: (i) => found.wrong.has(i),
+    corrected: (i) => content.verdicts[i] !== null,
+  }[which];
+  const indices = outlines ? [...found.missed] : state.shown.filter(has);
   const listed = indices.map((index) => ({ kind: outlines ? "outline" : "box", index }));
   const score = ({ index }) => (outlines ? 0 : content.scores[index]); // an annotation has none
   const classIndex = ({ index }) => (outlines ? content.outlines[index].class ?? -1 : content.class_of[index]);
@@ -265,9 +292,13 @@ function fillRow(row, entry) {
   if (content.mpp && !wrong) set(".size", `${Math.round(sizeOf(entry) * content.mpp)} µm`);
   if (entry.kind === "box") {
     const truth = wrong ? ` for ${annotated(content.outlines[found.wrong.get(entry.index)].class)}` : "";
-    set(".number", entry.index + 1);
+    const verdict = content.verdicts[entry.index];
+    const mark = { [said.ACCEPTED]: "✓ ", [said.REJECTED]: "✗ ", [said.DRAWN]: "✓ " }[verdict] ?? "";
+    set(".number", `${mark}${entry.index + 1}`);
     set(".class", classOf(entry.index).name + truth);
-    set(".score", content.scores[entry.index].toFixed(2));
+    set(".score", verdict === said.DRAWN ? "drawn" : content.scores[entry.index].toFixed(2));
+    row.classList.toggle("rejected", verdict === said.REJECTED);
+    if (verdict) row.setAttribute("aria-description", verdict);
     row.querySelector(".swatch").style.borderColor = classOf(entry.index).color;
   } else {
     set(".class", annotated(content.outlines[entry.index].class));
@@ -280,6 +311,7 @@ function fillRow(row, entry) {
 function select(entry, travel = true) {
   state.selected = entry;
   list.mark(isSelected);
+  if (entry?.kind === "box") editor.aim(classOf(entry.index).name);
   const number = entry && entry.kind === "box" ? entry.index + 1 : null;
   address.write({ slide: state.content.name, number }, false);
   view.select(entry && boxOfEntry(entry), travel);
@@ -303,6 +335,7 @@ function setThreshold(value) {
 }
 
 const KEYS = {
+  ...editor.keys,
   n: () => list.step(1),
   p: () => list.step(-1),
   "[": () => setThreshold(state.threshold - SCORE_STEP),
@@ -320,11 +353,17 @@ const KEYS = {
 };
 
 document.addEventListener("keydown", (e) => {
-  if (e.ctrlKey || e.metaKey || e.altKey || !state.content) return;
-  if (e.target.matches("select") || (e.target.matches("input[type=range]") && e.key.startsWith("Arrow"))) return;
+  const isUndo = (e.ctrlKey || e.metaKey) && !e.shiftKey && e.key.toLowerCase() === "z";
+  if (!state.content || (!isUndo && (e.ctrlKey || e.metaKey || e.altKey))) return;
+  if (editor.drawing.box && editor.drawing.key(e)) return e.preventDefault();
+  // A letter would choose the class that begins with it.
+  const isLetter = e.target.id === "to-class" && /^[a-z]$/i.test(e.key);
+  if (isLetter) e.preventDefault();
+  if ((e.target.matches("select") && !isLetter) || (e.target.matches("input[type=range]") && e.key.startsWith("Arrow"))) return;
   const key = e.key.length === 1 ? e.key.toLowerCase() : e.key;
   const inList = { ArrowDown: 1, ArrowUp: -1 }[e.target === at("list") && key];
-  if (inList) list.step(inList);
+  if (isUndo) editor.undo();
+  else if (inList) list.step(inList);
   else if (/^[1-9]$/.test(key)) at("classes").children[key - 1]?.querySelector("input").click();
   else if (key in KEYS && (view.isOpen || !/Arrow|[-+=0]/.test(key))) KEYS[key]();
   else return;

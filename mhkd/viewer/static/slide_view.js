@@ -13,6 +13,7 @@ export class SlideView {
   constructor(element, { onPick, onTrouble }) {
     this.marks = null;
     this.mpp = null;
+    this.onDrag = null; // (phase, x, y): takes what is dragged, in image pixels; null: the slide moves
     this.still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
     // OpenSeadragon looks for this mark before it adds a style of its own, which the page's policy would block.
     const mark = document.createElementNS("urn:no-style", "style");
@@ -39,10 +40,18 @@ export class SlideView {
     this.osd.canvas.after(this.canvas); // above the slide, below the navigator
     this.osd.addHandler("canvas-key", (e) => (e.preventDefaultAction = true)); // the page has its own
     this.osd.addHandler("canvas-click", (e) => {
-      if (!e.quick || !this.toScreen) return;
+      if (!e.quick || !this.toScreen || this.onDrag) return;
       const { scale, x, y } = this.toScreen;
       onPick((e.position.x - x) / scale, (e.position.y - y) / scale, 4 / scale);
     });
+    for (const phase of ["press", "drag", "drag-end"]) {
+      this.osd.addHandler(`canvas-${phase}`, (e) => {
+        if (!this.onDrag || !this.toScreen) return;
+        e.preventDefaultAction = true;
+        const { scale, x, y } = this.toScreen;
+        this.onDrag(phase.replace("drag-end", "end"), (e.position.x - x) / scale, (e.position.y - y) / scale);
+      });
+    }
     this.osd.addHandler("open-failed", (e) => onTrouble(e.source));
     this.osd.addHandler("tile-load-failed", (e) => onTrouble(e.tile.getUrl()));
     for (const event of ["open", "update-viewport", "resize", "animation"]) {
@@ -110,8 +119,8 @@ export class SlideView {
     return [x, y];
   }
 
-  goTo([x0, y0, x1, y1]) {
-    const side = SURROUNDINGS * Math.max(x1 - x0, y1 - y0);
+  goTo([x0, y0, x1, y1], surroundings = SURROUNDINGS) {
+    const side = surroundings * Math.max(x1 - x0, y1 - y0);
     const [x, y] = [(x0 + x1 - side) / 2, (y0 + y1 - side) / 2];
     const rect = this.osd.viewport.imageToViewportRectangle(x, y, side, side);
     this.osd.viewport.fitBounds(rect, this.still);
