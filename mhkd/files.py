@@ -196,11 +196,14 @@ def refuse_pipe(path: str | os.PathLike[str]) -> None:
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
-    """Hexadecimal checksum of a file; of a MIRAX slide with the files of its folder."""
+    """Hexadecimal checksum of a file; of a MIRAX slide with its folder's files; of a folder of its files."""
     digest = hashlib.sha256()
     stem, suffix = os.path.splitext(path)
     files = [path]
-    if suffix.lower() == ".mrxs" and os.path.isdir(stem):
+    if os.path.isdir(path):
+        inside = (os.path.join(path, n) for n in sorted(os.listdir(path)))
+        files = [name for name in inside if os.path.isfile(name)]
+    elif suffix.lower() == ".mrxs" and os.path.isdir(stem):
         files += [os.path.join(stem, n) for n in sorted(os.listdir(stem))]
     try:
         for name in files:

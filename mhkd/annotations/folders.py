@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ..errors import InputError
+from ..slides import dicom
 from ..slides.file_names import slide_name
 from .find import LINES, OUTLINES, looks_like_labels, outline_suffixes
 from .yolo import read_with
@@ -18,7 +19,7 @@ from .yolo import read_with
 _SLIDES = tuple(".svs .tif .tiff .ndpi .mrxs .scn .vms .vmu .svslide .bif .qptiff .btf .tf2 .tf8".split())
 _CONVERT = "convert it to a tiled pyramidal TIFF, which QuPath exports too"
 _UNREAD_SLIDES = {
-    **{s: f"DICOM slides are not read: {_CONVERT}" for s in (".dcm", ".dicom")},
+    **{s: "put the files of a DICOM slide into a folder of its own" for s in dicom.SUFFIXES},
     **{s: f"Zeiss slides are not read: {_CONVERT}" for s in (".czi", ".zvi")},
     **{s: f"Olympus slides are not read: {_CONVERT}" for s in (".vsi", ".ets", ".oir", ".oib", ".oif")},
     **{s: f"Philips slides are not read: {_CONVERT}" for s in (".isyntax", ".i2syntax")},
@@ -97,7 +98,7 @@ def find_slides(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[str], lis
     """Files, and the slides in folders.
 
     Args:
-        paths: files and folders.
+        paths: files and folders. The folder of a DICOM series is a slide, and so is any file of it.
 
     Returns:
         The slides, sorted by path, each once; and what else is in the folders.
@@ -110,6 +111,11 @@ def find_slides(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[str], lis
     in_folders: list[str] = []
     for given in paths:
         path = os.fspath(given)
+        file = os.path.abspath(path)
+        series = file if os.path.isdir(file) else os.path.dirname(file)
+        if _is_series(series) and file in (series, *dicom.files_of(series)):
+            found.append(series)
+            continue
         if not os.path.isdir(path):
             found.append(path)
             continue
@@ -209,11 +215,15 @@ def _kind(path: str) -> str:
     if suffix in _SLIDES or suffix in _UNREAD_SLIDES:
         return "slide"
     if os.path.isdir(path):
-        suffixes = {os.path.splitext(n)[1].lower() for n in _list(path)}
-        return "slide" if ".dcm" in suffixes and not suffixes & set(_SLIDES) else "folder"
+        return "slide" if _is_series(path) else "folder"
     if name.endswith((*outline_suffixes(), LINES, *_UNREAD_ANNOTATIONS)) or looks_like_labels(path):
         return "annotations"
     return "image" if suffix in _IMAGES else "other"
+
+
+def _is_series(folder: str) -> bool:
+    """Whether a folder has DICOM files, and no slides that are files."""
+    return bool(dicom.files_of(folder)) and not any(n.lower().endswith(_SLIDES) for n in _list(folder))
 
 
 def _fault(path: str, kind: str) -> str | None:
@@ -224,12 +234,12 @@ def _fault(path: str, kind: str) -> str | None:
         mode = os.stat(path).st_mode
     except OSError as e:
         return f"cannot be read ({e.strerror})"
+    if stat.S_ISDIR(mode) and (kind != "slide" or _is_series(path)):
+        return None
     if suffix in _UNREAD_SLIDES:
         return _UNREAD_SLIDES[suffix]
     if stat.S_ISDIR(mode):
-        if kind != "slide":
-            return None
-        return "is a folder, not a slide" if suffix in _SLIDES else _UNREAD_SLIDES[".dcm"]
+        return "is a folder, not a slide"
     if not stat.S_ISREG(mode):
         return "is no file"
     if not os.access(path, os.R_OK):

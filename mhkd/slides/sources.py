@@ -3,7 +3,7 @@
 OpenSlide comes first: it is the one reader that refuses damaged tiles instead of inventing pixels; it is
 opened through large-image. libvips serves the TIFFs that OpenSlide does not take (striped, planar), Pillow
 plain PNG and JPEG. A TIFF is checked before either sees it. Formats that we cannot check are read in a
-process of their own, since OpenSlide ends the process on some damage.
+process of their own, since OpenSlide ends the process on some damage; so are folders, of DICOM series.
 """
 
 import os
@@ -14,7 +14,7 @@ import numpy as np
 import openslide
 
 from ..errors import InputError
-from . import tiff
+from . import dicom, tiff
 from .images import read_rgb
 from .large_image_canvas import TileSourceError, read_canvas
 from .magic import read_head
@@ -33,7 +33,7 @@ def open_pixels(path: str) -> Pixels:
     """Open a slide or a plain image.
 
     Args:
-        path: whatever OpenSlide opens, a TIFF that libvips opens, PNG or JPEG.
+        path: whatever OpenSlide opens, the folder of a DICOM series, a TIFF that libvips opens, PNG or JPEG.
 
     Raises:
         InputError: the file is missing, empty, damaged, or of a format that none of them takes; or its name
@@ -43,6 +43,8 @@ def open_pixels(path: str) -> Pixels:
         raise InputError(
             f"{path!r}: the name has a line break or is not UTF-8, so that no result can hold it: rename it"
         )
+    if os.path.isdir(path):
+        return ProcessPixels(path)
     magic, _ = read_head(path, "slide", "copy the slide again", 8)
     if magic.startswith(_PNG_JPEG):
         return ImagePixels(path)
@@ -87,10 +89,13 @@ def open_unchecked(path: str) -> Pixels:
     Raises:
         InputError: it cannot be opened.
     """
+    file = dicom.file_of(path) if os.path.isdir(path) else path
+    if path.lower().endswith(dicom.SUFFIXES) and file == path:
+        dicom.series_of(path)
     try:
-        pixels = OpenSlidePixels(path, read_canvas(path))
+        pixels = OpenSlidePixels(file, read_canvas(file))
     except TileSourceError as e:
-        _reject_if_damaged(path)
+        _reject_if_damaged(file)
         raise InputError(f"{path}: is a slide, but none of its levels can be read ({e})") from e
     pixels.mpp = plausible_mpp(pixels.mpp)
     return pixels

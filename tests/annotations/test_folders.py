@@ -41,17 +41,37 @@ def test_entries_of_a_folder_of_slides(tmp_path):
     fill(folder / "mixed", "0.dcm 1.svs")
     fill(folder / "out", "manifest.json")
     slides, others = find_slides([str(folder)])
-    assert [os.path.basename(s) for s in slides] == ["a.svs", "b.tiff", "c.qptiff", "d.mrxs", "e.vms"]
+    assert [os.path.basename(s) for s in slides] == [
+        "a.svs",
+        "b.tiff",
+        "c.qptiff",
+        "d.mrxs",
+        "e.vms",
+        "series",
+    ]
     left = unused(others, slides, {str(folder / "a.svs"): str(folder / "a.geojson")})
     faults = {os.path.basename(u.path): u.reason for u in left if u.is_fault}
-    assert list(faults) == "f.czi g.dcm h.vsi i.mrxs j.svs l.ome.zarr m.tif series".split()
-    assert "Zeiss" in faults["f.czi"] and "DICOM" in faults["series"]
+    assert list(faults) == "f.czi g.dcm h.vsi i.mrxs j.svs l.ome.zarr m.tif".split()
+    assert "Zeiss" in faults["f.czi"] and "a DICOM slide into a folder of its own" in faults["g.dcm"]
     assert "the folder i beside" in faults["i.mrxs"]
     assert "dead link" in faults["j.svs"] and "a folder" in faults["m.tif"]
     named = {os.path.basename(u.path): u.reason for u in left if not u.is_fault}
     assert list(named) == "k.png mixed more notes.txt table.csv z.geojson".split()
     assert "dead link: there is no nowhere" in named["notes.txt"]
     assert "none of the slides" in named["z.geojson"]
+
+
+def test_a_dicom_slide_is_its_folder_or_any_file_of_it(tmp_path, monkeypatch):
+    series = fill(tmp_path / "1.2.840.7", "0.dcm 1.DCM DICOMDIR")
+    named = [[str(series)], [f"{series}/"], [str(series / "0.dcm"), str(series / "1.DCM")], [str(tmp_path)]]
+    for paths in named:
+        assert find_slides(paths) == ([str(series)], [])
+    monkeypatch.chdir(series)
+    assert find_slides(["."]) == find_slides(["0.dcm"]) == ([str(series)], [])
+    assert find_slides(["typo.dcm"])[0] == ["typo.dcm"]
+    for annotations in ("1.2.840.7.geojson", "1.2.840.8.geojson"):
+        (tmp_path / annotations).write_text(GEOJSON)
+    assert find_annotations(series) == str(tmp_path / "1.2.840.7.geojson")
 
 
 def test_two_names_of_one_slide_are_one_slide_and_the_other_is_named(tmp_path):

@@ -267,7 +267,7 @@ def test_what_is_not_used_is_named(slides, out, tmp_path):
     (slides / "eve.tiff").symlink_to("nowhere")
     (slides / "adam.dcm").write_bytes(b"x")
     printed = run(slides, out, *where, exit_code=1)
-    assert printed.count("skipped: ") == 3 and "adam.dcm: DICOM" in printed
+    assert printed.count("skipped: ") == 3 and "adam.dcm: put the files of a DICOM" in printed
     skipped = [Path(s["slide_file"]).name for s in manifest_of(out)["skipped"]]
     assert skipped == ["adam.dcm", "eve.tiff"] and len(manifest_of(out)["slides"]) == 4
     assert "without --strict" in run(slides, out, *where, "--strict", exit_code=2)

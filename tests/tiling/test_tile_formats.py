@@ -1,8 +1,15 @@
-"""`mhkd tile` of images with the annotations of computer vision's tools: one file an image, or one of all."""
+"""`mhkd tile` of images with annotations of computer vision's tools, and of DICOM slides."""
 
+import io
 import json
 
+import mhkd  # noqa: F401  (before Detectron2)
+from mhkd.slides.images import read_rgb
+
+import numpy as np
 import pytest
+from dicom_slide import write_level
+from PIL import Image
 from tiled_slides import DISKS, RADIUS, SIZE_PX, circle, run, write_slide
 
 ALL = ["--split", "train=1"]
@@ -80,3 +87,22 @@ def test_one_file_of_hubmap_for_all_images(slides, expected, tmp_path):
         slides, tmp_path / "cut_set", *ALL, "--annotations", str(annotations / "polygons.jsonl"), exit_code=2
     )
     assert "polygons.jsonl: line 2: is no valid JSON, or cut short" in printed
+
+
+@pytest.mark.slow
+def test_a_dicom_slide_becomes_the_same_tiles(slides, expected, tmp_path):
+    folder = tmp_path / "dicom"
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True)
+        pixels = np.pad(read_rgb(slides / f"{name}.tiff"), ((0, 112), (0, 168), (0, 0)))
+        frames = []
+        for y, x in np.ndindex(2, 3):
+            file = io.BytesIO()
+            Image.fromarray(pixels[y * 256 :, x * 256 :][:256, :256]).save(file, "JPEG")
+            frames.append(file.getvalue())
+        write_level(folder / name / "0.dcm", frames, SIZE_PX, 256, (1, 1), series=ord(name))
+        (tmp_path / f"{name}.geojson").rename(folder / f"{name}.geojson")
+    run(folder, tmp_path / "dicom_set", *ALL)
+    check(boxes(tmp_path / "dicom_set"), expected)
+    first = json.loads((tmp_path / "dicom_set" / "annotations_train.json").read_text())["images"][0]
+    assert (first["region"]["slide_file"], first["slide"]) == ("../dicom/a", "a")
