@@ -126,7 +126,8 @@ def find_slides(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[str], lis
         in_folders += inside
         if not inside:
             faults = "".join(f"\n  {u}" for u in unused(others, [], {}) if u.is_fault)
-            what = f"has no slides ({', '.join(_SLIDES)}); PNG and JPEG are to be named one by one"
+            known = ", ".join((*_SLIDES, "folders of .dcm"))
+            what = f"has no slides ({known}); PNG and JPEG are to be named one by one"
             raise InputError(f"{path}: {what}{faults}")
     slides = {os.path.realpath(p): p for p in found}
     for path in in_folders:
