@@ -68,9 +68,9 @@ __all__ = [
     "needs",
     "needs_of",
     "output",
+    "pearson_loss",
     "pixel_wise_bicubic",
     "pixel_wise_maxpool",
-    "soft",
-    "pearson_loss",
     "pkd",
+    "soft",
 ]

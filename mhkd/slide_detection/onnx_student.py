@@ -42,7 +42,7 @@ def load(
     tile_size_px: int | None,
     min_score: float | None,
     threads: int | None,
-    flips: bool,
+    flips: bool = False,
 ) -> OnnxStudent:
     """See :func:`mhkd.slide_detection.student.load_student`; ``folder`` is the file."""
     if device not in ("", "cpu"):

@@ -60,7 +60,7 @@ def load(
     tile_size_px: int | None,
     min_score: float | None,
     threads: int | None,
-    flips: bool,
+    flips: bool = False,
 ) -> TorchStudent:
     """See :func:`mhkd.slide_detection.student.load_student`."""
     if threads:
