@@ -17,6 +17,10 @@ _HALF = (
     *_NATIVE, "MODEL.STUDENT.STEM_OUT_CHANNELS", "32", "MODEL.STUDENT.RES2_OUT_CHANNELS", "32",
     "MODEL.STUDENT.STAGES", "3", "MODEL.STUDENT.FPN_CHANNELS", "64", "MODEL.STUDENT.FC_DIM", "128",
 )  # fmt: skip
+_MASKS = (
+    "MODEL.MASK_ON", "True", "MODEL.ROI_MASK_HEAD.NUM_CONV", "2", "MODEL.ROI_MASK_HEAD.CONV_DIM", "128",
+    "MODEL.ROI_MASK_HEAD.NORM", "GN",
+)  # fmt: skip
 _SCANNER = ("INPUT.SCANNER.BLUR_PX", "1.0", "INPUT.SCANNER.NOISE", "8.0", "INPUT.SCANNER.JPEG_QUALITY", "50")
 
 
@@ -128,6 +132,16 @@ REGIMES = {
             _row("features_w8", "features at one weight"),
             _row("pkd", "correlation of features (PKD)"),
             _row("fgd_focal", "features of objects, by attention (FGD's focal part)"),
+        ),
+        _table(
+            "masks",
+            "boxes and outlines",
+            "features_falling",
+            _known("none_from_teacher", "boxes, trained on LR"),
+            _row("features_falling", "boxes, and features"),
+            _row("direct_masks", "boxes and masks, teacher fed with LR", "direct", _MASKS),
+            _row("none_masks", "boxes and masks, trained on LR", "none_from_teacher", _MASKS),
+            _row("features_falling_masks", "boxes and masks, and features", "features_falling", _MASKS),
         ),
         _regime("x8", "eight times coarser", _X8),
         _regime("scanner", "blur, noise and JPEG of a cheap scanner", _SCANNER),

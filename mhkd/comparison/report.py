@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ..evaluation.bootstrap import LEVEL, interval, verdict
+from ..evaluation.mask_scores import MASK_METRICS
 from ..files import write_json, write_text
 from ..tables import csv_text
 from ..visualization.comparison import draw_regions, plot_table
@@ -19,6 +20,7 @@ from .results import Results
 from .rows import Row, Table
 from .scores import METRICS, lr_detections, views_of
 
+UNKNOWN = {"mean": None, "std": None}
 UNITS = {"parameters": "M parameters", "seconds": "s"}  # of the paper's figures that are no percentages
 
 
@@ -93,7 +95,8 @@ def to_markdown(content: dict[str, Any]) -> str:
     """The table for people; ``content`` is that of the JSON file."""
     rows, several = content["rows"], len(content["seeds"]) > 1
     classes = [k for k in rows[0]["scores"] if k.startswith("AP-")]
-    scored = [*METRICS, *(classes if len(classes) > 1 else ())]
+    masks = [m for m in MASK_METRICS if any(m in r["scores"] for r in rows)]
+    scored = [*METRICS, *(classes if len(classes) > 1 else ()), *masks]
     with_hr = any(r["hr_scores"] for r in rows)
     reference = _find(rows, content["reference"])["title"]
     known = [*scored, "parameters", "seconds"]
@@ -109,7 +112,7 @@ def to_markdown(content: dict[str, Any]) -> str:
         f"|---|{'---:|' * (len(head) - 1)}",
     ]
     for r in rows:
-        cells = [r["title"], *(_mean(r["scores"][m]) for m in scored)]
+        cells = [r["title"], *(_mean(r["scores"].get(m, UNKNOWN)) for m in scored)]
         if with_hr:
             cells.append(_mean(r["hr_scores"]["AP"]) if r["hr_scores"] else "")
         if "difference" in r:

@@ -9,6 +9,7 @@ from detectron2.data import MetadataCatalog
 
 from ..engine.evaluation import evaluate
 from ..engine.exported import exported_cfg, load_exported
+from ..evaluation.mask_scores import MASK_METRICS
 from ..files import write_json
 from ..tasks import VIEWS
 from .plan import Training
@@ -22,7 +23,8 @@ def views_of(training: Training) -> tuple[str, ...]:
 
 
 def score(training: Training) -> dict[str, dict]:
-    """View -> AP, AP50, AP75, AR, AP-<class> in percent, None where the test set lacks the class.
+    """View -> AP, AP50, AP75, AR, AP-<class> in percent, None where the test set lacks the class; of a row
+    with masks also segm_AP, ... segm_Dice.
 
     Scores anew only where the weights or the annotations have changed.
     """
@@ -63,7 +65,8 @@ def lr_view(training: Training) -> str:
 
 
 def _kept(scores: dict[str, float]) -> dict[str, float | None]:
-    return {k: None if math.isnan(v) else v for k, v in scores.items() if k in METRICS or k.startswith("AP-")}
+    kept = {*METRICS, *MASK_METRICS}
+    return {k: None if math.isnan(v) else v for k, v in scores.items() if k in kept or k.startswith("AP-")}
 
 
 def _stamp(training: Training) -> dict:

@@ -15,16 +15,14 @@ from .region_columns import RegionEntries
 MIN_LR_PX = 2  # an image of one LR pixel shows nothing
 
 
-def check_fitness(
-    name: str, dicts: Sequence[dict[str, Any]], lr_factor: int, mask_format: str | None = None
-) -> None:
+def check_fitness(name: str, dicts: Sequence[dict[str, Any]], lr_factor: int, masks: bool = False) -> None:
     """Every image has LR pixels, every LR file their number, every region lies on its slide.
 
     Args:
         name: of the dataset, registered.
         dicts: its dataset dicts, from :func:`mhkd.data.register_folders` or others.
         lr_factor: HR pixels per LR pixel, along each axis.
-        mask_format: "polygon" or "bitmask": every object that counts needs an outline.
+        masks: every object that counts needs an outline.
 
     Raises:
         InputError: the first that does not.
@@ -36,7 +34,7 @@ def check_fitness(
         off = dicts.first_off_slide(slide_facts)
         if off is not None:
             check_region(off, source)
-        if mask_format:
+        if masks:
             raise InputError(f"{source}: outlines of so large a file are not read: set MODEL.MASK_ON False")
         return
     for entry in dicts:
@@ -46,8 +44,8 @@ def check_fitness(
             _check_lr_size(entry, lr_factor, source)
         if "region" in entry:
             check_region(entry, source)
-        if mask_format:
-            _check_outlines(entry, mask_format, source)
+        if masks:
+            _check_outlines(entry, source)
 
 
 def count_objects(dicts: Sequence[dict[str, Any]]) -> int:
@@ -89,17 +87,10 @@ def _lr_size(entry: dict[str, Any], lr_factor: int) -> tuple[int, int]:
     return entry["width"] // lr_factor, entry["height"] // lr_factor
 
 
-def _check_outlines(entry: dict[str, Any], mask_format: str, source: str) -> None:
-    forms: tuple[type, ...] = (list,) if mask_format == "polygon" else (list, dict)
+def _check_outlines(entry: dict[str, Any], source: str) -> None:
     for annotation in entry.get("annotations", ()):
-        outline = annotation.get("segmentation")
-        if annotation.get("iscrowd", 0) or isinstance(outline, forms):
-            continue
-        if isinstance(outline, dict):
-            remedy = "it is a mask: set INPUT.MASK_FORMAT bitmask"
-        else:
-            remedy = "add its segmentation, or set MODEL.MASK_ON False"
-        raise InputError(
-            f"{_where(entry, source)} has an object at {annotation['bbox']} without the outline that "
-            f"MODEL.MASK_ON asks for: {remedy}"
-        )
+        if not annotation.get("iscrowd", 0) and not isinstance(annotation.get("segmentation"), (list, dict)):
+            raise InputError(
+                f"{_where(entry, source)} has an object at {annotation['bbox']} without the outline that "
+                "MODEL.MASK_ON asks for: add its segmentation, or set MODEL.MASK_ON False"
+            )

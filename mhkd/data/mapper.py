@@ -44,7 +44,7 @@ class PairedResolutionMapper:
         flip_prob: float = 0.5,
         augmentation: Augmentation | None = None,
         scanner: Scanner | None = None,
-        mask_format: str | None = None,
+        masks: bool = False,
     ):
         """
         Args:
@@ -55,7 +55,8 @@ class PairedResolutionMapper:
             crop_size_px: height and width of the random HR crop, multiples of ``lr_factor``.
             augmentation: what is varied in training beside crop and flips.
             scanner: what LR pixels go through first.
-            mask_format: "polygon" or "bitmask" where masks are learned; None: outlines are not read.
+            masks: whether masks are learned, ``gt_masks`` of ``instances``: polygons, or BitMasks in images
+                with an object that is a mask. Otherwise outlines are not read.
         """
         self.is_train = is_train
         self.view = view
@@ -67,7 +68,7 @@ class PairedResolutionMapper:
         self.flip_prob = flip_prob
         self.augmentation = augmentation or Augmentation()
         self.scanner = scanner or Scanner()
-        self.mask_format = mask_format
+        self.masks = masks
         if crop_size_px and any(s % lr_factor for s in crop_size_px):
             raise InputError(
                 f"INPUT.CROP.SIZE {list(crop_size_px)} must be multiples of INPUT.LR_FACTOR {lr_factor}"
@@ -89,7 +90,7 @@ class PairedResolutionMapper:
             "flip_prob": cfg.INPUT.FLIP_PROB,
             "augmentation": Augmentation(**augmentation),
             "scanner": Scanner(**{k.lower(): v for k, v in cfg.INPUT.SCANNER.items()}),
-            "mask_format": cfg.INPUT.MASK_FORMAT if cfg.MODEL.MASK_ON else None,
+            "masks": cfg.MODEL.MASK_ON,
         }
 
     def __call__(self, dataset_dict: dict[str, Any]) -> dict[str, Any]:
@@ -114,8 +115,9 @@ class PairedResolutionMapper:
             for a in dataset_dict.get("annotations", ())
             if not a.get("iscrowd", 0)
         ]
+        polygons = all(isinstance(a.get("segmentation"), list) for a in annotations)
         instances = detection_utils.annotations_to_instances(
-            annotations, hr.shape[:2], self.mask_format or "polygon"
+            annotations, hr.shape[:2], "polygon" if polygons else "bitmask"
         )
         entry["instances"] = detection_utils.filter_empty_instances(instances, by_mask=False)
         entry["ignore_boxes"] = _ignore_boxes(dataset_dict.get("annotations", ()), hr_transform, hr.shape[:2])
@@ -123,7 +125,7 @@ class PairedResolutionMapper:
 
     def _used(self, annotation: dict[str, Any]) -> dict[str, Any]:
         """A copy, without what the networks do not learn from: it may be of any form, or there for some."""
-        left_out = {"keypoints"} if self.mask_format else {"keypoints", "segmentation"}
+        left_out = {"keypoints"} if self.masks else {"keypoints", "segmentation"}
         return {k: v for k, v in annotation.items() if k not in left_out}
 
     def _read(self, dataset_dict: dict[str, Any], view: str) -> np.ndarray:

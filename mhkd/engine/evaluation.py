@@ -26,8 +26,9 @@ def evaluate(cfg: CfgNode, network: nn.Module, which: str) -> dict[str, float]:
         which: "student" (on LR), "teacher" (on HR) or "direct" (the teacher on upsampled LR).
 
     Returns:
-        What the task's evaluator gives, of detection AP, AP50, AP75, AR, AP-<class>; with several test
-        sets their names come before, "name/AP". Empty on processes other than the main one, and without a
+        What the task's evaluator gives, of detection AP, AP50, AP75, AR, AP-<class> of boxes and, with
+        MODEL.MASK_ON, segm_AP, ... segm_Dice of masks; with several test sets their names come before,
+        "name/AP". Empty on processes other than the main one, and without a
         test set.
     """
     task = get_task(cfg)
@@ -40,7 +41,11 @@ def evaluate(cfg: CfgNode, network: nn.Module, which: str) -> dict[str, float]:
         folder = Path(cfg.OUTPUT_DIR) / "inference" / which / name
         loader = build_detection_test_loader(cfg, name, mapper=task.mapper(own_cfg, VIEWS[which]))
         results = inference_on_dataset(network, loader, task.evaluator(cfg, name, folder))
-        found = (results or {}).get(task.scores, {})
+        found = {
+            k if kind == task.scores else f"{kind}_{k}": v
+            for kind, of_kind in (results or {}).items()
+            for k, v in of_kind.items()
+        }
         logger.info(f"{which} on {name}: " + ", ".join(f"{k} {v:.1f}" for k, v in found.items()))
         prefix = f"{name}/" if len(cfg.DATASETS.TEST) > 1 else ""
         scores.update({prefix + k: v for k, v in found.items()})

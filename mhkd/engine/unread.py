@@ -26,7 +26,7 @@ NEVER_READ = {
     "INPUT.MIN_SIZE_TRAIN_SAMPLING": "images are used at their own size; set INPUT.CROP",
     "INPUT.MAX_SIZE_TRAIN": "images are used at their own size; set INPUT.CROP",
     "INPUT.CROP.TYPE": "a crop is always absolute: set INPUT.CROP.SIZE in HR pixels",
-    "INPUT.MASK_FORMAT": "masks are polygons",
+    "INPUT.MASK_FORMAT": "outlines are polygons or masks, as they are annotated",
     "DATALOADER.SAMPLER_TRAIN": "images are drawn in shuffled epochs",
     "DATALOADER.REPEAT_THRESHOLD": "images are drawn in shuffled epochs",
     "DATALOADER.ASPECT_RATIO_GROUPING": "images are drawn in shuffled epochs",

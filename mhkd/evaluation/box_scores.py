@@ -1,4 +1,4 @@
-"""COCO's box metrics of faster-coco-eval, by class and with AR."""
+"""COCO's metrics of faster-coco-eval, by class and with AR; of boxes, or of masks."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -12,21 +12,23 @@ def box_scores(
     detections: Sequence[dict[str, Any]],
     max_dets: int,
     img_ids: Iterable[int] | None = None,
+    iou_type: str = "bbox",
 ) -> dict[str, float]:
-    """COCO's box metrics, in percent; nan for what has no ground truth.
+    """COCO's metrics, in percent; nan for what has no ground truth.
 
     Args:
         ground_truth: content of a COCO annotation file, "categories" in the order of the result.
         detections: COCO results.
         max_dets: detections per image and class that count; less than 0: all.
         img_ids: images to score; all if None.
+        iou_type: "bbox", or "segm" of masks.
 
     Returns:
         "AP", "AP50", "AP75", "APs", "APm", "APl", "AR", "AP-<class>", ...
     """
     categories = ground_truth["categories"]
     coco = COCO(ground_truth)
-    coco_eval = COCOeval_faster(coco, coco.loadRes(detections), "bbox")
+    coco_eval = COCOeval_faster(coco, coco.loadRes(detections), iou_type)
     coco_eval.params.maxDets = [max_dets if max_dets >= 0 else len(detections)]
     if img_ids is not None:
         coco_eval.params.imgIds = list(img_ids)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import shapely
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,6 +21,8 @@ class Detections:
         grades: float64, shape (N, G), the probability of each grade that a classifier gives; G is 0 where
             none was asked.
         grade_names: the classifier's classes.
+        outlines: shapely's Polygons without holes, shape (N,), in base pixels; None where the student finds
+            boxes alone.
 
     Raises:
         ValueError: columns of different lengths, or a class that has no name.
@@ -31,6 +34,7 @@ class Detections:
     class_names: tuple[str, ...]
     grades: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
     grade_names: tuple[str, ...] = ()
+    outlines: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         grade_names = tuple(self.grade_names)
@@ -50,6 +54,10 @@ class Detections:
             )
         if self.grades.shape != (len(self), len(grade_names)):
             raise ValueError(f"{len(self)} boxes, grades of the shape {self.grades.shape} for {grade_names}")
+        if self.outlines is not None:
+            object.__setattr__(self, "outlines", np.asarray(self.outlines, object).reshape(-1))
+            if len(self.outlines) != len(self):
+                raise ValueError(f"{len(self)} boxes, {len(self.outlines)} outlines")
         if len(self) and not (0 <= self.classes.min() and self.classes.max() < len(self.class_names)):
             raise ValueError(
                 f"classes {self.classes.min()} to {self.classes.max()} with the names {self.class_names}"
@@ -66,7 +74,17 @@ class Detections:
             scores=self.scores[index],
             classes=self.classes[index],
             grades=self.grades[index],
+            outlines=None if self.outlines is None else self.outlines[index],
         )
+
+    def rings(self) -> Iterator[list[list[float]]]:
+        """Of each detection the outline, or else the box, as [x, y]; the last is the first."""
+        if self.outlines is None:
+            for x0, y0, x1, y1 in self.boxes_px.tolist():
+                yield [[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]]
+        else:
+            for outline in self.outlines:
+                yield shapely.get_coordinates(outline).tolist()
 
     def graded(self) -> Iterator[tuple[str, float] | None]:
         """Of each detection the most probable grade and its probability, of equal ones the first; or None."""
@@ -84,7 +102,7 @@ class Detections:
 
     @classmethod
     def concatenate(cls, parts: Iterable[Detections]) -> Detections:
-        """The rows of all parts, which have the same classes and no grades yet.
+        """The rows of all parts, which have the same classes and no grades yet; with outlines if all have.
 
         Raises:
             ValueError: no parts, or parts of other classes.
@@ -92,11 +110,15 @@ class Detections:
         parts = list(parts)
         if len({p.class_names for p in parts}) != 1:
             raise ValueError(f"parts of the classes {sorted({p.class_names for p in parts})}")
+        outlines = [p.outlines for p in parts if len(p) and p.outlines is not None]
         return cls(
             np.concatenate([p.boxes_px for p in parts]),
             np.concatenate([p.scores for p in parts]),
             np.concatenate([p.classes for p in parts]),
             parts[0].class_names,
+            outlines=np.concatenate(outlines)
+            if outlines and len(outlines) == sum(map(bool, map(len, parts)))
+            else None,
         )
 
     def is_sound(self) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""COCO box metrics: Detectron2's evaluator with AR, zeros instead of gaps, and a fast matcher.
+"""COCO box and mask metrics: Detectron2's evaluator with AR, zeros instead of gaps, and a fast matcher.
 
 What Detectron2's COCOEvaluator keeps to itself is used here and nowhere else: its ``process`` and ``reset``
 stay, the rest is ours. tests/evaluation/test_evaluator.py names the version.
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import pycocotools.mask as mask_util
 import torch
 from detectron2.data import DatasetCatalog, Metadata, MetadataCatalog
 from detectron2.evaluation import COCOEvaluator
@@ -24,12 +25,13 @@ from ..coco.schema import is_number, outline
 from ..errors import InputError
 from ..files import replacing
 from .box_scores import box_scores
+from .mask_scores import mask_scores
 
 logger = logging.getLogger(__name__)
 
 
 class CocoEvaluator(COCOEvaluator):
-    """COCO's box AP and AR, in percent, of the predictions for a registered dataset.
+    """COCO's AP and AR of boxes, and of masks, in percent, of the predictions for a registered dataset.
 
     Differs from Detectron2's ``COCOEvaluator``, whose ``process`` it keeps:
 
@@ -45,7 +47,9 @@ class CocoEvaluator(COCOEvaluator):
     model was fed.
     """
 
-    def __init__(self, dataset_name: str, output_dir: str | None = None, *, max_dets: int = 100) -> None:
+    def __init__(
+        self, dataset_name: str, output_dir: str | None = None, *, max_dets: int = 100, masks: bool = False
+    ) -> None:
         """Begin with no predictions.
 
         Args:
@@ -54,12 +58,14 @@ class CocoEvaluator(COCOEvaluator):
                 with the category ids of the user's annotation file); None writes nothing.
             max_dets: detections per image and class that count, for AP and AR alike: as many as
                 the network may find, its TEST.DETECTIONS_PER_IMAGE. 100 is COCO's; less than 0: all.
+            masks: whether masks are predicted. They are scored where every object has an outline.
         """
         # Not the parent's __init__: all it adds is a COCO file, or a cached conversion into one.
         self._dataset_name = dataset_name
         self._metadata = MetadataCatalog.get(dataset_name)
         self._output_dir = output_dir
         self._max_dets = max_dets
+        self._masks = masks
         self._cpu_device = torch.device("cpu")
         self.reset()
 
@@ -72,7 +78,8 @@ class CocoEvaluator(COCOEvaluator):
 
         Returns:
             ``{"bbox": {"AP", "AP50", "AP75", "APs", "APm", "APl", "AR",
-            "AP-<class>", ...}}`` on the main process, ``{}`` on the others.
+            "AP-<class>", ...}}`` on the main process, ``{}`` on the others; of masks
+            also ``"segm"``, see :func:`mhkd.evaluation.mask_scores.mask_scores`.
 
         Raises:
             InputError: if a predicted class does not exist in the dataset.
@@ -90,13 +97,15 @@ class CocoEvaluator(COCOEvaluator):
             self._write(detections, self._output_dir)
         results = self._score(detections, img_ids)
         limit = f"at most {self._max_dets}" if self._max_dets >= 0 else "all"
-        logger.info(
-            "Boxes in '%s' (%s detections an image):\n%s",
-            self._dataset_name,
-            limit,
-            create_small_table(results),
-        )
-        return OrderedDict(bbox=results)
+        for what, scores in results.items():
+            logger.info(
+                "%s in '%s' (%s detections an image):\n%s",
+                {"bbox": "Boxes", "segm": "Masks"}[what],
+                self._dataset_name,
+                limit,
+                create_small_table(scores),
+            )
+        return results
 
     def _in_coco_format(self, predictions: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         to_dataset_id = _category_ids(self._metadata)
@@ -115,6 +124,7 @@ class CocoEvaluator(COCOEvaluator):
                     "category_id": to_dataset_id[detection["category_id"]],
                     "bbox": detection["bbox"],
                     "score": detection["score"],
+                    **({"segmentation": detection["segmentation"]} if self._masks else {}),
                 }
             )
         return detections
@@ -123,12 +133,28 @@ class CocoEvaluator(COCOEvaluator):
         with replacing(os.path.join(folder, "coco_instances_results.json")) as temporary:
             temporary.write_text(json.dumps(detections))
 
-    def _score(self, detections: list[dict[str, Any]], img_ids: Iterable[int] | None) -> dict[str, float]:
-        ground_truth = coco_dict(DatasetCatalog.get(self._dataset_name), self._metadata)
-        return box_scores(ground_truth, detections, self._max_dets, img_ids)
+    def _score(
+        self, detections: list[dict[str, Any]], img_ids: Iterable[int] | None
+    ) -> dict[str, dict[str, float]]:
+        dicts = DatasetCatalog.get(self._dataset_name)
+        ids = None if img_ids is None else list(img_ids)
+        results = OrderedDict(
+            bbox=box_scores(coco_dict(dicts, self._metadata), detections, self._max_dets, ids)
+        )
+        if self._masks:
+            ground_truth = coco_dict(dicts, self._metadata, masks=True)
+            if all("segmentation" in a for a in ground_truth["annotations"]):
+                results["segm"] = mask_scores(ground_truth, detections, self._max_dets, ids)
+            else:
+                logger.warning(
+                    "'%s' has objects without an outline: masks are not scored", self._dataset_name
+                )
+        return results
 
 
-def coco_dict(dataset_dicts: Iterable[dict[str, Any]], metadata: Metadata) -> dict[str, Any]:
+def coco_dict(
+    dataset_dicts: Iterable[dict[str, Any]], metadata: Metadata, masks: bool = False
+) -> dict[str, Any]:
     """Dataset dicts as the content of a COCO annotation file, boxes unrounded.
 
     An annotation's area, which only decides whether it is small, medium or large, is its ``area``
@@ -138,6 +164,7 @@ def coco_dict(dataset_dicts: Iterable[dict[str, Any]], metadata: Metadata) -> di
         dataset_dicts: Detectron2's standard format.
         metadata: with ``thing_classes`` and, where category ids are not contiguous,
             ``thing_dataset_id_to_contiguous_id``.
+        masks: with the "segmentation" of what has one; of a crowd region without one, its box.
 
     Returns:
         With "images", "annotations" and "categories".
@@ -158,10 +185,29 @@ def coco_dict(dataset_dicts: Iterable[dict[str, Any]], metadata: Metadata) -> di
                     "bbox": bbox,
                     "area": _area(annotation, bbox, (entry["width"], entry["height"])),
                     "iscrowd": int(annotation.get("iscrowd", 0)),
+                    **(_segmentation(annotation, bbox, (entry["width"], entry["height"])) if masks else {}),
                 }
             )
     categories = [{"id": i, "name": n} for i, n in zip(to_dataset_id, metadata.thing_classes)]
     return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def _segmentation(
+    annotation: dict[str, Any], bbox_xywh: Sequence[float], size_px: tuple[int, int]
+) -> dict[str, Any]:
+    try:
+        found, _ = outline(annotation.get("segmentation"), size_px)
+    except ValueError:
+        found = None
+    if isinstance(found, list):
+        return {"segmentation": [ring.ravel().tolist() for ring in found]}
+    if found is not None:
+        size = [size_px[1], size_px[0]]
+        return {"segmentation": mask_util.frPyObjects({"size": size, "counts": found.tolist()}, *size)}
+    if not annotation.get("iscrowd", 0):
+        return {}
+    x, y, w, h = bbox_xywh
+    return {"segmentation": [[x, y, x + w, y, x + w, y + h, x, y + h]]}
 
 
 def _area(annotation: dict[str, Any], bbox_xywh: Sequence[float], image_size_px: tuple[int, int]) -> float:

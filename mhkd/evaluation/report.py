@@ -6,6 +6,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..yaml_files import read_config
+from .mask_scores import MASK_METRICS
 
 TITLES = {
     "teacher_hr": "teacher on HR",
@@ -74,7 +75,8 @@ def markdown(results: dict[str, dict[str, Any]]) -> str:
 def _table(results: dict[str, dict[str, Any]], prefix: str) -> str:
     first = next(iter(results.values()))
     classes = [k.removeprefix(prefix) for k in first if k.startswith(f"{prefix}AP-")]
-    columns = [*METRICS, *(classes if len(classes) > 1 else ())]
+    masks = [m for m in MASK_METRICS if prefix + m in first]
+    columns = [*METRICS, *(classes if len(classes) > 1 else ()), *masks]
     columns += [TEACHER_AP] * any(prefix + TEACHER_AP in scores for scores in results.values()) + ["seconds"]
     lines = [f"| | {' | '.join(columns)} |", f"|---|{'---:|' * len(columns)}"]
     for key, scores in results.items():
@@ -124,6 +126,6 @@ def _row(report: dict[str, Any], which: str) -> dict[str, Any]:
         raise InputError(f"{report['step']} was not scored as {which}: DATASETS.TEST was empty")
     kept: dict[str, Any] = {}
     for prefix in _test_sets(scores):
-        metrics = {prefix + m for m in METRICS}
+        metrics = {prefix + m for m in (*METRICS, *MASK_METRICS)}
         kept |= {k: v for k, v in scores.items() if k in metrics or k.startswith(f"{prefix}AP-")}
     return {**{k: v and round(v, 2) for k, v in kept.items()}, "seconds": report["seconds"]}

@@ -13,6 +13,13 @@ def local(it: Iteration) -> torch.Tensor:
     return local_feature_loss(it.pooled_l, it.pooled_h)
 
 
+@LOSS_REGISTRY.register()
+@needs("mask_pooled", "f_h")
+def local_mask(it: Iteration) -> torch.Tensor:
+    """`local` of what the mask heads pool, at proposals on objects; not the paper's. For MODEL.MASK_ON."""
+    return local_feature_loss(it.mask_pooled_l, it.mask_pooled_h)
+
+
 def local_feature_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     """MSE between ROI features that were pooled at the same boxes (equation 5).
 

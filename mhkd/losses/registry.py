@@ -20,10 +20,10 @@ LOSS_REGISTRY = Registry("LOSS")
 
 # What a loss may need: an iteration computes no more than the losses of its step ask for. A task's networks
 # compute some of it.
-OF_DETECTOR = ("detections", "f_h", "f_l", "f_a", "pooled", "o_t", "truth")
+OF_DETECTOR = ("detections", "f_h", "f_l", "f_a", "pooled", "mask_pooled", "o_t", "truth")
 OF_CLASSIFIER = ("labels", "conv_h", "conv_l", "adapted_l", "logits_h", "logits_l")
 NEEDS = (*OF_DETECTOR, *OF_CLASSIFIER)
-OF_TEACHER = frozenset({"f_h", "pooled", "o_t", "conv_h", "logits_h"})
+OF_TEACHER = frozenset({"f_h", "pooled", "mask_pooled", "o_t", "conv_h", "logits_h"})
 
 
 class Iteration:
@@ -44,13 +44,16 @@ class Iteration:
             than the teacher, a 1 x 1 convolution has brought them to C, as those of f_a and pooled_l.
         f_a: f'_L, the student's adapted features; level -> (N, C, H / s, W / s).
         o_t: O_T, the teacher's detections in the form of ground truth, an Instances an image.
-        truth: the objects of each image, an Instances with ``gt_boxes`` and ``gt_classes``: its annotations,
-            or the teacher's detections where it has none or the step uses none.
+        truth: the objects of each image, an Instances with ``gt_boxes`` and ``gt_classes``, where
+            MODEL.MASK_ON with ``gt_masks``: its annotations, or the teacher's detections where it has none
+            or the step uses none.
         ignored: regions of each image that are neither objects nor background, None where there are none.
         detections: the student's detection losses on the ground truth; name -> scalar.
         boxes: P_L, coordinates of the proposals, detached, a Boxes an image.
         pooled_l: the student's features at them; (R, C, S, S).
         pool_h: the teacher's ROIAlign: boxes -> (R, C, S, S).
+        mask_pooled_l, mask_pooled_h: what the mask heads of student and teacher pool at those of these
+            proposals that lie on an object; (R, C, S, S) with the mask pooler's resolution.
         detect_on: the student's detection losses on other targets: Instances of each image -> name -> scalar.
     """
 
@@ -66,6 +69,8 @@ class Iteration:
     boxes: list[Boxes]
     pooled_l: torch.Tensor
     pool_h: Callable[[list[Boxes]], torch.Tensor]
+    mask_pooled_l: torch.Tensor
+    mask_pooled_h: torch.Tensor
     detect_on: Callable[[list[Instances]], dict[str, torch.Tensor]]
 
     @cached_property

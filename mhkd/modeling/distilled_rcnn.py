@@ -9,7 +9,7 @@ import torch
 from detectron2.config import CfgNode, configurable
 from detectron2.modeling import META_ARCH_REGISTRY, build_model
 from detectron2.modeling.meta_arch import GeneralizedRCNN
-from detectron2.structures import Boxes, ImageList, Instances
+from detectron2.structures import Boxes, ImageList, Instances, ROIMasks
 from torch import nn
 
 from ..errors import InputError
@@ -21,7 +21,7 @@ from .pair import Pair, Parts
 from .student import batch_images
 from .teacher_start import start_from_teacher
 
-OF_FEATURES = frozenset({"f_l", "f_a", "pooled"})  # what losses compare with the teacher's
+OF_FEATURES = frozenset({"f_l", "f_a", "pooled", "mask_pooled"})  # what losses compare with the teacher's
 Pooled = tuple[list[Boxes], torch.Tensor]  # boxes of each image, and (R, C, S, S)
 
 
@@ -79,6 +79,12 @@ class DistilledRCNN(Pair):
         student = build_model(training_heads(student_cfg(cfg, bfa=schedule.uses_bfa)))
         if schedule.needs("pooled"):
             check_pooling(student, cfg)
+        if schedule.needs("mask_pooled") and not hasattr(student.roi_heads, "mask_pooler"):
+            raise InputError(
+                f"MHKD.SCHEDULE {cfg.MHKD.SCHEDULE} has a loss of what the mask head pools, and there is no "
+                "mask head with a pooler of its own: set MODEL.MASK_ON True with MODEL.ROI_HEADS.NAME "
+                "StandardROIHeads, or choose a schedule without it"
+            )
         return {
             "teacher": teacher,
             "student": student,
@@ -159,9 +165,13 @@ class DistilledRCNN(Pair):
         if "f_a" in stage.needs:
             it.f_a = {level: self.adapter(x) for level, x in f_a.items()}
         if "pooled" in stage.needs:
-            ((it.boxes, pooled_l),) = pooled  # see check_pooling
+            ((it.boxes, pooled_l),) = pooled["box"]  # see check_pooling
             it.pooled_l = self.adapter(pooled_l)
             it.pool_h = lambda boxes: pool(teacher, f_h, boxes)
+        if "mask_pooled" in stage.needs:
+            ((boxes, pooled_l),) = pooled["mask"]
+            it.mask_pooled_l = self.adapter(pooled_l)
+            it.mask_pooled_h = pool(teacher, f_h, boxes, "mask")
 
         # A step without `detect` keeps its terms, at weight 0: all that trains has a gradient.
         weights = {"detect": 0, **stage.weights}
@@ -197,8 +207,11 @@ class DistilledRCNN(Pair):
         output = []
         for found in detections:
             found = found[found.scores >= self.output_score_thresh]
-            truth = {"gt_boxes": found.pred_boxes, "gt_classes": found.pred_classes}
-            output.append(Instances(found.image_size, **truth))
+            truth = Instances(found.image_size, gt_boxes=found.pred_boxes, gt_classes=found.pred_classes)
+            if found.has("pred_masks"):
+                masks = ROIMasks(found.pred_masks[:, 0])
+                truth.gt_masks = masks.to_bitmasks(found.pred_boxes, *found.image_size)
+            output.append(truth)
         return output
 
 
@@ -208,15 +221,16 @@ def detect(
     features: Features,
     targets: list[Instances],
     ignored: list[Boxes | None],
-) -> tuple[dict[str, torch.Tensor], list[Pooled]]:
-    """The ordinary RPN + ROI losses of equation 1, and what the box heads pooled on the way.
+) -> tuple[dict[str, torch.Tensor], dict[str, list[Pooled]]]:
+    """The ordinary RPN + ROI losses of equation 1, and what the heads pooled on the way.
 
     Args:
         ignored: regions of each image in which nothing but an object of ``targets`` has a label.
 
     Returns:
-        losses (none of parts that are frozen), and each call of the box pooler: its boxes (those of the
-        sampled proposals, a list of Boxes, detached) and the pooled features (R, C, S, S).
+        losses (none of parts that are frozen), and each call of the poolers of "box" and "mask": its boxes
+        (those of the sampled proposals, of "mask" those that lie on an object; a list of Boxes, detached)
+        and the pooled features (R, C, S, S).
     """
     with ignoring(network, ignored), _watch_pooling(network.roi_heads) as pooled:
         proposals, losses = network.proposal_generator(images, features, targets)
@@ -224,10 +238,11 @@ def detect(
     return {**losses, **roi_losses}, pooled
 
 
-def pool(network: GeneralizedRCNN, features: Features, boxes: list[Boxes]) -> torch.Tensor:
-    """``network``'s ROIAlign of its own ``features`` at given ``boxes``; (R, C, S, S)."""
-    heads = network.roi_heads
-    return heads.box_pooler([features[level] for level in heads.box_in_features], boxes)
+def pool(network: GeneralizedRCNN, features: Features, boxes: list[Boxes], head: str = "box") -> torch.Tensor:
+    """``network``'s ROIAlign, for its head of "box" or "mask", of its own ``features``; (R, C, S, S)."""
+    levels = getattr(network.roi_heads, f"{head}_in_features")
+    pooler = getattr(network.roi_heads, f"{head}_pooler")
+    return pooler([features[level] for level in levels], boxes)
 
 
 def _channels(network: GeneralizedRCNN) -> int:
@@ -239,8 +254,8 @@ def _channels(network: GeneralizedRCNN) -> int:
 def check_pooling(network: GeneralizedRCNN, cfg: CfgNode) -> None:
     """Make sure that the ROI heads pool for their box head once, at the proposals that they are given.
 
-    Otherwise there is no telling which of their pooled features the local loss is about. Heads for masks or
-    keypoints, which have poolers of their own, do not matter.
+    Otherwise there is no telling which of their pooled features the local loss is about. Heads for masks,
+    which have a pooler of their own, do not matter.
 
     Raises:
         InputError: they do not.
@@ -254,10 +269,11 @@ def check_pooling(network: GeneralizedRCNN, cfg: CfgNode) -> None:
     boxes = torch.tensor([[0.0, 0, size, size], [0, 0, size / 2, size]], device=network.device)
     proposals = Instances((size, size), proposal_boxes=Boxes(boxes), objectness_logits=boxes.new_zeros(2))
     images = ImageList(boxes.new_zeros(1, 3, size, size), [(size, size)])
-    pooled = []
+    pooled: list[Pooled] = []
     if hasattr(network.roi_heads, "box_pooler"):
-        with _eval_mode(network.roi_heads), _watch_pooling(network.roi_heads) as pooled:
+        with _eval_mode(network.roi_heads), _watch_pooling(network.roi_heads) as calls:
             network.roi_heads(images, features, [proposals], None)
+        pooled = calls["box"]
     if [torch.equal(boxes, at[0].tensor) for at, _ in pooled] != [True]:
         raise InputError(
             f"MODEL.ROI_HEADS.NAME {cfg.MODEL.ROI_HEADS.NAME}: MHKD.SCHEDULE {cfg.MHKD.SCHEDULE} has a local "
@@ -267,18 +283,18 @@ def check_pooling(network: GeneralizedRCNN, cfg: CfgNode) -> None:
 
 
 @contextlib.contextmanager
-def _watch_pooling(heads: nn.Module) -> Iterator[list[Pooled]]:
-    """Within it, a list that receives the boxes and the output of each call of the box pooler."""
-    calls: list[Pooled] = []
-    if not hasattr(heads, "box_pooler"):
+def _watch_pooling(heads: nn.Module) -> Iterator[dict[str, list[Pooled]]]:
+    """Within it, of each head a list that receives the boxes and the output of each call of its pooler."""
+    calls: dict[str, list[Pooled]] = {"box": [], "mask": []}
+    with contextlib.ExitStack() as stack:
+        for head, of_head in calls.items():
+            if hasattr(heads, f"{head}_pooler"):
+                pooler = heads.get_submodule(f"{head}_pooler")
+                hook = pooler.register_forward_hook(
+                    lambda _, args, output, to=of_head: to.append((args[1], output))
+                )
+                stack.callback(hook.remove)
         yield calls
-        return
-    pooler = heads.get_submodule("box_pooler")
-    handle = pooler.register_forward_hook(lambda _, args, output: calls.append((args[1], output)))
-    try:
-        yield calls
-    finally:
-        handle.remove()
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ class FlipAveraged(nn.Module):
     """
 
     def __init__(self, network: GeneralizedRCNN) -> None:
-        """Raises InputError for a detector without an RPN and one box head."""
+        """Raises InputError for a detector without an RPN and one box head, or with masks."""
         super().__init__()
         parts = (getattr(network, name, None) for name in ("proposal_generator", "roi_heads"))
         rpn, heads = parts
@@ -35,6 +35,8 @@ class FlipAveraged(nn.Module):
             raise InputError(f"TEST.AUG.ENABLED: {type(network).__name__} has no RPN and box head to average")
         if isinstance(heads, CascadeROIHeads):
             raise InputError("TEST.AUG.ENABLED: a cascade has several box heads, and one can be averaged")
+        if heads.mask_on:
+            raise InputError("TEST.AUG.ENABLED: masks (MODEL.MASK_ON) are not averaged over flips: leave it out")
         self.network = network
 
     @torch.no_grad()

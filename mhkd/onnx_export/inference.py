@@ -144,6 +144,11 @@ def check_parts(network: Any) -> None:
     _check("MODEL.PROPOSAL_GENERATOR.NAME", rpn, RPN)
     _check("MODEL.ANCHOR_GENERATOR.NAME", rpn.anchor_generator, DefaultAnchorGenerator)
     _check("MODEL.ROI_HEADS.NAME", heads, StandardROIHeads)
+    if heads.mask_on:
+        raise InputError(
+            "MODEL.MASK_ON True: an .onnx file gives boxes, not masks: hand out the student's folder, or a "
+            "student without masks"
+        )
     _check("the box predictor of MODEL.ROI_HEADS.NAME", heads.box_predictor, FastRCNNOutputLayers)
     for pool in heads.box_pooler.level_poolers:
         _check("MODEL.ROI_BOX_HEAD.POOLER_TYPE", pool, ROIAlign)

@@ -3,12 +3,13 @@
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import shapely
 
 from ..errors import InputError
 from ..evaluation.detections import Detections
@@ -100,8 +101,15 @@ class FinishedSlide:
             grades = np.array([d.get("grades", none) for d in found], np.float64)
             grades = grades.reshape(len(found), len(names))
             detections = Detections(boxes, scores, classes, self.class_names, grades, names)
+            if any("segmentation" in d for d in found):
+                rings = [np.array(d["segmentation"][0], np.float64).reshape(-1, 2) for d in found]
+                if not all(np.isfinite(ring).all() for ring in rings):
+                    raise ValueError("an outline is no finite number")
+                detections = replace(
+                    detections, outlines=np.array([shapely.polygons(r) for r in rings], object)
+                )
             return detections.select(detections.is_sound())  # without the one that stands for none
-        except (KeyError, TypeError, ValueError, OverflowError) as e:
+        except (KeyError, IndexError, TypeError, ValueError, OverflowError, shapely.GEOSException) as e:
             raise InputError(f"{path}: holds no detections of {self.class_names} ({e}): {_AGAIN}") from e
 
     def slide_path(self, slides_dir: str | None = None) -> str:

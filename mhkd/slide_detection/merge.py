@@ -11,7 +11,8 @@ object ends, so either box is clipped at the cut sides of the other, and the IoU
 2. of whole boxes that show the same object the one with the highest score stays, and so it does where one
    lies mostly within another of its class;
 3. a cut box that shows the same object as a whole one goes;
-4. cut boxes that show the same object, which no tile holds whole, are joined to one box;
+4. cut boxes that show the same object, which no tile holds whole, are joined to one box, and their outlines,
+   where there are any, to their union;
 5. of these, what lies mostly within a better box (a poorly seen piece), or around one of its class, goes.
 
 Neighbours that touch share little of what both tiles see, and little of either's box lies within the other's,
@@ -26,6 +27,7 @@ import shapely
 
 from ..evaluation.detections import Detections
 from ..pieces import connected_components
+from .outlines import union
 
 logger = logging.getLogger(__name__)
 
@@ -214,8 +216,16 @@ def _join(
     extent_px = np.where(is_open, np.tile(outer[:, 2:] + outer[:, :2], 2), np.inf).min(axis=1)
     order = np.argsort(best)
     best = best[order]
+    outlines = None
+    if pieces.outlines is not None:
+        of_object = [pieces.outlines[label == k] for k in order]
+        outlines = np.array([p[0] if len(p) == 1 else union(p, margin_px) for p in of_object], object)
     joined = Detections(
-        outer[order] * OUTWARDS, pieces.scores[best], pieces.classes[best], pieces.class_names
+        outer[order] * OUTWARDS,
+        pieces.scores[best],
+        pieces.classes[best],
+        pieces.class_names,
+        outlines=outlines,
     )
     return joined, extent_px[order]
 

@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import shapely
 from tqdm import tqdm
 
 from ..evaluation.detections import Detections
@@ -64,8 +65,8 @@ def run_batches(
 
     Args:
         slide, grid, student, options: what is searched, where, by whom and how.
-        journal: gets for each batch a list with boxes (XYXY in LR pixels of the tile), scores and classes of
-            each tile; batches that it has are not run again.
+        journal: gets for each batch a list with boxes (XYXY in LR pixels of the tile), scores, classes and
+            perhaps outlines of each tile; batches that it has are not run again.
         clock: of "read", "wait", "forward" and "journal".
         readers: threads that read tiles while the network is at work.
         progress: show a bar.
@@ -116,14 +117,19 @@ def merge_batches(
     parts = [Detections.empty(student.class_names)]
     cuts, nears = [np.empty((0, 4), bool)], [np.empty((0, 4), bool)]
     for k in sorted(records):
-        for i, (boxes, scores, classes) in enumerate(records[k], k * options.batch_size):
+        for i, (boxes, scores, classes, *outlines) in enumerate(records[k], k * options.batch_size):
             boxes = np.array(boxes, np.float32).astype(np.float64).reshape(-1, 4)
             distance = np.hstack([boxes[:, :2], np.array(grid.tile_px) - boxes[:, 2:]])
             extent = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
             cuts.append((distance <= CUT_LR_PX) & grid.inner_sides(i))
             nears.append((distance <= NEAR_SHARE * extent) & grid.inner_sides(i))
             boxes = (boxes + grid.corners[i] * 2) * scale
-            parts.append(Detections(boxes, scores, classes, student.class_names))
+            polygons = None
+            if outlines:
+                corner = np.array(grid.corners[i])
+                polygons = np.array(shapely.from_wkt(outlines[0]), object)
+                polygons = shapely.transform(polygons, lambda at, corner=corner: (at + corner) * scale[:2])
+            parts.append(Detections(boxes, scores, classes, student.class_names, outlines=polygons))
     merged = merge_tiles(
         Detections.concatenate(parts),
         np.concatenate(cuts),

@@ -62,7 +62,7 @@ class Student(ABC):
 
         Returns:
             For each input float32 boxes (n, 4) XYXY in LR pixels of the tile, float32 scores (n,) and int64
-            classes (n,).
+            classes (n,); of a student that finds masks also outlines (n,), as texts (WKT), in LR pixels.
 
         Raises:
             MemoryError: the device's is too small for so many.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import shapely
 import torch
 from torch import nn
 
@@ -16,6 +17,7 @@ from ..enlarge import enlarge, to_tensor
 from ..errors import InputError
 from ..files import sha256
 from ..modeling import FlipAveraged, is_student
+from .outlines import outline_of_mask
 from .student import Student, resolution_of, tile_side_px
 
 
@@ -27,11 +29,13 @@ class TorchStudent(Student):
             and gives its outputs.
         image_format: "RGB" or "BGR", the network's channel order.
         input_factor: HR pixels per pixel that the network sees: 1 where LR is brought to the HR size.
+        masks: whether it finds masks too.
     """
 
     network: nn.Module
     image_format: str = "RGB"
     input_factor: int = 1
+    masks: bool = False
     packages: ClassVar[tuple[str, ...]] = ("torch", "torchvision")
 
     def prepare(self, tile: np.ndarray) -> dict[str, torch.Tensor]:
@@ -42,14 +46,24 @@ class TorchStudent(Student):
     def detect(self, inputs: list[dict[str, torch.Tensor]]) -> Sequence[tuple[np.ndarray, ...]]:
         found = []
         try:
-            outputs = self.network(inputs)
+            if self.masks:  # as the mask head gives them, finer than LR pixels
+                outputs = self.network.inference(inputs, do_postprocess=False)
+            else:
+                outputs = [output["instances"] for output in self.network(inputs)]
         except torch.OutOfMemoryError as e:
             raise MemoryError(str(e)) from e
         for output in outputs:
-            instances = output["instances"].to("cpu")
-            boxes = instances.pred_boxes.tensor
-            found.append((boxes.numpy(), instances.scores.numpy(), instances.pred_classes.numpy()))
+            instances = output.to("cpu")
+            columns = [instances.pred_boxes.tensor, instances.scores, instances.pred_classes]
+            found.append(tuple(column.numpy() for column in columns))
+            if self.masks:
+                found[-1] += (self._outlines(found[-1][0], instances.pred_masks[:, 0].numpy()),)
         return found
+
+    def _outlines(self, boxes: np.ndarray, masks: np.ndarray) -> np.ndarray:
+        """Texts, shape (n,): accurate to an HR pixel."""
+        polygons = [outline_of_mask(mask, box, self.lr_factor) for mask, box in zip(masks, boxes)]
+        return np.array(shapely.to_wkt(polygons, rounding_precision=3), object)
 
 
 def load(
@@ -106,6 +120,7 @@ def load(
         tile_px=tile_px,
         image_format=cfg.INPUT.FORMAT,
         input_factor=factor if cfg.MODEL.STUDENT.INPUT == "native" else 1,
+        masks=cfg.MODEL.MASK_ON,
         folder=os.path.dirname(os.path.abspath(path)),
         sha256=weights,
         checksum=hashlib.sha256((weights + cfg.dump()).encode()).hexdigest(),

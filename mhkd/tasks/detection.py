@@ -70,7 +70,9 @@ class DetectionTask(Task):
     def evaluator(self, cfg: CfgNode, dataset: str, folder: Path) -> CocoEvaluator:
         """As many detections an image count as a network may give, TEST.DETECTIONS_PER_IMAGE: COCO's limit of
         100 would cut off what a region with more glomeruli holds."""
-        return CocoEvaluator(dataset, str(folder), max_dets=cfg.TEST.DETECTIONS_PER_IMAGE)
+        return CocoEvaluator(
+            dataset, str(folder), max_dets=cfg.TEST.DETECTIONS_PER_IMAGE, masks=cfg.MODEL.MASK_ON
+        )
 
     def averaged_over_flips(self, network: nn.Module) -> nn.Module:
         return FlipAveraged(network)

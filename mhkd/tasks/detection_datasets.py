@@ -53,10 +53,9 @@ def check_datasets(cfg: CfgNode, training: bool) -> None:
             f"{first} has {len(classes[first])} classes ({', '.join(classes[first])}): set "
             f"MODEL.ROI_HEADS.NUM_CLASSES to {len(classes[first])}, not {cfg.MODEL.ROI_HEADS.NUM_CLASSES}"
         )
-    mask_format = cfg.INPUT.MASK_FORMAT if cfg.MODEL.MASK_ON else None
     for name in every:
         learned = name in cfg.DATASETS.TRAIN
-        check_fitness(name, dicts[name], cfg.INPUT.LR_FACTOR, mask_format if learned else None)
+        check_fitness(name, dicts[name], cfg.INPUT.LR_FACTOR, learned and cfg.MODEL.MASK_ON)
     _check_objects(cfg, dicts, training)
     for train, test in itertools.product([*cfg.DATASETS.TRAIN, *cfg.MHKD.UNLABELED], cfg.DATASETS.TEST):
         check_split_disjoint(dicts[train], dicts[test], (train, test))

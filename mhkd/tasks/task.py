@@ -89,7 +89,8 @@ class Task(ABC):
     # --- Scores --------------------------------------------------------------------------------
     @abstractmethod
     def evaluator(self, cfg: CfgNode, dataset: str, folder: Path) -> DatasetEvaluator:
-        """Scores a network on ``dataset``: ``{self.scores: {name: percent}}``. It may write to ``folder``."""
+        """Scores a network on ``dataset``: ``{self.scores: {name: percent}}``, and perhaps other
+        kinds of scores. It may write to ``folder``."""
 
     def best_threshold(self, dataset: str, folder: Path) -> Choice | None:
         """The score to count from, by what the evaluator wrote to ``folder``; None where none can be told."""

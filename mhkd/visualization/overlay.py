@@ -3,7 +3,8 @@
 A glomerulus that is found as another class is light blue: scores count it as both a false positive and a
 false negative. A pathologist judges a red or yellow box on the HR image and understands it on the LR image,
 which is all that the student has seen, so both carry the same colours: HR with the annotated boxes and their
-classes, LR with the detected boxes, classes, scores.
+classes, LR with the detected boxes, classes, scores. The outlines of a student that
+finds masks are drawn too, beside those of the annotations.
 """
 
 from __future__ import annotations
@@ -14,13 +15,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pycocotools.mask as mask_util
+import shapely
 from PIL import Image
 from tqdm import tqdm
 
+from ..coco.runs import outlines
+from ..evaluation.mask_scores import as_rle
 from ..evaluation.matching import as_boxes, judge
 from ..files import replacing
 from ..palette import FALSE_POSITIVE, FOUND, MISSED, NOT_SCORED, OTHER_CLASS
-from .panel import Mark, compose_pair, draw_panel
+from ..pieces import runs_of_mask
+from .panel import Mark, Outline, compose_pair, draw_panel
 
 if TYPE_CHECKING:  # torch takes a while
     from detectron2.structures import Instances
@@ -40,7 +46,8 @@ def draw_overlay(
 
     Args:
         image_rgb: uint8, shape (H, W, 3).
-        detections: ``pred_boxes``, ``scores``, ``pred_classes``, in the image's pixels.
+        detections: ``pred_boxes``, ``scores``, ``pred_classes`` and perhaps ``pred_masks``, in the image's
+            pixels.
         annotations: the image's ground truth, in Detectron2's standard format.
         class_names: in the order of the contiguous ids.
         score_threshold: detections with a lower score are left out.
@@ -50,7 +57,8 @@ def draw_overlay(
     """
     found = Comparison(detections, annotations, class_names, score_threshold)
     scale = _panel_scale(image_rgb)
-    return draw_panel(image_rgb, _panel_size(image_rgb, scale), found.detection_marks(), scale)
+    size = _panel_size(image_rgb, scale)
+    return draw_panel(image_rgb, size, found.detection_marks(), scale, found.detection_outlines())
 
 
 def draw_pair(
@@ -82,8 +90,8 @@ def draw_pair(
     found = Comparison(detections, annotations, class_names, score_threshold)
     scale = _panel_scale(hr_image)
     size = _panel_size(hr_image, scale)
-    hr_panel = draw_panel(hr_image, size, found.annotation_marks(), scale)
-    lr_panel = draw_panel(lr_image, size, found.detection_marks(), scale)
+    hr_panel = draw_panel(hr_image, size, found.annotation_marks(), scale, found.annotation_outlines())
+    lr_panel = draw_panel(lr_image, size, found.detection_marks(), scale, found.detection_outlines())
     return compose_pair((hr_panel, lr_panel), title, captions, found.legend())
 
 
@@ -164,6 +172,8 @@ class Comparison:
         self.gt_classes = np.array([a["category_id"] for a in annotations], int)
         self.crowd = np.array([a.get("iscrowd", 0) for a in annotations], bool)
         self.class_names = class_names
+        self.masks = detections.pred_masks.numpy() if detections.has("pred_masks") else None
+        self.gt_segmentations = [a.get("segmentation") for a in annotations]
 
         found = (self.boxes, self.scores, self.classes)
         self.verdicts = judge(*found, self.gt_boxes, self.gt_classes, self.crowd)
@@ -171,25 +181,53 @@ class Comparison:
 
     def detection_marks(self) -> list[Mark]:
         """What was found, and what was missed."""
-        of = self.verdicts
-        colors = np.select([of.hit, of.false, of.confused], [FOUND, FALSE_POSITIVE, OTHER_CLASS], NOT_SCORED)
+        of, colors = self.verdicts, self._detection_colors()
         labels = [f"{self._name(c)} {s:.2f}".strip() for c, s in zip(self.classes, self.scores)]
         misses = zip(self.gt_boxes[of.missed], self.gt_classes[of.missed])
         return (
             self._crowd_marks()
             + [(box, MISSED, self._name(c)) for box, c in misses]
-            + list(zip(self.boxes, colors.tolist(), labels))
+            + list(zip(self.boxes, colors, labels))
         )
 
     def annotation_marks(self) -> list[Mark]:
         """What is annotated, and what was found where nothing is."""
-        colors = np.select([self.verdicts.missed, self.gt_confused], [MISSED, OTHER_CLASS], FOUND).tolist()
-        ground_truth = zip(self.gt_boxes, colors, self.gt_classes, self.crowd)
+        ground_truth = zip(self.gt_boxes, self._annotation_colors(), self.gt_classes, self.crowd)
         return (
             self._crowd_marks()
             + [(box, FALSE_POSITIVE, "") for box in self.boxes[self.verdicts.false]]
             + [(box, color, self._name(c)) for box, color, c, crowd in ground_truth if not crowd]
         )
+
+    def detection_outlines(self) -> list[Outline]:
+        """Of the masks that were found."""
+        if self.masks is None:
+            return []
+        return [(ring, c) for mask, c in zip(self.masks, self._detection_colors()) for ring in _rings(mask)]
+
+    def annotation_outlines(self) -> list[Outline]:
+        """Of what is annotated, where masks are found."""
+        found: list[Outline] = []
+        if self.masks is None:
+            return found
+        for outline, color, crowd in zip(self.gt_segmentations, self._annotation_colors(), self.crowd):
+            if isinstance(outline, list) and not crowd:
+                found += [(np.reshape(ring, (-1, 2)), color) for ring in outline]
+            elif outline and not crowd:
+                mask = mask_util.decode(as_rle(outline, tuple(outline["size"])))
+                found += [(ring, color) for ring in _rings(mask.astype(bool))]
+        return found
+
+    def _detection_colors(self) -> list[str]:
+        of = self.verdicts
+        colors = np.select([of.hit, of.false, of.confused], [FOUND, FALSE_POSITIVE, OTHER_CLASS], NOT_SCORED)
+        found: list[str] = colors.tolist()
+        return found
+
+    def _annotation_colors(self) -> list[str]:
+        colors = np.select([self.verdicts.missed, self.gt_confused], [MISSED, OTHER_CLASS], FOUND)
+        found: list[str] = colors.tolist()
+        return found
 
     def legend(self) -> list[tuple[str, str]]:
         """Colours, and what they stand for with its number."""
@@ -206,6 +244,12 @@ class Comparison:
     def _name(self, class_id: int) -> str:
         """One class goes without saying."""
         return self.class_names[class_id] if len(self.class_names) > 1 else ""
+
+
+def _rings(mask: np.ndarray) -> list[np.ndarray]:
+    """Outlines of a mask's pieces, each (n, 2), in its pixels."""
+    pieces = outlines(*runs_of_mask(np.ascontiguousarray(mask.T)))
+    return [shapely.get_coordinates(part.exterior) for part in shapely.get_parts(pieces)]
 
 
 def _captions(mpp: float | None, lr_factor: int, score_threshold: float) -> tuple[str, str]:

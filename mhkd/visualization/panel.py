@@ -9,8 +9,9 @@ from ..fonts import sans
 from ..palette import CAPTION, MISSED, NOT_SCORED
 
 Mark = tuple[np.ndarray, str, str]  # box XYXY, colour, label
+Outline = tuple[np.ndarray, str]  # corners (n, 2), colour
 
-LINE_PX = 3
+LINE_PX, OUTLINE_PX = 3, 2
 DASHES_PX = {MISSED: (10, 5), NOT_SCORED: (3, 5)}  # drawn and left out; the others are solid
 LABEL_FONT_PX, LABEL_HEIGHT_PX = 11, 15
 STRIP_FONT_PX = 17
@@ -18,7 +19,11 @@ GAP_PX = 8
 
 
 def draw_panel(
-    image_rgb: np.ndarray, size: tuple[int, int], marks: Sequence[Mark], scale: float
+    image_rgb: np.ndarray,
+    size: tuple[int, int],
+    marks: Sequence[Mark],
+    scale: float,
+    outlines: Sequence[Outline] = (),
 ) -> np.ndarray:
     """Draw marks on an image.
 
@@ -27,6 +32,7 @@ def draw_panel(
         size: width and height to which it is brought.
         marks: their boxes are multiplied by ``scale``.
         scale: pixels of the panel per pixel of the boxes.
+        outlines: drawn within the boxes, in their pixels.
 
     Returns:
         uint8 RGB.
@@ -36,6 +42,9 @@ def draw_panel(
     draw, font = ImageDraw.Draw(panel), sans(LABEL_FONT_PX)
     for box, color, _ in marks:
         _draw_box(draw, box * scale, color)
+    for corners, color in outlines:
+        ring = np.concatenate([corners, corners[:1]]) * scale
+        draw.line(ring.ravel().tolist(), color, OUTLINE_PX, joint="curve")
     for box, color, label in (m for m in marks if m[2]):
         # Beside the tissue, not on it; a miss below, as it often lies under a false positive.
         x0, y0, _, y1 = (box * scale).tolist()

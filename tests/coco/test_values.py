@@ -268,7 +268,7 @@ def assert_the_mapper_reads_no_outline(entries):
 
 def test_masks_are_handed_on_where_they_are_asked_for(folder):
     edit_coco(folder, lambda c: [a.update(segmentation=compressed(BOX)) for a in c["annotations"]])
-    mapper = PairedResolutionMapper(is_train=True, lr_factor=4, flip_prob=0, mask_format="bitmask")
+    mapper = PairedResolutionMapper(is_train=True, lr_factor=4, flip_prob=0, masks=True)
     masks = mapper(load()[0])["instances"].gt_masks
     assert torch.equal(masks.tensor[0], torch.from_numpy(mask(BOX)).bool())
 

@@ -1,7 +1,8 @@
 from mhkd.comparison.configs import row_cfg
 from mhkd.comparison.regimes import get_tables
 from mhkd.comparison.rows import METHODS, TABLES, methods_of
-from mhkd.config import add_mhkd_config
+from mhkd.config import add_mhkd_config, load_cfg
+from mhkd.config_files import configs_folder
 from mhkd.engine.optimizer import step_cfg
 from mhkd.engine.record import differences
 from mhkd.errors import InputError
@@ -116,6 +117,12 @@ def test_students_of_a_regime_differ_in_their_schedule_and_share_a_teacher(tmp_p
         "peers": set(),
         "few_labels": {"MHKD.LABELED_SHARE", "MHKD.UNLABELED_RATIO"},
         "few_labels_hr": {"MHKD.LABELED_SHARE", "MHKD.TEACHER_LABELED_SHARE", "MHKD.UNLABELED_RATIO"},
+        "masks": {
+            "MODEL.MASK_ON",
+            "MODEL.ROI_MASK_HEAD.NUM_CONV",
+            "MODEL.ROI_MASK_HEAD.CONV_DIM",
+            "MODEL.ROI_MASK_HEAD.NORM",
+        },
         "x8": {"INPUT.LR_FACTOR"},
         "scanner": {"INPUT.SCANNER.BLUR_PX", "INPUT.SCANNER.NOISE", "INPUT.SCANNER.JPEG_QUALITY"},
     }.items():
@@ -125,9 +132,16 @@ def test_students_of_a_regime_differ_in_their_schedule_and_share_a_teacher(tmp_p
         cfgs = [row_cfg(m, "kidney_roi", "cpu", 0, tmp_path) for m in methods if not m.is_direct]
         assert {d.split()[0] for c in cfgs for d in differences(c, mhkd)} == changed
         of_teacher = {d.split()[0] for c in cfgs for d in differences(c, mhkd, of_teacher=True)}
-        assert of_teacher == ({"MHKD.TEACHER_LABELED_SHARE"} & changed)
+        assert of_teacher == {k for k in changed if k.startswith(("MHKD.TEACHER_", "MODEL."))}
         for cfg in cfgs:
             assert get_schedule(cfg.MHKD.SCHEDULE, cfg.MHKD.STUDENT_START).student_start == "teacher"
+
+
+def test_the_masks_of_a_table_are_those_of_the_config(tmp_path):
+    (table,) = get_tables("masks")
+    (row,) = (r for r in table.rows if r.method.key == "features_falling_masks")
+    config = load_cfg(configs_folder() / "KidneyROI" / "mask_R18_FPN_cpu.yaml")
+    assert row_cfg(row.method, "kidney_roi", "cpu", 0, tmp_path).MODEL == config.MODEL
 
 
 def test_what_is_not_labelled_is_drawn_as_often_as_it_is_there(tmp_path):

@@ -1,3 +1,4 @@
+from mhkd.data.augmentation import Augmentation
 from mhkd.data.loader import ShuffledStream, build_train_loader
 from mhkd.data.mapper import PairedResolutionMapper, to_tensor, upsample
 from mhkd.data.scanner import Scanner
@@ -6,9 +7,11 @@ from mhkd.slides.views import read_view
 
 import cv2
 import numpy as np
+import pycocotools.mask as mask_util
 import pytest
 import torch
 from detectron2.structures import BoxMode
+from detectron2.structures.masks import polygons_to_bitmask
 
 F = 4
 
@@ -75,6 +78,52 @@ def test_regions_to_be_ignored_follow_crop_and_flip_and_are_cut(entry):
             assert len(out["ignore_boxes"]) == 0
         seen.add(len(out["ignore_boxes"]))
     assert seen == {0, 1}
+
+
+@pytest.mark.parametrize("form", ["polygon", "rle"])
+@pytest.mark.parametrize("scale", [(1.0, 1.0), (0.8, 1.25)])
+def test_masks_follow_the_pixels_and_the_boxes(tmp_path, form, scale):
+    """An L on white: wherever crop, flips, turn and scale bring it, its mask covers its pixels."""
+    corners = [20, 16, 36, 16, 36, 40, 68, 40, 68, 52, 20, 52]
+    drawn = polygons_to_bitmask([np.array(corners)], 96, 128)
+    cv2.imwrite(str(tmp_path / "l.png"), np.where(drawn, 0, 255).astype(np.uint8)[:, :, None].repeat(3, 2))
+    packed = mask_util.encode(np.asfortranarray(drawn.astype(np.uint8)))
+    outline = [corners] if form == "polygon" else packed
+    box = {
+        "bbox": [20.0, 16.0, 48.0, 36.0],
+        "bbox_mode": BoxMode.XYWH_ABS,
+        "category_id": 0,
+        "segmentation": outline,
+    }
+    entry = {"file_name": str(tmp_path / "l.png"), "image_id": 1, "height": 96, "width": 128}
+    varied = Augmentation(scale=scale, quarter_turns=True)
+    mapper = PairedResolutionMapper(
+        is_train=True, lr_factor=F, crop_size_px=(64, 80), flip_prob=0.5, augmentation=varied, masks=True
+    )
+    whole = 0
+    for seed in range(12):
+        np.random.seed(seed)
+        out = mapper({**entry, "annotations": [box]})
+        dark = out["image"][0].numpy() < 128
+        found = out["instances"]
+        if not len(found):
+            assert dark.sum() == 0
+            continue
+        if form == "polygon":
+            mask = polygons_to_bitmask(found.gt_masks.polygons[0], *dark.shape)
+            corners_px = np.concatenate(
+                [p.reshape(-1, 2) for p in found.gt_masks.polygons[0]] or [np.ones((0, 2))]
+            )
+            x0, y0, x1, y1 = found.gt_boxes.tensor[0].numpy()
+            assert (corners_px >= (x0 - 1e-3, y0 - 1e-3)).all() and (
+                corners_px <= (x1 + 1e-3, y1 + 1e-3)
+            ).all()
+        else:
+            mask = found.gt_masks.tensor[0].numpy()
+        rim = dark.sum() ** 0.5 * 4 if scale != (1, 1) else 0  # half a pixel along the outline
+        assert (mask != dark).sum() <= rim
+        whole += dark.sum() > 900
+    assert whole >= 3
 
 
 def test_evaluation_gives_one_image_in_the_datasets_pixels(entry):

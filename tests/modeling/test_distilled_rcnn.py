@@ -6,7 +6,7 @@ from dataclasses import replace
 from mhkd.errors import InputError
 from mhkd.modeling import DistilledRCNN
 from mhkd.modeling.distilled_rcnn import pool
-from mhkd.schedules import ADAPTIVE, BASIC, LOCAL, SCHEDULES, SEMANTIC, TEACHER, WHOLE, Stage
+from mhkd.schedules import ADAPTIVE, BASIC, LOCAL, SCHEDULES, SEMANTIC, TEACHER, WHOLE, Schedule, Stage
 
 import numpy as np
 import pytest
@@ -179,16 +179,61 @@ def test_heads_whose_pooled_features_cannot_be_told_apart_are_refused(tiny_cfg, 
         assert torch.isfinite(sum(losses.values()))
 
 
-def test_a_mask_head_has_a_pooler_of_its_own(tiny_cfg):
+@pytest.fixture
+def mask_cfg(tiny_cfg):
     tiny_cfg.MODEL.MASK_ON = True
     tiny_cfg.MODEL.ROI_MASK_HEAD.merge_from_list(["NUM_CONV", 1, "CONV_DIM", 8])
     tiny_cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = 0.0
-    model = build_model(tiny_cfg)
+    return tiny_cfg
+
+
+def outlined_images():
+    """The boxes' upper right triangles."""
     batch = images()
     outlines = [[x0, y0, x1, y0, x1, y1] for x0, y0, x1, y1 in batch[0]["instances"].gt_boxes.tensor.tolist()]
     batch[0]["instances"].gt_masks = PolygonMasks([[np.array(o)] for o in outlines])
-    losses = step(model, LOCAL, batch)
+    return batch
+
+
+def test_a_mask_head_has_a_pooler_of_its_own(mask_cfg):
+    losses = step(build_model(mask_cfg), LOCAL, outlined_images())
     assert losses["student/loss_mask"] > 0 and losses["loss_local"] > 0
+
+
+def test_masks_are_the_teachers_where_its_output_stands_in_for_the_objects(mask_cfg):
+    model = build_model(mask_cfg)
+    model.output_score_thresh = 0.0
+    hr = model._preprocess(model.teacher, [x["image"] for x in images()])
+    (o_t,) = model._teacher_output(hr, model.teacher.backbone(hr.tensor))
+    assert len(o_t) and o_t.gt_masks.tensor.shape == (len(o_t), 128, 128)
+    for mask, (x0, y0, x1, y1) in zip(o_t.gt_masks.tensor, o_t.gt_boxes.tensor.tolist()):
+        y, x = torch.nonzero(mask, as_tuple=True)
+        assert not len(x) or (x0 - 1 <= x.min() and x.max() <= x1 and y0 - 1 <= y.min() and y.max() <= y1)
+    losses = step(model, SEMANTIC, outlined_images())
+    assert losses["output/loss_mask"] > 0
+    model.output_score_thresh = 1.01
+    assert step(model, SEMANTIC, outlined_images())["output/loss_mask"] == 0  # nothing was found
+
+
+@pytest.mark.parametrize("kind", ["upsampled", "native"])
+def test_what_mask_heads_pool_can_be_distilled(mask_cfg, monkeypatch, kind):
+    stage = Stage("masks", {"detect": 1, "local": 1, "local_mask": 2})
+    monkeypatch.setitem(SCHEDULES, "masks", Schedule("masks", (stage,)))
+    mask_cfg.MHKD.SCHEDULE, mask_cfg.MODEL.STUDENT.INPUT = "masks", kind
+    model = build_model(mask_cfg)
+    batch = outlined_images()
+    batch[0]["image_lr"] = images(of=model)[0]["image_lr"]
+    assert step(model, stage, batch)["loss_local_mask"] > 0
+    same = model.teacher.state_dict()
+    if kind == "upsampled":  # equal networks on equal pixels pool the same
+        model.student.backbone.fpn.load_state_dict(
+            {k[9:]: v for k, v in same.items() if k[:9] == "backbone."}
+        )
+        batch[0]["image_lr"] = batch[0]["image"]
+        assert step(model, stage, batch)["loss_local_mask"] < 1e-10
+    mask_cfg.MODEL.MASK_ON = False
+    with pytest.raises(InputError, match="MHKD.SCHEDULE masks has a loss .* set MODEL.MASK_ON True"):
+        build_model(mask_cfg)
 
 
 def test_networks_share_one_grid_for_any_image_size(model):

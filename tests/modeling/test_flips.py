@@ -64,6 +64,12 @@ def test_images_of_several_sizes_are_as_each_alone(tiny_cfg):
     assert averaged([]) == []
 
 
+def test_masks_cannot_be_averaged(tiny_cfg):
+    tiny_cfg.MODEL.MASK_ON = True
+    with pytest.raises(InputError, match="TEST.AUG.ENABLED: masks"):
+        FlipAveraged(build(tiny_cfg, True))
+
+
 def test_a_cascade_or_another_detector_cannot_be_averaged(tiny_cfg):
     tiny_cfg.MODEL.ROI_HEADS.NAME = "CascadeROIHeads"
     tiny_cfg.MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG = True

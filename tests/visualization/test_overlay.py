@@ -5,6 +5,7 @@ from mhkd.visualization.overlay import draw_overlay, draw_pair, write_overlays
 
 import cv2
 import numpy as np
+import pycocotools.mask as mask_util
 import pytest
 import torch
 from detectron2.structures import Boxes, BoxMode, Instances
@@ -38,6 +39,26 @@ def has_color(image, color):
 
 
 HIT, FALSE, MISSED = (40, 40, 80, 80), (120, 40, 160, 80), (40, 140, 80, 180)
+
+
+@pytest.mark.parametrize("form", ["polygon", "rle"])
+def test_outlines_are_drawn_where_masks_are_found(form):
+    image = np.full((256, 256, 3), 128, np.uint8)
+    detections = found([HIT], [0.9])
+    detections.pred_masks = torch.zeros(1, 256, 256, dtype=torch.bool)
+    detections.pred_masks[0, 50:70, 45:75] = True
+    polygon = [[60, 50, 70, 60, 60, 70, 50, 60]]
+    outline = polygon if form == "polygon" else mask_util.merge(mask_util.frPyObjects(polygon, 256, 256))
+    annotations = annotated(HIT, segmentation=outline)
+    picture = draw_overlay(image, detections, annotations, ["glomerulus"])
+    assert is_near(picture, 3 * 60, 3 * 50, BLUE) and is_near(picture, 3 * 45, 3 * 60, BLUE)
+    assert tuple(picture[3 * 60, 3 * 60]) == (128, 128, 128)
+    both = draw_pair(image, image, detections, annotations, ["glomerulus"])
+    hr = both[-768 - 8 : -8, :768]
+    assert is_near(hr, 3 * 55, 3 * 55, BLUE) and not is_near(hr, 3 * 45, 3 * 60, BLUE)
+    detections.remove("pred_masks")
+    without = draw_overlay(image, detections, annotations, ["glomerulus"])
+    assert not is_near(without, 3 * 45, 3 * 60, BLUE)
 
 
 def test_overlay_colours_and_enlargement():

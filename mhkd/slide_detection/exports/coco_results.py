@@ -35,9 +35,10 @@ def coco_results(detections: Detections, image_id: int) -> list[dict[str, Any]]:
 
     Returns:
         Category ids count from 1 in the order of the classes; boxes are XYWH; "grades", where there are any,
-        are the probabilities of each. Without detections there is one
-        of no size with a score of 0, since pycocotools does not load an empty list.
+        are the probabilities of each, "segmentation" the outline as a polygon. Without detections there is
+        one of no size with a score of 0, since pycocotools does not load an empty list.
     """
+    outlined = detections.outlines is not None
     return [
         {
             "image_id": image_id,
@@ -45,8 +46,11 @@ def coco_results(detections: Detections, image_id: int) -> list[dict[str, Any]]:
             "bbox": [x0, y0, round(x1 - x0, 2), round(y1 - y0, 2)],
             "score": score,
             **({"grades": grades} if grades else {}),
+            **({"segmentation": [[v for at in ring[:-1] for v in at]]} if outlined else {}),
         }
-        for ((x0, y0, x1, y1), score, c), grades in zip(rows(detections), rounded_grades(detections))
+        for ((x0, y0, x1, y1), score, c), grades, ring in zip(
+            rows(detections), rounded_grades(detections), detections.rings()
+        )
     ] or [{"image_id": image_id, **_NONE_FOUND}]
 
 

@@ -18,20 +18,16 @@ def dsa_annotation(detections: Detections, name: str, description: str) -> dict[
         description: a line about it.
 
     Returns:
-        Its elements are rectangles in a group for each class. The server gives the ids.
+        Its elements are rectangles, or closed polylines of outlines, in a group for each class. The
+        server gives the ids.
     """
     colors = {c: f"rgb({r}, {g}, {b})" for c, (r, g, b) in class_colors(detections.class_names).items()}
     elements = []
-    for ((x0, y0, x1, y1), score, c), grade in zip(rows(detections), detections.graded()):
+    for (box, score, c), ring, grade in zip(rows(detections), detections.rings(), detections.graded()):
         label = detections.class_names[c]
         elements.append(
             {
-                "type": "rectangle",
-                "center": [round((x0 + x1) / 2, 3), round((y0 + y1) / 2, 3), 0],
-                "width": round(x1 - x0, 2),
-                "height": round(y1 - y0, 2),
-                "rotation": 0,
-                "normal": [0, 0, 1],
+                **(_rectangle(box) if detections.outlines is None else _polyline(ring)),
                 "lineColor": colors[label],
                 "lineWidth": LINE_WIDTH,
                 "group": label,
@@ -43,3 +39,19 @@ def dsa_annotation(detections: Detections, name: str, description: str) -> dict[
             }
         )
     return {"name": name, "description": description, "elements": elements}
+
+
+def _rectangle(box: list[float]) -> dict[str, Any]:
+    x0, y0, x1, y1 = box
+    return {
+        "type": "rectangle",
+        "center": [round((x0 + x1) / 2, 3), round((y0 + y1) / 2, 3), 0],
+        "width": round(x1 - x0, 2),
+        "height": round(y1 - y0, 2),
+        "rotation": 0,
+        "normal": [0, 0, 1],
+    }
+
+
+def _polyline(ring: list[list[float]]) -> dict[str, Any]:
+    return {"type": "polyline", "closed": True, "points": [[x, y, 0] for x, y in ring[:-1]]}

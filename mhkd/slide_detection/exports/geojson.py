@@ -10,7 +10,7 @@ from typing import Any
 from ...evaluation.detections import Detections
 from ...palette import class_colors
 from .coco_results import rows
-from .measures import sizes_um
+from .measures import areas_um, sizes_um
 
 _NAMESPACE = uuid.UUID("0c9f6a52-6f3c-5d0e-8a57-3f7f2c1d9b64")  # any fixed one
 
@@ -18,7 +18,8 @@ _NAMESPACE = uuid.UUID("0c9f6a52-6f3c-5d0e-8a57-3f7f2c1d9b64")  # any fixed one
 def qupath_geojson(
     detections: Detections, mpp_xy: tuple[float, float], slide_name: str, what: str = "Glomerulus"
 ) -> dict[str, Any]:
-    """Detections as a FeatureCollection of annotation objects; a grade is QuPath's metadata.
+    """Detections as a FeatureCollection of annotation objects, outlines or else boxes; a grade is QuPath's
+    metadata.
 
     Args:
         detections: in base pixels.
@@ -28,12 +29,12 @@ def qupath_geojson(
     """
     colors = class_colors(detections.class_names)
     widths, heights, diameters = sizes_um(detections, mpp_xy).tolist()
+    areas = None if detections.outlines is None else areas_um(detections, mpp_xy).T.tolist()
     features = []
-    for number, (((x0, y0, x1, y1), score, c), grade) in enumerate(
-        zip(rows(detections), detections.graded()), 1
+    for number, ((_, score, c), ring, grade) in enumerate(
+        zip(rows(detections), detections.rings(), detections.graded()), 1
     ):
         name = detections.class_names[c]
-        ring = [[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]]
         key = f"{slide_name} {number} {ring} {score} {name}"
         features.append(
             {
@@ -50,6 +51,7 @@ def qupath_geojson(
                         "Width um": widths[number - 1],
                         "Height um": heights[number - 1],
                         "Diameter um": diameters[number - 1],
+                        **(dict(zip(("Area um2", "Mean diameter um"), areas[number - 1])) if areas else {}),
                         **({"Grade probability": grade[1]} if grade else {}),
                     },
                     **({"metadata": {"Grade": grade[0]}} if grade else {}),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import shapely
 
 from ...evaluation.detections import Detections, SlideInfo
 from ...files import replacing, write_json, write_text
@@ -73,8 +74,11 @@ def write_outputs(
 def _rounded(detections: Detections, info: SlideInfo) -> Detections:
     """As they are written, without those that cannot be."""
     boxes = np.round(np.clip(detections.boxes_px, 0, np.array(info.size_px * 2)), 2)
+    outlines = detections.outlines
+    if outlines is not None:
+        outlines = shapely.transform(outlines, lambda at: np.round(np.clip(at, 0, info.size_px), 2))
     scores = np.round(detections.scores.astype(np.float64), 6)  # as written, so that what is read is equal
-    boxes = replace(detections, boxes_px=boxes, scores=scores)
+    boxes = replace(detections, boxes_px=boxes, scores=scores, outlines=outlines)
     sound = boxes.is_sound()
     if not sound.all():
         logger.warning(

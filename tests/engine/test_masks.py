@@ -1,0 +1,88 @@
+"""Mask R-CNN as teacher and student: trained, stopped, gone on with, scored and handed out."""
+
+import json
+from pathlib import Path
+
+import mhkd  # noqa: F401  (before Detectron2, which it prepares)
+from mhkd.engine.exported import exported_cfg
+from mhkd.slides.views import read_view
+
+import numpy as np
+import pytest
+import torch
+from detectron2.data import DatasetCatalog
+from detectron2.engine import DefaultPredictor
+from killed_training import train
+from support import DISKS, edit_coco, tiny_config, write_disks
+
+pytestmark = pytest.mark.slow
+
+OPTIONS = [
+    *DISKS,
+    "MODEL.MASK_ON", True,
+    "MODEL.ROI_MASK_HEAD.NUM_CONV", 1,
+    "MODEL.ROI_MASK_HEAD.CONV_DIM", 8,
+    "MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.0,
+    "MHKD.OUTPUT_SCORE_THRESH", 0.0,
+    "SOLVER.CHECKPOINT_PERIOD", 1,
+    "TEST.DETECTIONS_PER_IMAGE", 5,
+]  # fmt: skip
+
+
+def outline(content):
+    """A circle of 24 corners for each disk."""
+    angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    for a in content["annotations"]:
+        x, y, w, _ = a["bbox"]
+        ring = np.stack([x + w / 2 * (1 + np.cos(angles)), y + w / 2 * (1 + np.sin(angles))], 1)
+        a["segmentation"] = [ring.ravel().tolist()]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Two trainings of the four steps: whole, and killed within the last one, then gone on with."""
+    root = tmp_path_factory.mktemp("datasets")
+    folder = write_disks(root)
+    for split in ("train", "val"):
+        edit_coco(folder, outline, split)
+    patch = pytest.MonkeyPatch()
+    patch.setenv("DETECTRON2_DATASETS", str(root))
+    whole = tiny_config(tmp_path_factory.mktemp("whole"), OPTIONS)
+    train(whole)
+    broken = tiny_config(tmp_path_factory.mktemp("broken"), OPTIONS)
+    train(broken, kill_after=8)
+    train(broken, resume=True)
+    yield whole, broken
+    patch.undo()
+
+
+def final(cfg):
+    return torch.load(Path(cfg.OUTPUT_DIR, "4_semantic", "model_final.pth"), weights_only=True)["model"]
+
+
+def test_a_resumed_training_is_the_uninterrupted_one(trained):
+    whole, broken = map(final, trained)
+    assert any("mask_head" in k for k in whole)
+    assert whole.keys() == broken.keys() and all(torch.equal(v, broken[k]) for k, v in whole.items())
+
+
+def test_every_step_has_mask_losses_and_mask_scores(trained):
+    lines = [json.loads(x) for x in Path(trained[0].OUTPUT_DIR, "metrics.json").read_text().splitlines()]
+    logged = set().union(*lines)
+    assert {"student/loss_mask", "teacher/loss_mask", "output/loss_mask", "bbox/segm_AP"} <= logged
+    reports = [json.loads(p.read_text()) for p in Path(trained[0].OUTPUT_DIR).glob("*/stage.json")]
+    assert len(reports) == 5
+    for report in reports:
+        for scores in report["results"].values():
+            assert {"segm_AP", "segm_AP50", "segm_AP75", "segm_AR", "segm_Dice"} <= scores.keys()
+
+
+def test_default_predictor_gives_masks_in_lr_pixels(trained):
+    cfg = exported_cfg(Path(trained[0].OUTPUT_DIR, "student"), "cpu")
+    entry = DatasetCatalog.get("disks_val")[0]
+    lr = read_view(entry, "lr", 4)
+    found = DefaultPredictor(cfg)(lr[:, :, ::-1])["instances"]
+    assert len(found) and found.pred_masks.shape == (len(found), *lr.shape[:2]) == (len(found), 32, 32)
+    inside = [m.nonzero().float() for m in found.pred_masks]
+    for at, box in zip(inside, found.pred_boxes.tensor):
+        assert not len(at) or ((at[:, [1, 0]] + 1 >= box[:2]) & (at[:, [1, 0]] <= box[2:])).all()
