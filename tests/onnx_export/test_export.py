@@ -198,14 +198,21 @@ def test_a_drawn_slide_gives_tiles_of_the_students_size_and_of_another(plain):
 
 
 @pytest.mark.slow
-def test_other_heads_are_refused_and_nothing_is_written(tmp_path, datasets):
-    options = ["MODEL.ROI_HEADS.NAME", "CascadeROIHeads", "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG", True]
-    folder = export_tiny(tmp_path / "cascade", options)
-    with pytest.raises(
-        InputError, match="MODEL.ROI_HEADS.NAME: a CascadeROIHeads cannot be exported to ONNX"
-    ):
+@pytest.mark.parametrize(
+    "options,said",
+    [
+        (
+            ["MODEL.ROI_HEADS.NAME", "CascadeROIHeads", "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG", True],
+            "MODEL.ROI_HEADS.NAME: a CascadeROIHeads cannot be exported to ONNX",
+        ),
+        (["MODEL.MASK_ON", True], "MODEL.MASK_ON True: an .onnx file gives boxes, not masks"),
+    ],
+)
+def test_other_heads_are_refused_and_nothing_is_written(tmp_path, datasets, options, said):
+    folder = export_tiny(tmp_path / "other", options)
+    with pytest.raises(InputError, match=said):
         export_onnx(folder, tmp_path / "x.onnx", ["disks_val"])
-    assert [p.name for p in tmp_path.iterdir()] == ["cascade"]
+    assert [p.name for p in tmp_path.iterdir()] == ["other"]
 
 
 @pytest.mark.parametrize(
