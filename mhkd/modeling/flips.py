@@ -36,7 +36,7 @@ class FlipAveraged(nn.Module):
         if isinstance(heads, CascadeROIHeads):
             raise InputError("TEST.AUG.ENABLED: a cascade has several box heads, and one can be averaged")
         if heads.mask_on:
-            raise InputError("TEST.AUG.ENABLED: masks (MODEL.MASK_ON) are not averaged over flips: leave it out")
+            raise InputError("TEST.AUG.ENABLED: masks (MODEL.MASK_ON) are not averaged: leave it out")
         self.network = network
 
     @torch.no_grad()

@@ -126,9 +126,9 @@ def merge_batches(
             boxes = (boxes + grid.corners[i] * 2) * scale
             polygons = None
             if outlines:
-                corner = np.array(grid.corners[i])
                 polygons = np.array(shapely.from_wkt(outlines[0]), object)
-                polygons = shapely.transform(polygons, lambda at, corner=corner: (at + corner) * scale[:2])
+                corners = (shapely.get_coordinates(polygons) + grid.corners[i]) * scale[:2]
+                polygons = shapely.set_coordinates(polygons, corners)
             parts.append(Detections(boxes, scores, classes, student.class_names, outlines=polygons))
     merged = merge_tiles(
         Detections.concatenate(parts),

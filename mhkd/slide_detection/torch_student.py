@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import shapely
@@ -47,7 +47,8 @@ class TorchStudent(Student):
         found = []
         try:
             if self.masks:  # as the mask head gives them, finer than LR pixels
-                outputs = self.network.inference(inputs, do_postprocess=False)
+                network: Any = self.network
+                outputs = network.inference(inputs, do_postprocess=False)
             else:
                 outputs = [output["instances"] for output in self.network(inputs)]
         except torch.OutOfMemoryError as e:

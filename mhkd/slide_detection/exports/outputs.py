@@ -76,7 +76,8 @@ def _rounded(detections: Detections, info: SlideInfo) -> Detections:
     boxes = np.round(np.clip(detections.boxes_px, 0, np.array(info.size_px * 2)), 2)
     outlines = detections.outlines
     if outlines is not None:
-        outlines = shapely.transform(outlines, lambda at: np.round(np.clip(at, 0, info.size_px), 2))
+        corners = np.round(np.clip(shapely.get_coordinates(outlines), 0, info.size_px), 2)
+        outlines = shapely.set_coordinates(outlines.copy(), corners)
     scores = np.round(detections.scores.astype(np.float64), 6)  # as written, so that what is read is equal
     boxes = replace(detections, boxes_px=boxes, scores=scores, outlines=outlines)
     sound = boxes.is_sound()
