@@ -111,9 +111,8 @@ def find_slides(paths: Iterable[str | os.PathLike[str]]) -> tuple[list[str], lis
     in_folders: list[str] = []
     for given in paths:
         path = os.fspath(given)
-        file = os.path.abspath(path)
-        series = file if os.path.isdir(file) else os.path.dirname(file)
-        if _is_series(series) and file in (series, *dicom.files_of(series)):
+        series = _series_of(os.path.abspath(path))
+        if series:
             found.append(series)
             continue
         if not os.path.isdir(path):
@@ -225,6 +224,15 @@ def _kind(path: str) -> str:
 def _is_series(folder: str) -> bool:
     """Whether a folder has DICOM files, and no slides that are files."""
     return bool(dicom.files_of(folder)) and not any(n.lower().endswith(_SLIDES) for n in _list(folder))
+
+
+def _series_of(path: str) -> str | None:
+    """The folder of the DICOM series that a path is, or is a file of."""
+    is_folder = os.path.isdir(path)
+    if not (is_folder or path.lower().endswith(dicom.SUFFIXES) and os.path.isfile(path)):
+        return None
+    folder = path if is_folder else os.path.dirname(path)
+    return folder if _is_series(folder) else None
 
 
 def _fault(path: str, kind: str) -> str | None:

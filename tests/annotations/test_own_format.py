@@ -35,7 +35,7 @@ def test_a_registered_format_is_found_beside_its_slide_and_read(tmp_path, circle
     with pytest.raises(InputError, match=r"a\.circles: none of its 1 objects .* \(circles\)"):
         read_annotations(path)
     path.write_bytes(b"tubules\n")
-    with pytest.raises(InputError, match="no known format.*label mask, circles$"):
+    with pytest.raises(InputError, match="no known format.*YOLO labels, circles$"):
         read_annotations(path)
 
 
