@@ -6,6 +6,7 @@ JSON and is skipped: nobody was told that it is kept.
 """
 
 import json
+import logging
 import os
 import re
 import threading
@@ -18,6 +19,7 @@ from ..errors import InputError
 from ..files import writing_to
 from ..slide_detection.finished import FinishedSlide
 
+logger = logging.getLogger(__name__)
 CORRECTIONS = "corrections.jsonl"
 VERSION = 1
 MAX_PX = 1e8  # far beyond any slide
@@ -145,7 +147,9 @@ class CorrectionFile:
         try:
             content = json.loads(line)
         except (ValueError, RecursionError):
-            return  # torn
+            if line.strip():
+                logger.warning("%s: line %d is torn, and left out", self.path, self._line)
+            return
         if isinstance(content, dict) and "mhkd_corrections" in content:
             self._check(content)
             self._begun = True

@@ -57,7 +57,7 @@ def test_two_files_and_many_threads_lose_nothing(slide):
 
 
 @pytest.mark.parametrize("torn", [1, 20, -1])
-def test_killed_within_a_line(slide, torn):
+def test_killed_within_a_line(slide, torn, caplog):
     """The line is as if it had never been said, but for one that only lacks its end; the next one is kept."""
     path = slide.folder / CORRECTIONS
     CorrectionFile(slide).append(said(1))
@@ -70,6 +70,7 @@ def test_killed_within_a_line(slide, torn):
     file.append(said(3))
     assert file.all() == [said(1), *([said(2)] if torn == -1 else []), said(3)]
     assert CorrectionFile(slide).all() == file.all()
+    assert ("line 3 is torn, and left out" in caplog.text) == (torn != -1)
 
 
 def test_killed_before_the_first_line_was_whole(slide):

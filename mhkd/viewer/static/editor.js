@@ -80,8 +80,13 @@ export class Editor {
     if (id !== null) this.state.selected = index < 0 ? null : { kind: "box", index };
     this.refresh();
     if (others.length) this.say(`Another page: ${others.map((word) => this.describe(word)).join(", ")}.`, true);
-    const waiting = this.corrections.queue.length;
-    at("kept").textContent = waiting ? `${waiting} not saved yet` : `${this.corrections.words.size} saved`;
+    this.count();
+  }
+
+  /** How many corrections of the slide are saved, or are not yet. */
+  count() {
+    const [waiting, saved] = [this.corrections.queue.length, this.corrections.words.size];
+    at("kept").textContent = waiting ? `${waiting} not saved yet` : saved ? `${saved} saved` : "";
   }
 
   describe({ id, verdict, class_name }) {
@@ -100,7 +105,7 @@ export class Editor {
     for (const control of at("edit").querySelectorAll("button, select")) control.disabled = isOff;
     at("next-field").disabled = false;
     at("geojson").hidden = isOff;
-    at("kept").textContent = "";
+    this.count();
   }
 
   /** What is drawn next is of this class, if it is one of the student's. */
