@@ -100,7 +100,13 @@ class DetectionTask(Task):
         return unread
 
     def check_networks(self, cfg: CfgNode, schedule: Schedule) -> None:
-        """What is frozen has something to start from."""
+        """What is frozen has something to start from, and masks have a head."""
+        architecture = cfg.MODEL.TEACHER.META_ARCHITECTURE
+        if cfg.MODEL.MASK_ON and architecture != "GeneralizedRCNN":
+            raise InputError(
+                f"MODEL.MASK_ON True: a {architecture} finds boxes alone: set it to False, or "
+                "MODEL.TEACHER.META_ARCHITECTURE GeneralizedRCNN"
+            )
         frozen = {"MODEL.RESNETS.NORM FrozenBN": cfg.MODEL.RESNETS.NORM == "FrozenBN"}
         frozen[f"MODEL.BACKBONE.FREEZE_AT {cfg.MODEL.BACKBONE.FREEZE_AT}"] = cfg.MODEL.BACKBONE.FREEZE_AT > 0
         for setting in (key for key, on in frozen.items() if on):

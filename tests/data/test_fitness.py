@@ -118,6 +118,8 @@ def test_masks_that_are_asked_for_must_be_there(folder):
     mask = {"size": [128, 128], "counts": [200, 9, 128 * 128 - 209]}
     edit_coco(folder, lambda c: c["annotations"][5].update(segmentation=mask))
     prepare_datasets(config(*options))
+    with pytest.raises(InputError, match="MODEL.MASK_ON True: a FCOSDetector finds boxes alone"):
+        prepare_datasets(config(*options, "MODEL.TEACHER.META_ARCHITECTURE", "FCOSDetector"))
     edit_coco(folder, lambda c: c["annotations"][0].pop("segmentation"))
     with pytest.raises(InputError, match="image 1 .*without the outline that MODEL.MASK_ON asks for"):
         prepare_datasets(config(*options))

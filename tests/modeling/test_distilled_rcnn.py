@@ -200,6 +200,11 @@ def test_a_mask_head_has_a_pooler_of_its_own(mask_cfg):
     assert losses["student/loss_mask"] > 0 and losses["loss_local"] > 0
 
 
+def test_a_detector_alone_learns_masks(mask_cfg):
+    mask_cfg.MODEL.META_ARCHITECTURE, mask_cfg.MHKD.SCHEDULE = "DirectDetector", "direct"
+    assert step(build_model(mask_cfg), TEACHER, outlined_images())["teacher/loss_mask"] > 0
+
+
 def test_masks_are_the_teachers_where_its_output_stands_in_for_the_objects(mask_cfg):
     model = build_model(mask_cfg)
     model.output_score_thresh = 0.0
