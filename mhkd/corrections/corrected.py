@@ -62,8 +62,8 @@ class Corrected(NamedTuple):
     """What is on a slide after correction.
 
     Attributes:
-        detections: those that were not rejected, then what a person drew, whose scores are 1; its classes
-            may be more than the student's.
+        detections: those that were not rejected, then what a person drew, whose scores are 1 and whose
+            outlines, where the others have some, are their boxes; its classes may be more than the student's.
         drawn: bool, shape (N,): which ones a person drew.
         fields_px: float64, shape (M, 4), XYXY: fields within which all is corrected.
     """
@@ -95,13 +95,15 @@ def corrected(found: Detections, standing: Mapping[str, Correction], score_thres
             classes[k] = class_names.index(accepted[number].class_name or "")
     known = set(ids)
     drawn = [c for c in accepted.values() if c.id not in known]
+    drawn_px = np.reshape([c.box_px for c in drawn], (-1, 4))
     parts = (
         replace(found, boxes_px=boxes, classes=classes, class_names=class_names).select(keep),
         Detections(
-            np.reshape([c.box_px for c in drawn], (-1, 4)),
+            drawn_px,
             np.ones(len(drawn)),
             np.array([class_names.index(c.class_name or "") for c in drawn], np.int64),
             class_names,
+            outlines=None if found.outlines is None else shapely.box(*drawn_px.T),
         ),
     )
     fields = [c.box_px for c in standing.values() if c.verdict == FIELD]

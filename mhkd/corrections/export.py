@@ -23,14 +23,15 @@ def corrected_geojson(slide: FinishedSlide, found: Corrected) -> dict[str, Any]:
 
     Args:
         slide: whose name the ids depend on, and whose resolution the sizes.
-        found: what is on it. What a person drew has no score.
+        found: what is on it. What a person drew has no score, and no area of a mask.
     """
     mpp_xy = slide.run.get("mpp_xy")
     content = qupath_geojson(found.detections, mpp_xy or (1.0, 1.0), slide.name)
     for feature, is_drawn in zip(content["features"], found.drawn):
         measurements = feature["properties"]["measurements"]
         for name in list(measurements):
-            if (is_drawn and name == "Score") or (not mpp_xy and name.endswith(" um")):
+            of_mask = name in ("Area um2", "Mean diameter um")
+            if (is_drawn and (of_mask or name == "Score")) or (not mpp_xy and " um" in name):
                 del measurements[name]
     for x0, y0, x1, y1 in found.fields_px.tolist():
         ring = [[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]]

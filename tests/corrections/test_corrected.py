@@ -1,17 +1,21 @@
 import json
+from dataclasses import replace
+from pathlib import Path
 
 from mhkd.annotations import read_annotations
 from mhkd.cli import main
 from mhkd.corrections.corrected import corrected, object_ids
+from mhkd.corrections.export import corrected_geojson
 from mhkd.corrections.fields import next_fields
 from mhkd.corrections.journal import ACCEPTED, FIELD, REJECTED, WITHDRAWN, Correction, CorrectionFile
 from mhkd.evaluation.detections import Detections
-from mhkd.slide_detection.finished import find_finished
+from mhkd.slide_detection.finished import FinishedSlide, find_finished
 from mhkd.synthetic.slides import write_tiff
 from mhkd.tables import read_csv
 
 import numpy as np
 import pytest
+import shapely
 from click.testing import CliRunner
 from results_folder import write_result
 
@@ -46,6 +50,22 @@ def test_rejected_ones_go_and_accepted_and_drawn_ones_come_whatever_the_score():
     assert [NAMES[c] for c in now.detections.classes] == ["sclerotic", "sclerotic", "normal", "sclerotic"]
     assert now.drawn.tolist() == [False, False, False, True]
     assert now.fields_px.tolist() == [[0, 0, 500, 500]]
+
+
+def test_outlines_stay_and_what_a_person_drew_has_its_box():
+    discs = shapely.buffer(shapely.points([(b[0] + 30, b[1] + 30) for b in BOXES]), 20)
+    found = replace(FOUND, outlines=discs)
+    drawn = word("d", [10, 500, 90, 560])
+    now = corrected(found, by_id(word(object_ids(found, {})[0], BOXES[0], REJECTED), drawn), 0.5)
+    expected = [*discs[1:3], shapely.box(*drawn.box_px)]
+    assert [a.equals(b) for a, b in zip(now.detections.outlines, expected, strict=True)] == [True] * 3
+    for mpp_xy in ([0.5, 0.5], None):
+        content = corrected_geojson(FinishedSlide(Path("a.svs"), {"mpp_xy": mpp_xy}), now)
+        of_disc, of_drawn = (content["features"][k]["properties"]["measurements"] for k in (0, 2))
+        assert len(content["features"][0]["geometry"]["coordinates"][0]) > 5
+        assert ("Area um2" in of_disc) == ("Mean diameter um" in of_disc) == bool(mpp_xy)
+        assert not {"Area um2", "Mean diameter um", "Score"} & of_drawn.keys()
+    assert corrected(found, {}, 0.5).detections.outlines[0].equals(discs[0])
 
 
 def test_what_another_student_finds_anew_keeps_the_word_that_was_said():
