@@ -63,9 +63,11 @@ class PageCorrections:
                 f"{self._finished.folder}: does not record the slide's size: run mhkd detect again"
             )
         box = np.round(np.divide(word.box_px, self._stretch), 2)
-        if not (box[:2] >= 0).all() or not (box[2:] <= np.add(size_px, 0.01)).all():
+        # The page's last pixel may be a part of one.
+        inside = (box[:2] >= 0).all() and (box[2:] < size_px + 1 / self._stretch[2:]).all()
+        x0, y0, x1, y1 = np.minimum(box, np.tile(size_px, 2)).tolist()
+        if not (inside and x0 < x1 and y0 < y1):
             raise ValueError(f"has a box that is not on the slide of {size_px[0]}x{size_px[1]} px")
-        x0, y0, x1, y1 = box.tolist()
         return self._since(self._file.append(replace(word, box_px=(x0, y0, x1, y1))), number)
 
     def geojson(self, score_threshold: float) -> bytes:

@@ -80,6 +80,33 @@ def test_a_word_is_on_the_disk_when_it_is_answered(server):
     assert json.loads(server.ask(server.path[:-1] + "2")[1]) == {"since": 2, "records": []}
 
 
+def test_boxes_are_kept_in_the_pixels_of_the_slide(tmp_path):
+    """Of 2 x 1 um: along x everything is twice as many of the page's pixels of 1 um."""
+    run = {"size_px": (400, 300), "mpp_xy": [2.0, 1.0]}
+    write_result(tmp_path / "out", tmp_path / "gone.tiff", BOXES, SCORES, CLASSES, **run)
+    slide = ShownSlide(find_finished(tmp_path / "out").finished[0])
+    answer = slide.corrections.keep(WORD, 0)
+    assert answer["records"] == [WORD]
+    [kept] = CorrectionFile(slide.finished).all()
+    assert kept.box_px == (100, 100, 130, 160)
+    inside = {**WORD, "box_px": [700, 200, 800, 300]}  # up to the corner
+    assert slide.corrections.keep(inside, 1)["since"] == 2
+    for outside in ([700, 200, 801, 300], [790, 200, 800, 301], [-1, 0, 50, 50]):
+        with pytest.raises(ValueError, match="is not on the slide of 400x300 px"):
+            slide.corrections.keep({**WORD, "box_px": outside}, 2)
+
+
+def test_the_last_part_of_a_pixel_is_on_the_slide(tmp_path):
+    """Of 401 px, 1.5 of the page's each, the page has 602."""
+    run = {"size_px": (401, 300), "mpp_xy": [1.5, 1.0]}
+    write_result(tmp_path / "out", tmp_path / "gone.tiff", BOXES, SCORES, CLASSES, **run)
+    slide = ShownSlide(find_finished(tmp_path / "out").finished[0])
+    slide.corrections.keep({**WORD, "box_px": [540, 100, 602, 160]}, 0)
+    assert CorrectionFile(slide.finished).all()[0].box_px == (360, 100, 401, 160)
+    with pytest.raises(ValueError, match="is not on the slide"):
+        slide.corrections.keep({**WORD, "box_px": [601.6, 100, 602, 160]}, 1)
+
+
 @pytest.mark.parametrize("changes, status", [
     ({"Origin": "http://evil.example"}, 403),
     ({"Origin": "null"}, 403),
