@@ -18,7 +18,7 @@ DATASET ?= kidney_roi
 SIZE ?= cpu
 SEEDS ?= 0
 FACTORS ?= 2,4,8,16
-FOLDS ?= 5
+FOLDS ?=
 FOLD ?=
 OUT ?= $(OUTPUT_DIR)/slides
 MHKD = $(PY) -m mhkd
@@ -63,10 +63,10 @@ overlay: $(READY) ## pictures of what the student finds: false positives red, fa
 curves: $(READY) ## losses and scores over the iterations as OUTPUT_DIR/curves.png
 	$(MHKD) curves $(OUTPUT_DIR) $(ARGS)
 
-# TABLE=resolution, resizing and attention are classification's: FACTORS=2,4,8,16 FOLDS=5 FOLD=1 (one of them alone).
-table: $(READY) ## the paper's TABLE (I to VI, all) on DATASET: SIZE=cpu|full SEEDS=0,1 ARGS=--dry-run
-	$(MHKD) table $(TABLE) --dataset $(DATASET) --size $(SIZE) --seeds $(SEEDS) --factors $(FACTORS) --folds $(FOLDS) \
-	  $(if $(FOLD),--fold $(FOLD)) --num-gpus $(GPUS) --opts "$(OPTS)" $(ARGS)
+# TABLE=resolution, resizing and attention are classification's: FACTORS=2,4,8,16. FOLD=1: one of FOLDS alone.
+table: $(READY) ## the paper's TABLE (I to VI, all) on DATASET: SIZE=cpu|full SEEDS=0,1 FOLDS=5 ARGS=--dry-run
+	$(MHKD) table $(TABLE) --dataset $(DATASET) --size $(SIZE) --seeds $(SEEDS) --factors $(FACTORS) \
+	  $(if $(FOLDS),--folds $(FOLDS)) $(if $(FOLD),--fold $(FOLD)) --num-gpus $(GPUS) --opts "$(OPTS)" $(ARGS)
 
 # --student-mpp and --slide-mpp, where student or slides do not record them, go into ARGS.
 detect: $(READY) ## find glomeruli on SLIDE=<files, folders> with the student in OUTPUT_DIR; results in OUT

@@ -188,7 +188,8 @@ def image_to_dict(
         "annotations": [],
     }
     optional: dict[str, Any] = {"mpp": coco_schema.mpp(image, named)}
-    optional.update({key: coco_schema.label(image, key, named) for key in ("slide", "patient")})
+    optional["slide"] = coco_schema.label(image, "slide", named)
+    optional["patient"] = coco_schema.patient(image, named)
     entry.update({k: v for k, v in optional.items() if v is not None})
     if image.get("lr_file_name") not in (None, ""):
         entry["lr_file_name"] = os.path.join(image_root, coco_schema.text(image, "lr_file_name", named))

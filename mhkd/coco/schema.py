@@ -141,6 +141,11 @@ def label(record: Mapping[str, Any], key: str, where: str) -> str | None:
     return str(int(value))
 
 
+def patient(image: Mapping[str, Any], where: str) -> str | None:
+    """The person that an image is of: its ``patient`` or, where it has none, its ``individual``."""
+    return label(image, "patient", where) or label(image, "individual", where)
+
+
 def size_px(image: Mapping[str, Any], where: str) -> tuple[int, int]:
     """Width and height of an image."""
     for key in ("width", "height"):

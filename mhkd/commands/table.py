@@ -43,17 +43,16 @@ EPOCHS = 25  # of a row of classification
 @click.option(
     "--folds",
     type=FROM_2,
-    default=5,
-    show_default=True,
-    help="Of classification: train and val are divided into so many, by patient, and the results pooled.",
+    metavar="N",
+    help="Train and val are divided into so many, and what each finds in images it has not seen is pooled.  "
+    "[default: of classification 5; of detection none, val is scored]",
 )
 @click.option("--fold", type=FROM_1, metavar="K", help="Only this fold, 1 to --folds.  [default: all]")
 @click.option(
     "--folds-by",
     type=click.Choice(["patient", "slide", "image"]),
-    default="patient",
-    show_default=True,
-    help="What stays together; slide where there are fewer patients than folds.",
+    help="What stays together; slide where there are fewer patients than folds.  "
+    "[default: patient of classification, slide of detection]",
 )
 @click.option(
     "--epochs",
@@ -67,13 +66,14 @@ EPOCHS = 25  # of a row of classification
     type=click.Path(file_okay=False, path_type=Path),
     default="output/tables",
     show_default=True,
-    help="Trainings: OUT/DATASET_SIZE/seed<k>/<row>/ or OUT/DATASET/fold<k>of<n>/<row>_x<factor>/.",
+    help="Trainings: OUT/DATASET_SIZE/seed<k>/<row>/, of folds OUT/DATASET_SIZE/slidefold<k>of<n>_seed<k>/"
+    "<row>/ or, of classification, OUT/DATASET/fold<k>of<n>/<row>_x<factor>/.",
 )
 @click.option(
     "--rows",
     default="",
     metavar="A,B,...",
-    help="Only these, e.g. faster_rcnn,none,mhkd; any schedule or its .yaml file is a row too.",
+    help="Train only these, e.g. faster_rcnn,none,mhkd; any schedule or its .yaml file is a row too.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan, a line a row, with an estimate of time.")
 @click.option(
@@ -82,7 +82,8 @@ EPOCHS = 25  # of a row of classification
 @click.option(
     "--samples",
     type=FROM_1,
-    help="Of the bootstrap over the test set's patients, else slides, else images.  "
+    help="Of the bootstrap over the test set's patients (of detection, where there are ten or more), else "
+    "slides, else images.  "
     "[default: 1000; of classification 10000]",
 )
 @click.option("--opts", default="", metavar="'KEY VALUE ...'", help="Config overrides, for all rows.")
@@ -95,21 +96,27 @@ EPOCHS = 25  # of a row of classification
     help="Python file that registers losses or schedules of your own.",
 )
 def table(
-    table: str, dataset: str, size: str, seeds: str, factors: str, folds: int, fold: int | None,
-    folds_by: str, epochs: int, out: Path, rows: str, dry_run: bool, num_gpus: int, samples: int | None,
-    opts: str, extensions: Sequence[str],
+    table: str, dataset: str, size: str, seeds: str, factors: str, folds: int | None, fold: int | None,
+    folds_by: str | None, epochs: int, out: Path, rows: str, dry_run: bool, num_gpus: int,
+    samples: int | None, opts: str, extensions: Sequence[str],
 ) -> None:  # fmt: skip
     """Fill a TABLE: train what is missing, score, compare, write.
 
-    I to VI or all are the paper's, of detection. resolution, resizing and attention are of classification:
-    each row at each of --factors, on folds of DATASET; these are written anew whenever a row is finished, and
-    name the rows that are not run.
+    I to VI or all are the paper's, of detection; so are all_labels, label_free, few_labels, few_labels_hr,
+    native, bfa, peers, x8 and scanner. resolution, resizing and attention are of classification: each row at
+    each of --factors, on folds of DATASET. Tables are written anew whenever a row is finished, and name those
+    that are not run.
+
+    With --folds of detection each fold trains rows and teacher of its own on the other folds, for the
+    config's iterations; nothing is chosen on what is scored. Folds are even in objects and in people
+    (an image's patient, else its individual).
 
     What rows share (the teacher, equal first steps) is trained once. Stopped, it goes on where it was.
     Rows trained with other settings than asked for are refused, never mixed.
     """
     from ..comparison.class_rows import get_class_table
-    from ..comparison.class_run import Asked, Folds, run_class_table
+    from ..comparison.class_run import Asked, run_class_table
+    from ..comparison.folds import Folds
     from ..comparison.run import run_tables
     from ..extensions import load_extensions
 
@@ -121,15 +128,20 @@ def table(
         raise click.BadParameter(f"--opts {opts!r}: {e}") from e
     only = tuple(filter(None, rows.split(",")))
     of_classes = get_class_table(table)
+    count, by = folds or (5 if of_classes else 0), "patient" if of_classes else "slide"
+    if fold and not count:
+        raise click.BadParameter(f"--fold {fold}: say of how many, with --folds")
+    divided = Folds(count, fold, folds_by or by) if count else None
     words = [f"make table TABLE={table} DATASET={dataset}"]
     if of_classes:
-        words += [f"FACTORS={factors} FOLDS={folds}", *([f"FOLD={fold}"] if fold else [])]
-        args = [f"--rows {rows}"] if rows else []
-        args += [f"--folds-by {folds_by}"] if folds_by != "patient" else []
-        args += [f"--epochs {epochs}"] if epochs != EPOCHS else []
+        words += [f"FACTORS={factors}"]
     else:
         words += [f"SIZE={size} SEEDS={seeds}"]
-        args = [f"--rows {rows}"] if rows else []
+    words += [f"FOLDS={count}"] if count else []
+    words += [f"FOLD={fold}"] if fold else []
+    args = [f"--rows {rows}"] if rows else []
+    args += [f"--folds-by {folds_by}"] if folds_by not in (None, by) else []
+    args += [f"--epochs {epochs}"] if of_classes and epochs != EPOCHS else []
     words += [f'OPTS="{opts}"'] if opts else []
     words += [f"GPUS={num_gpus}"] if num_gpus > 1 else []
     words += [f'ARGS="{" ".join(args)}"'] if args else []
@@ -138,7 +150,7 @@ def table(
         asked = Asked(
             dataset=dataset,
             factors=tuple(whole_numbers(factors, "--factors", 2)),
-            folds=Folds(folds, fold, folds_by),
+            folds=divided or Folds(),
             epochs=epochs,
             samples=samples or 10_000,
             options=tuple(options),
@@ -148,7 +160,7 @@ def table(
     else:
         paths = run_tables(
             table, dataset, size, chosen, out, options, only, num_gpus, dry_run, samples or 1000, command,
-            click.echo,
+            click.echo, divided,
         )  # fmt: skip
     for path in paths:
         if path.suffix == ".md":

@@ -8,48 +8,16 @@ from typing import Any
 import numpy as np
 
 from ..data.folds import fold_names
-from ..errors import InputError
 from ..evaluation.class_scores import bootstrap_class_scores
 from ..evaluation.classification import SAMPLES
 from ..evaluation.predictions import Predictions
 from .class_configs import ClassConfigs
 from .class_rows import ClassRow, ClassTable, chosen_class_rows
 from .class_scores import score_classes
+from .folds import Folds
 from .plan import Training, plan_training
 from .rows import Method
 from .run import print_plan, train
-
-
-@dataclass(frozen=True)
-class Folds:
-    """What a table is trained and scored on.
-
-    Attributes:
-        count: folds that train and val together are divided into.
-        only: the number of the one that is used, from 1; None: all, their results pooled.
-        by: what stays together: "patient", "slide" or "image".
-    """
-
-    count: int = 5
-    only: int | None = None
-    by: str = "patient"
-
-    def __post_init__(self) -> None:
-        if self.only is not None and not 1 <= self.only <= self.count:
-            raise InputError(f"--fold {self.only}: choose one of 1 to {self.count} (--folds)")
-
-    @property
-    def numbers(self) -> list[int]:
-        return [self.only] if self.only else list(range(1, self.count + 1))
-
-    @property
-    def suffix(self) -> str:
-        """Of the files of a table."""
-        return f"_fold{self.only}" if self.only else ""
-
-    def folder(self, number: int) -> str:
-        """Of the trainings of one."""
-        return f"{'' if self.by == 'patient' else self.by}fold{number}of{self.count}"
 
 
 @dataclass(frozen=True)
@@ -101,7 +69,7 @@ class Line:
 
     @property
     def finished(self) -> int:
-        return sum(t.finished == len(t.steps) for t in self.trainings)
+        return sum(t.is_finished for t in self.trainings)
 
     @property
     def is_finished(self) -> bool:
@@ -151,7 +119,6 @@ def run_class_table(
         before = line.finished
         for training in line.trainings if line in wanted else ():
             train(training, num_gpus, echo)
-            training.finished = len(training.steps)
         if line.is_finished:
             fill(line, asked.samples, echo)
         if before < line.finished:

@@ -30,8 +30,29 @@ RESERVED = (
 )  # fmt: skip
 
 
+def config_file(dataset: str, size: str) -> Path:
+    """What the configs of all rows begin with.
+
+    Raises:
+        InputError: no such size, or the dataset has no config of it.
+    """
+    if size not in SIZES:
+        raise InputError(f"unknown size {size!r}: choose one of {', '.join(SIZES)}")
+    folder = configs_folder() / FOLDERS.get(dataset, "KidneyROI")
+    if not (folder / SIZES[size]).is_file():
+        known = ", ".join(k for k, name in SIZES.items() if (folder / name).is_file())
+        raise InputError(f"{folder.name} has no config of size {size!r}: choose one of {known}")
+    return folder / SIZES[size]
+
+
 def row_cfg(
-    method: Method, dataset: str, size: str, seed: int, output_dir: Path, options: Sequence[str] = ()
+    method: Method,
+    dataset: str,
+    size: str,
+    seed: int,
+    output_dir: Path,
+    options: Sequence[str] = (),
+    fold: str = "",
 ) -> CfgNode:
     """The config that trains ``method`` on ``dataset``.
 
@@ -40,20 +61,15 @@ def row_cfg(
             and NAME_val exist; NAME@class merges its classes into one.
         size: a key of :data:`SIZES`.
         options: config overrides, KEY VALUE ...
+        fold: "slidefold1of5": train and val are divided together, see :mod:`mhkd.data.folds`.
 
     Raises:
         InputError: no such size or dataset, or an option that does not exist or that the table sets.
     """
-    if size not in SIZES:
-        raise InputError(f"unknown size {size!r}: choose one of {', '.join(SIZES)}")
     for key in options[::2]:
         if key in RESERVED:
             raise InputError(f"{key} is set by the table itself, for each row: leave it out of the options")
-    folder = configs_folder() / FOLDERS.get(dataset, "KidneyROI")
-    if not (folder / SIZES[size]).is_file():
-        known = ", ".join(k for k, name in SIZES.items() if (folder / name).is_file())
-        raise InputError(f"{folder.name} has no config of size {size!r}: choose one of {known}")
-    cfg = load_cfg(folder / SIZES[size])
+    cfg = load_cfg(config_file(dataset, size))
     if dataset not in FOLDERS:
         _use_dataset(cfg, dataset)
     if method.config:
@@ -61,6 +77,8 @@ def row_cfg(
     merge_options(cfg, [*options, *method.options], f"{method.key}, options")
     if len(cfg.DATASETS.TEST) != 1:
         raise InputError(f"DATASETS.TEST {cfg.DATASETS.TEST}: a table is about one test set")
+    if fold:
+        _use_fold(cfg, fold)
     cfg.OUTPUT_DIR, cfg.SEED, cfg.MHKD.SCHEDULE = str(output_dir), seed, method.schedule
     if method.is_direct:
         cfg.MODEL.META_ARCHITECTURE = "DirectDetector"
@@ -88,3 +106,17 @@ def _use_dataset(cfg: CfgNode, dataset: str) -> None:
     ensure_registered([*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST])
     DatasetCatalog.get(cfg.DATASETS.TRAIN[0])
     cfg.MODEL.ROI_HEADS.NUM_CLASSES = len(MetadataCatalog.get(cfg.DATASETS.TRAIN[0]).thing_classes)
+
+
+def _use_fold(cfg: CfgNode, fold: str) -> None:
+    """In the place of NAME_train and NAME_val, which are divided anew."""
+    plain, at, merged = cfg.DATASETS.TEST[0].partition("@")
+    name, used = plain.removesuffix("_val"), [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST]
+    if used != [f"{name}_{part}{at}{merged}" for part in ("train", "val")]:
+        raise InputError(
+            f"datasets {', '.join(used)}: folds divide the NAME_train and NAME_val of one dataset: name it "
+            "with --dataset, and leave DATASETS out of the options"
+        )
+    cfg.DATASETS.TRAIN, cfg.DATASETS.TEST = (
+        (f"{name}_{fold}_{part}{at}{merged}",) for part in ("train", "val")
+    )

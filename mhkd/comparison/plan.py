@@ -25,11 +25,11 @@ DEFAULT_SECONDS = {"cpu": 0.9, "cuda": 0.25}
 
 @dataclass
 class Training:
-    """One method with one seed or on one fold, and where it stands.
+    """One method with one seed, on one fold where there are some, and where it stands.
 
     Attributes:
-        group: what it is compared within, "seed 0" or "fold 1 of 5": those of one group, whose folders are in
-            one, share equal first steps.
+        group: what it is compared within, "seed 0" or "slidefold1of5": those of one group, whose folders
+            are in one, share equal first steps.
         steps: of its schedule, in order.
         finished: how many of them are.
         reached: iterations done, those of a step in progress included.
@@ -51,6 +51,10 @@ class Training:
     @property
     def name(self) -> str:
         return f"{self.method.key}, {self.group}"
+
+    @property
+    def is_finished(self) -> bool:
+        return self.finished == len(self.steps)
 
     @property
     def network_folder(self) -> Path:

@@ -5,6 +5,7 @@ import platform
 import statistics
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +25,18 @@ UNKNOWN = {"mean": None, "std": None}
 UNITS = {"parameters": "M parameters", "seconds": "s"}  # of the paper's figures that are no percentages
 
 
-def write_table(table: Table, results: Results, facts: dict[str, Any], root: Path) -> list[Path]:
-    """Write ``table_<number>`` .md, .csv, .json, .png and ``_regions.png`` to ``root``.
+def write_table(
+    table: Table, results: Results, facts: dict[str, Any], stem: Path, missing: Sequence[Row] = ()
+) -> list[Path]:
+    """Write ``<stem>`` .md, .csv, .json, .png and ``_regions.png``.
 
     Args:
         results: of all rows.
-        facts: what was asked for: dataset, size, seeds, command, samples.
+        facts: what was asked for: dataset, size, config, seeds, folds, command, samples.
+        stem: path without an ending.
+        missing: rows of the table that were not trained.
     """
-    content = collect(table, results, facts)
-    stem = root / f"table_{table.number}"
+    content = collect(table, results, facts, missing)
     write_json(content, stem.with_suffix(".json"))
     write_text(to_csv(content), stem.with_suffix(".csv"))
     write_text(to_markdown(content), stem.with_suffix(".md"))
@@ -46,7 +50,9 @@ def write_table(table: Table, results: Results, facts: dict[str, Any], root: Pat
     return [stem.with_suffix(s) for s in (".md", ".csv", ".json", ".png")] + [regions]
 
 
-def collect(table: Table, results: Results, facts: dict[str, Any]) -> dict[str, Any]:
+def collect(
+    table: Table, results: Results, facts: dict[str, Any], missing: Sequence[Row] = ()
+) -> dict[str, Any]:
     """The content of the JSON file, of which the others are views."""
     samples = results.samples
     reference = table.reference
@@ -82,11 +88,14 @@ def collect(table: Table, results: Results, facts: dict[str, Any]) -> dict[str, 
         "interval_by": results.groups.by,
         "interval_groups": len(results.groups),
         "interval_remark": results.groups.remark(),
+        "people": results.people,
+        "people_in_training_too": results.people_known,
         "date": time.strftime("%Y-%m-%d %H:%M"),
         "commit": _commit(),
         "hardware": _hardware(),
         "torch": torch.__version__,
         "rows": rows,
+        "not_run": [{"key": r.method.key, "title": r.title} for r in missing],
         "pairs": pairs,
     }
 
@@ -124,6 +133,7 @@ def to_markdown(content: dict[str, Any]) -> str:
         cells.append(f"{r['training_seconds'] / 60:.0f}")
         cells += [_papers(m, r["paper"][m]) if m in r["paper"] else "" for m in paper]
         lines.append(f"| {' | '.join(cells)} |")
+    lines += [f"| {r['title']} | not run |{' |' * (len(head) - 2)}" for r in content["not_run"]]
     return "\n".join([*lines, "", *_order(content), *_how(content)]) + "\n"
 
 
@@ -131,7 +141,7 @@ def to_csv(content: dict[str, Any]) -> str:
     """The table for programs, one row a line; ``content`` is that of the JSON file."""
     lines = []
     for r in content["rows"]:
-        line = {"row": r["key"], "title": r["title"]}
+        line = {"row": r["key"], "title": r["title"], "status": "finished"}
         for prefix, scores in (("", r["scores"]), ("HR_", r["hr_scores"])):
             for metric, found in scores.items():
                 line |= {f"{prefix}{metric}": found["mean"], f"{prefix}{metric}_std": found["std"]}
@@ -144,6 +154,7 @@ def to_csv(content: dict[str, Any]) -> str:
         line |= {k: r[k] for k in costs}
         line |= {f"paper_{k}": v for k, v in r["paper"].items()}
         lines.append(line)
+    lines += [{"row": r["key"], "title": r["title"], "status": "not run"} for r in content["not_run"]]
     columns = list(dict.fromkeys(k for line in lines for k in line))
     return csv_text(columns, ([line.get(c) for c in columns] for line in lines))
 
@@ -191,11 +202,23 @@ def _introduction(content: dict[str, Any], several: bool) -> str:
     counted = "all detections" if limit < 0 else f"at most {limit} detections an image"
     return (
         f"`{content['dataset']}`, size `{content['size']}`, seed{'s' * several} {seeds} ({spread}), "
-        f"{content['test_images']} test images, scored on LR in percent, {counted}. "
-        f"{_intervals(content)} "
+        f"{_scored(content)}, scored on LR in percent, {counted}. "
+        f"{_intervals(content)} {_people(content)}"
         "Time: of one image, relative to Faster R-CNN in the same run."
         + (f" The paper's figures are of its {paper} dataset." if paper else "")
     )
+
+
+def _scored(content: dict[str, Any]) -> str:
+    images, folds, by = content["test_images"], content["folds"], content["folds_by"]
+    if content["fold"]:
+        return f"fold {content['fold']} of {folds} by {by} alone, {images} test images"
+    if folds:
+        return (
+            f"{folds} folds by {by}, each with a teacher of its own: {images} images, each scored by "
+            "networks that have not seen it, all detections pooled"
+        )
+    return f"{images} test images"
 
 
 def _intervals(content: dict[str, Any]) -> str:
@@ -205,8 +228,30 @@ def _intervals(content: dict[str, Any]) -> str:
     return (
         f"Differences in AP with their {content['interval_percent']} % interval by {content['interval_by']}: "
         f"the {content['interval_groups']} of the test set drawn with replacement, the same for both rows; "
-        f"undecided where it includes 0.{f' {remark}.' if remark else ''}"
+        f"undecided where it includes 0.{f' {remark}.' if remark else ''}{_could_be_seen(content)}"
     )
+
+
+def _could_be_seen(content: dict[str, Any]) -> str:
+    """How large a difference must be for an interval of that width to leave out 0."""
+    known = [r["difference"]["interval"] for r in content["rows"] if "difference" in r]
+    halves = sorted((high - low) / 2 for low, high in filter(None, known))
+    if not halves:
+        return ""
+    span = f"{halves[0]:.1f}" + (f" to {halves[-1]:.1f}" if len(halves) > 1 else "")
+    return f" Half their width is {span} AP: a smaller difference could not be told from none here."
+
+
+def _people(content: dict[str, Any]) -> str:
+    people, known = content["people"], content["people_in_training_too"]
+    if known:
+        return (
+            f"People are not disjoint: {known} of the {people} who are scored are in the training images "
+            "too; of new people this says nothing. "
+        )
+    if content["folds"] and not people:
+        return "Whose an image is is not recorded (`patient`), so a person may be on both sides of a fold. "
+    return ""
 
 
 def _order(content: dict[str, Any]) -> list[str]:
@@ -237,8 +282,9 @@ def _how(content: dict[str, Any]) -> list[str]:
     )
     return [
         *([note, ""] if transformers else []),
-        f"`{content['command']}`; commit {content['commit']}, {content['hardware']}, torch "
-        f"{content['torch']}, {content['date']}, {content['samples']} bootstrap samples.",
+        f"`{content['command']}`; config {content['config']}, commit {content['commit']}, "
+        f"{content['hardware']}, torch {content['torch']}, {content['date']}, {content['samples']} bootstrap "
+        "samples.",
     ]
 
 

@@ -2,13 +2,17 @@
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog
+from detectron2.data import Metadata, MetadataCatalog
 
+from ..data.registrar import annotation_files
 from ..engine.evaluation import evaluate
 from ..engine.exported import exported_cfg, load_exported
+from ..evaluation.evaluator import coco_scores
 from ..evaluation.mask_scores import MASK_METRICS
 from ..files import write_json
 from ..tasks import VIEWS
@@ -22,26 +26,36 @@ def views_of(training: Training) -> tuple[str, ...]:
     return ("direct", "teacher") if training.method.is_direct else ("student",)
 
 
-def score(training: Training) -> dict[str, dict]:
-    """View -> AP, AP50, AP75, AR, AP-<class> in percent, None where the test set lacks the class; of a row
-    with masks also segm_AP, ... segm_Dice.
+def detect(training: Training) -> dict[str, list[dict]]:
+    """View -> what the row finds in its test set, in COCO's result format.
 
-    Scores anew only where the weights or the annotations have changed.
+    It is run anew only where the weights or the annotations have changed.
     """
-    path = training.folder / "table_scores.json"
-    stamp = _stamp(training)
-    if path.is_file():
-        known = json.loads(path.read_text())
-        # Scores kept before they depended on it are COCO's, of 100 detections an image.
-        unchanged = {"max_dets": 100, "flips": False} | known["of"] == stamp
-        if unchanged and all(detections_file(training, v).is_file() for v in views_of(training)):
-            return known["scores"]
-    cfg = training.cfg
-    classes = MetadataCatalog.get(cfg.DATASETS.TEST[0]).thing_classes
-    network = load_exported(network_cfg(training), classes)
-    scores = {which: _kept(evaluate(cfg, network, which)) for which in views_of(training)}
-    write_json({"of": stamp, "scores": scores}, path)
-    return scores
+    path, stamp = training.folder / "table_scores.json", _stamp(training)
+    known = json.loads(path.read_text())["of"] if path.is_file() else {}
+    # What is kept of before it depended on these is of 100 detections an image, COCO's, without flips.
+    unchanged, views = {"max_dets": 100, "flips": False} | known == stamp, views_of(training)
+    if not unchanged or not all(detections_file(training, v).is_file() for v in views):
+        cfg = training.cfg
+        classes = MetadataCatalog.get(cfg.DATASETS.TEST[0]).thing_classes
+        network = load_exported(network_cfg(training), classes)
+        scores = {which: _kept(evaluate(cfg, network, which)) for which in views}
+        write_json({"of": stamp, "scores": scores}, path)
+    return {which: json.loads(detections_file(training, which).read_text()) for which in views}
+
+
+def score(
+    entries: Sequence[dict[str, Any]],
+    metadata: Metadata,
+    detections: Sequence[dict[str, Any]],
+    max_dets: int,
+    masks: bool = False,
+) -> dict[str, float | None]:
+    """AP, AP50, AP75, AR, AP-<class> in percent, None where there is no object of the class; of a row with
+    masks also segm_AP, ... segm_Dice. See :func:`mhkd.evaluation.evaluator.coco_scores`."""
+    found = coco_scores(entries, metadata, detections, max_dets, masks)
+    named = {kind: "" if kind == "bbox" else f"{kind}_" for kind in found}
+    return _kept({named[kind] + k: v for kind, of_kind in found.items() for k, v in of_kind.items()})
 
 
 def detections_file(training: Training, which: str) -> Path:
@@ -73,8 +87,8 @@ def _stamp(training: Training) -> dict:
     """What the scores depend on, cheap to look at."""
     weights = (training.network_folder / "model_final.pth").stat()
     (name,) = training.cfg.DATASETS.TEST
-    annotations = Path(MetadataCatalog.get(name).annotation_file).stat()
-    files = {"weights": weights, "annotations": annotations}
+    annotations = [Path(file).stat() for file in annotation_files(name)]
+    files = {"weights": weights, **dict(zip(("annotations", "annotations of val"), annotations))}
     stamp = {k: [s.st_size, s.st_mtime_ns] for k, s in files.items()} | {"test_set": name}
     test = training.cfg.TEST
     return stamp | {"max_dets": test.DETECTIONS_PER_IMAGE, "flips": test.AUG.ENABLED}

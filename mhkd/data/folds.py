@@ -108,7 +108,7 @@ def split_folds(
     """Divide images so that no patient is in two folds and each fold has its share of every class.
 
     What is shared out evenly are images, and images (``label``) or objects (``annotations`` that are not
-    ignored) of each class, each as shares of what there is.
+    ignored) of each class, each as shares of what there is; by slide, also each patient's images of objects.
 
     Args:
         entries: Detectron2 dataset dicts, of one dataset or several.
@@ -132,6 +132,9 @@ def split_folds(
             + (f", or go by slide: slidefold1of{count} ..." if by == "patient" else "")
         )
     contents = [_content(entry) for entry in entries]
+    if by == "slide":
+        for content, entry in zip(contents, entries):
+            content.update(_person(entry))
     total = sum(contents, Counter())
     kinds = sorted(total, key=str)
     members = [groups[key] for key in sorted(groups)]
@@ -188,6 +191,12 @@ def group_keys(entries: Sequence[Mapping[str, Any]], by: str = "patient") -> lis
                 ("image", f"{os.path.realpath(entry['file_name'])}" if by != "image" else f"{number:09}")
             )
     return keys
+
+
+def _person(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Folds of images with a class each are as they were before patients were shared out."""
+    known = "label" not in entry and entry.get("patient")
+    return [("patient", str(entry["patient"]))] if known else []
 
 
 def _content(entry: Mapping[str, Any]) -> Counter[Any]:

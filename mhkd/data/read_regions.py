@@ -23,6 +23,7 @@ from ..coco.schema import (
     is_number,
     label,
     mpp,
+    patient,
     text,
 )
 from ..errors import InputError
@@ -97,7 +98,7 @@ class _Packer:
                 raise _Odd
             self.images.extend((
                 *whole, _or_nan(mpp(obj, "")), self._number(label(obj, "slide", "")),
-                self._number(label(obj, "patient", "")), self._number(text(obj, "file_name", "")),
+                self._number(patient(obj, "")), self._number(text(obj, "file_name", "")),
                 self._number(text(region, "slide_file", "")), *place, region_mpp,
                 _or_nan(mpp(region, "", "slide_mpp")),
             ))  # fmt: skip

@@ -74,12 +74,13 @@ def ensure_registered(names: Iterable[str], root: str | os.PathLike[str] | None 
         path = find_file(plain, root)
         fold, part = Fold.parse(name), Part.parse(name)
         if path is None and fold is not None:
-            ensure_registered(fold.halves[:1], root)
-            _register_derived(name, fold.halves[0], functools.partial(load_fold, fold))
+            halves = [h for h in fold.halves if find_file(h.partition("@")[0], root)] or fold.halves[:1]
+            ensure_registered(halves, root)
+            _register_derived(name, halves, functools.partial(load_fold, fold))
             continue
         if path is None and part is not None:
             ensure_registered([part.whole], root)
-            _register_derived(name, part.whole, functools.partial(load_part, part))
+            _register_derived(name, [part.whole], functools.partial(load_part, part))
             continue
         if path is None or (at and not merged):
             folder, _, split = plain.rpartition("_")
@@ -93,6 +94,14 @@ def ensure_registered(names: Iterable[str], root: str | os.PathLike[str] | None 
             raise InputError(f"dataset {name!r}: its images have one class each, which @ cannot merge: leave "
                              f"out @{merged}")  # fmt: skip
         _register(name, path)
+
+
+def annotation_files(name: str) -> list[str]:
+    """What a registered dataset is read from: one file, or those of both halves of a fold; none where others
+    registered it."""
+    meta = MetadataCatalog.get(name)
+    file = meta.get("annotation_file")
+    return meta.get("annotation_files") or ([file] if file else [])
 
 
 def check_dataset(name: str) -> Sequence[dict[str, Any]]:
@@ -188,11 +197,14 @@ def _register(name: str, path: str) -> bool:
     return True
 
 
-def _register_derived(name: str, source: str, load: Callable[[], Sequence[dict[str, Any]]]) -> None:
-    """A fold or a part, over the dataset ``source``, which is registered."""
+def _register_derived(
+    name: str, sources: Sequence[str], load: Callable[[], Sequence[dict[str, Any]]]
+) -> None:
+    """A fold or a part, over the datasets ``sources``, which are registered."""
     DatasetCatalog.register(name, load)
-    first, meta = MetadataCatalog.get(source), MetadataCatalog.get(name)
+    first, meta = MetadataCatalog.get(sources[0]), MetadataCatalog.get(name)
     meta.set(**{k: first.get(k) for k in ("annotation_file", "image_root", "evaluator_type")})
+    meta.set(annotation_files=[file for source in sources for file in annotation_files(source)])
 
 
 def _load_labels(name: str, csv_file: str) -> list[dict[str, Any]]:

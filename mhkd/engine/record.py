@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, MetadataCatalog
+from detectron2.data import DatasetCatalog
 
 from ..config import load_cfg, parse_cfg
-from ..data.registrar import image_files
+from ..data.registrar import annotation_files, image_files
 from ..errors import InputError
 from ..files import sha256
 from ..schedules import Step, get_schedule
@@ -166,11 +166,12 @@ def sources(cfg: CfgNode, step: Step | None = None) -> dict[str, str]:
     found = {}
     of_student = step is None or bool(step.stage.student)
     for name in (*cfg.DATASETS.TRAIN, *(cfg.MHKD.UNLABELED if of_student else ())):
-        file = getattr(MetadataCatalog.get(name), "annotation_file", None)
-        if file:
-            found[f"annotations of {name}"] = _checksum(file)
+        files = annotation_files(name)
+        if files:
+            found[f"annotations of {name}"] = _checksum(files[0])
+        found |= {f"{os.path.basename(other)} of {name}": _checksum(other) for other in files[1:]}
         for view in ("HR", "LR") if of_student else ("HR",):
-            found[f"{view} images of {name}"] = _images_checksum(name, view, file and _version(file))
+            found[f"{view} images of {name}"] = _images_checksum(name, view, *map(_version, files))
     if of_student and os.path.isfile(cfg.MODEL.TEACHER.WEIGHTS):
         found["MODEL.TEACHER.WEIGHTS"] = _checksum(cfg.MODEL.TEACHER.WEIGHTS)
     if (step is None or not step.stage.student) and not cfg.MODEL.TEACHER.WEIGHTS:
@@ -208,7 +209,7 @@ def _checksum_of_version(version: Version) -> str:
 
 
 @functools.lru_cache(maxsize=256)
-def _images_checksum(name: str, view: str, _version: Version | None) -> str:
+def _images_checksum(name: str, view: str, *_versions: Version) -> str:
     """Of names and sizes, which are cheap to look at."""
     files = image_files(DatasetCatalog.get(name), view)
     listed = [(os.path.basename(p), os.path.getsize(p) if os.path.exists(p) else None) for p in files]

@@ -49,15 +49,18 @@ class Groups:
         return f"{len(self)} {self.unit} are few: the true intervals are wider" if len(self) < FEW else None
 
 
-def groups_of(entries: Iterable[dict[str, Any]]) -> Groups:
+def groups_of(entries: Iterable[dict[str, Any]], fewest_patients: int = 1) -> Groups:
     """The patient of each image of a dataset, else its slide, else the image itself.
 
     Args:
         entries: dataset dicts, with "image_id" and, where they are known, "patient" and "slide".
+        fewest_patients: with fewer of them, slides or images are the groups.
     """
-    found = []
+    entries, found = list(entries), []
+    patients = {e.get("patient") for e in entries} - {None, ""}
+    keys = ("patient", "slide") if len(patients) >= fewest_patients else ("slide",)
     for entry in entries:
-        key = next((k for k in ("patient", "slide") if entry.get(k) not in (None, "")), "image_id")
+        key = next((k for k in keys if entry.get(k) not in (None, "")), "image_id")
         found.append((key.removesuffix("_id") + "s", entry[key]))
     units = [u for u in ("patients", "slides", "images") if u in {unit for unit, _ in found}]
     return Groups([f"{unit} {value}" for unit, value in found], " or ".join(units))

@@ -137,19 +137,34 @@ class CocoEvaluator(COCOEvaluator):
         self, detections: list[dict[str, Any]], img_ids: Iterable[int] | None
     ) -> dict[str, dict[str, float]]:
         dicts = DatasetCatalog.get(self._dataset_name)
-        ids = None if img_ids is None else list(img_ids)
-        results = OrderedDict(
-            bbox=box_scores(coco_dict(dicts, self._metadata), detections, self._max_dets, ids)
-        )
-        if self._masks:
-            ground_truth = coco_dict(dicts, self._metadata, masks=True)
-            if all("segmentation" in a for a in ground_truth["annotations"]):
-                results["segm"] = mask_scores(ground_truth, detections, self._max_dets, ids)
-            else:
-                logger.warning(
-                    "'%s' has objects without an outline: masks are not scored", self._dataset_name
-                )
-        return results
+        return coco_scores(dicts, self._metadata, detections, self._max_dets, self._masks, img_ids)
+
+
+def coco_scores(
+    dataset_dicts: Sequence[dict[str, Any]],
+    metadata: Metadata,
+    detections: Sequence[dict[str, Any]],
+    max_dets: int,
+    masks: bool = False,
+    img_ids: Iterable[int] | None = None,
+) -> dict[str, dict[str, float]]:
+    """What :meth:`CocoEvaluator.evaluate` returns, of detections in COCO's result format.
+
+    Args:
+        dataset_dicts: Detectron2's standard format.
+        metadata: see :func:`coco_dict`.
+        max_dets, masks: see :class:`CocoEvaluator`.
+        img_ids: images to score; all if None.
+    """
+    ids = None if img_ids is None else list(img_ids)
+    results = OrderedDict(bbox=box_scores(coco_dict(dataset_dicts, metadata), detections, max_dets, ids))
+    if masks:
+        ground_truth = coco_dict(dataset_dicts, metadata, masks=True)
+        if all("segmentation" in a for a in ground_truth["annotations"]):
+            results["segm"] = mask_scores(ground_truth, detections, max_dets, ids)
+        else:
+            logger.warning("'%s' has objects without an outline: masks are not scored", metadata.name)
+    return results
 
 
 def coco_dict(

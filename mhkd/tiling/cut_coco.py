@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..annotations import ClassMap
-from ..coco import schema as coco_schema
 from ..coco.read import coco_to_dicts, read_coco, sorted_categories
 from ..errors import InputError
 from ..files import make_folder, write_text
@@ -114,12 +113,11 @@ def _rows(
             {**cut.image(box, mpp and (mpp, mpp), where), "class": name}
             for box, name in one_class_each(fields, None, counts)
         ]
-        individual = coco_schema.label(image, "individual", where)
         rows += label_rows(
             cuts,
             relative_path(entry["file_name"], os.path.realpath(out)),
             slide=entry.get("slide"),
-            patient=entry.get("patient") or individual,
+            patient=entry.get("patient"),
             slide_mpp=mpp,
         )
     return rows

@@ -8,7 +8,8 @@ import mhkd  # noqa: F401
 from mhkd.comparison.class_configs import cells, student_strides
 from mhkd.comparison.class_report import collect, to_csv, to_markdown
 from mhkd.comparison.class_rows import CLASS_TABLES, ClassRow, ClassTable, chosen_class_rows, get_class_table
-from mhkd.comparison.class_run import Asked, Folds, Line
+from mhkd.comparison.class_run import Asked, Line
+from mhkd.comparison.folds import Folds
 from mhkd.errors import InputError
 from mhkd.evaluation.class_scores import bootstrap_class_scores
 from mhkd.evaluation.predictions import Predictions

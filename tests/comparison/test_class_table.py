@@ -6,7 +6,8 @@ import json
 from mhkd.classifier import load_classifier
 from mhkd.cli import main
 from mhkd.comparison.class_rows import CLASS_TABLES
-from mhkd.comparison.class_run import Asked, Folds, run_class_table
+from mhkd.comparison.class_run import Asked, run_class_table
+from mhkd.comparison.folds import Folds
 from mhkd.errors import InputError
 from mhkd.files import write_text
 from mhkd.slide_detection.torch_student import load as load_detector

@@ -1,8 +1,11 @@
 """Folds: no patient in two, every image in one, classes evenly spread; and as datasets of their own."""
 
+from pathlib import Path
+
 import mhkd  # noqa: F401  (before Detectron2)
 from mhkd.data import ensure_registered
 from mhkd.data.folds import Fold, fold_names, group_keys, split_folds
+from mhkd.data.registrar import annotation_files
 from mhkd.errors import InputError
 
 import numpy as np
@@ -72,6 +75,33 @@ def test_objects_count_and_ignored_ones_do_not():
     entries = [entry("a", 6), entry("b", 2), entry("c", 2), entry("d", 2), entry("e", 6, 1)]
     folds = {frozenset(entries[k]["slide"] for k in fold) for fold in split_folds(entries, 2, "slide")}
     assert folds == {frozenset("ae"), frozenset("bcd")}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_slides_of_a_person_are_spread_over_the_folds(seed):
+    """Two people with two equal slides each: in each of two folds one of either's."""
+    entries = [
+        {"file_name": f"{s}{k}", "slide": s, "patient": s[0], "annotations": [{"category_id": 0}] * 3}
+        for s in ("a1", "a2", "b1", "b2")
+        for k in range(2)
+    ]
+    folds = split_folds(entries, 2, "slide", seed)
+    assert [sorted(entries[k]["patient"] for k in fold) for fold in folds] == [["a", "a", "b", "b"]] * 2
+
+
+def test_a_fold_of_merged_classes_has_both_halves_and_knows_individuals(tmp_path, monkeypatch):
+    folder = write_disks(tmp_path, "disks_of_individuals")
+    edit_coco(folder, lambda c: [i.update(individual=f"I{i['id']}") for i in c["images"]], "val")
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    found = []
+    for names in fold_names("disks_of_individuals", 2, "slide", "@round"):
+        ensure_registered(names)
+        found += DatasetCatalog.get(names[1])
+        assert [Path(f).name for f in annotation_files(names[1])] == [
+            "annotations_train.json", "annotations_val.json"
+        ]  # fmt: skip
+    assert sorted(e["slide"] for e in found) == [f"train_{k}" for k in range(4)] + ["val_0", "val_1"]
+    assert {e["slide"]: e["patient"] for e in found if "patient" in e} == {"val_0": "I1", "val_1": "I2"}
 
 
 def test_too_few_patients_are_an_error_that_names_the_way_out():
