@@ -17,6 +17,7 @@ from .commands.make_slides import make_slides
 from .commands.next import next_
 from .commands.overlay import overlay
 from .commands.results import results
+from .commands.robustness import robustness
 from .commands.score import score
 from .commands.table import table
 from .commands.tile import tile
@@ -28,7 +29,7 @@ from .version import __version__
 
 COMMANDS = (
     classify, corrections, curves, demo, detect, evaluate, export, inspect, make_slides, next_, overlay,
-    results, score, table, tile, train, view,
+    results, robustness, score, table, tile, train, view,
 )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Scoring a network as student, teacher or "direct", and the checks of data before training."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from detectron2.config import CfgNode
@@ -18,12 +19,15 @@ from .settings import check_settings
 logger = logging.getLogger(__name__)
 
 
-def evaluate(cfg: CfgNode, network: nn.Module, which: str) -> dict[str, float]:
+def evaluate(
+    cfg: CfgNode, network: nn.Module, which: str, mapper: Callable[[dict], dict] | None = None
+) -> dict[str, float]:
     """Scores of ``network`` on DATASETS.TEST, in percent; with TEST.AUG.ENABLED averaged over flips.
 
     Args:
         network: a teacher or a student alone; left in evaluation mode.
         which: "student" (on LR), "teacher" (on HR) or "direct" (the teacher on upsampled LR).
+        mapper: that images go through; None: the task's.
 
     Returns:
         What the task's evaluator gives, of detection AP, AP50, AP75, AR, AP-<class> of boxes and, with
@@ -39,7 +43,7 @@ def evaluate(cfg: CfgNode, network: nn.Module, which: str) -> dict[str, float]:
     own_cfg = task.network_cfg(cfg, "student" if which == "student" else "teacher")
     for name in cfg.DATASETS.TEST:
         folder = Path(cfg.OUTPUT_DIR) / "inference" / which / name
-        loader = build_detection_test_loader(cfg, name, mapper=task.mapper(own_cfg, VIEWS[which]))
+        loader = build_detection_test_loader(cfg, name, mapper=mapper or task.mapper(own_cfg, VIEWS[which]))
         results = inference_on_dataset(network, loader, task.evaluator(cfg, name, folder))
         found = {
             k if kind == task.scores else f"{kind}_{k}": v
