@@ -108,8 +108,8 @@ def table(
     that are not run.
 
     With --folds of detection each fold trains rows and teacher of its own on the other folds, for the
-    config's iterations; nothing is chosen on what is scored. Folds are even in objects and in people
-    (an image's patient, else its individual).
+    config's iterations; nothing is chosen on what is scored. Folds by slide are even in objects and in
+    people (an image's patient, else its individual).
 
     What rows share (the teacher, equal first steps) is trained once. Stopped, it goes on where it was.
     Rows trained with other settings than asked for are refused, never mixed.

@@ -86,7 +86,8 @@ def run_tables(
     print_plan(trainings, root, echo)
     if dry_run:
         return []
-    trainings += finished_before([m for m in methods_of(tables) if m not in methods], *asked)
+    others = [m for m in methods_of(tables) if m not in methods and any(root.glob(f"*/{m.key}"))]
+    trainings += finished_before(others, *asked)
     facts = {"dataset": dataset, "size": size, "seeds": list(seeds), "command": command, "samples": samples}
     facts |= {"config": "/".join(config_file(dataset, size).parts[-2:])}
     facts |= {"folds": folds and folds.count, "fold": folds and folds.only, "folds_by": folds and folds.by}
@@ -188,6 +189,7 @@ def finished_before(methods: list[Method], *asked: Any) -> list[Training]:
 def print_plan(trainings: list[Training], root: Path, echo: Callable[[str], None]) -> None:
     """A line a row, with what is left to train and about how long it takes."""
     measured, total = seconds_per_iteration(root), 0.0
+    width = max((len(t.name) for t in trainings), default=0)
     for k, training in enumerate(trainings):
         training.shared = find_shared(training, training.folder.parent)
         waits_for = find_planned(training, trainings[:k])
@@ -205,7 +207,7 @@ def print_plan(trainings: list[Training], root: Path, echo: Callable[[str], None
             state += f", resumes at {training.reached}" if training.reached else ""
             state += f", shares {', '.join(shared)}" if shared else ""
         total += seconds
-        echo(f"{training.name:<28} {state}")
+        echo(f"{training.name:<{width}} {state}")
     echo(f"In all about {total / 3600:.1f} h of training.")
 
 
