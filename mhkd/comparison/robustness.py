@@ -123,7 +123,7 @@ def run_robustness(
     scores: dict[tuple[str, str, float], dict[str, Any]] = {}
     for student, axis, strength in tqdm(asked, desc="scoring", unit="strength"):
         scores[student.name, axis.name, strength] = _score(student, axis, strength, out)
-    content = {
+    content: dict[str, Any] = {
         "dataset": dataset,
         "students": [{"name": s.name, "folder": str(s.folder), "checksum": s.checksum} for s in known],
         "axes": [{"name": a.name, "label": a.label, "strengths": list(found)} for a, found in axes.items()],
@@ -206,7 +206,7 @@ def _score(student: Student, axis: Axis, strength: float, out: Path) -> dict[str
             return known["scores"]
     if axis.key:
         cfg.INPUT.SCANNER[axis.key] = type(cfg.INPUT.SCANNER[axis.key])(strength)
-    mapper = None
+    mapper: WrongMppMapper | None = None
     if strength and not axis.key:
         mapper = WrongMppMapper(cfg, False, view="lr")
         mapper.mpp_error = strength / 100
