@@ -5,7 +5,7 @@ import hashlib
 import math
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from .engine.settings import check_device
 from .enlarge import to_tensor
 from .errors import InputError
 from .files import sha256
+from .packed_student import is_packed, unpacked
 from .tiling.cut import Cut
 
 TASK = "classification"
@@ -73,7 +74,7 @@ def load_classifier(
     """Load an exported student of classification, once in a process.
 
     Args:
-        folder: of ``model_final.pth`` and ``config.yaml``.
+        folder: of ``model_final.pth`` and ``config.yaml``, or a file of ``mhkd pack``.
         device: "cpu", "cuda", ...; empty: CUDA if there is one.
         lr_mpp: micrometres per LR pixel, for a student that does not record it.
         option: what gives ``lr_mpp``, for messages.
@@ -86,6 +87,12 @@ def load_classifier(
             check_device(device)
         except InputError as e:
             raise InputError(f"--device {device}: cannot be used ({e})") from e
+    with unpacked(folder) as source:
+        classifier = _load(source, device, lr_mpp, option)
+    return replace(classifier, folder=os.path.abspath(folder)) if is_packed(folder) else classifier
+
+
+def _load(folder: str, device: str, lr_mpp: float | None, option: str) -> Classifier:
     cfg = exported_cfg(folder, device)
     if cfg.MHKD.TASK != TASK:
         raise InputError(

@@ -16,6 +16,7 @@ from .commands.inspect import inspect
 from .commands.make_slides import make_slides
 from .commands.next import next_
 from .commands.overlay import overlay
+from .commands.pack import pack
 from .commands.results import results
 from .commands.robustness import robustness
 from .commands.score import score
@@ -29,7 +30,7 @@ from .version import __version__
 
 COMMANDS = (
     classify, corrections, curves, demo, detect, evaluate, export, inspect, make_slides, next_, overlay,
-    results, robustness, score, table, tile, train, view,
+    pack, results, robustness, score, table, tile, train, view,
 )  # fmt: skip
 
 

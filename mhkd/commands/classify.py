@@ -16,9 +16,9 @@ from .slide_options import SLIDE_MPP, with_options
 @click.argument("paths", nargs=-1, required=True, type=click.Path(), metavar="IMAGES|SLIDES...")
 @click.option(
     "--student",
-    type=click.Path(exists=True, file_okay=False),
+    type=click.Path(exists=True),
     required=True,
-    help="Folder of a trained classifier: OUTPUT_DIR/student.",
+    help="Folder of a trained classifier, OUTPUT_DIR/student, or a file of mhkd pack.",
 )
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the results."

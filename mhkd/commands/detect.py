@@ -18,7 +18,8 @@ from .slide_options import SLIDE_MPP, with_options
     "--student",
     type=click.Path(exists=True),
     required=True,
-    help="Folder of a trained student, OUTPUT_DIR/student, or an .onnx file of mhkd export.",
+    help="Folder of a trained student, OUTPUT_DIR/student; or an .onnx file of mhkd export; or a file of "
+    "mhkd pack.",
 )
 @click.option("--out", type=click.Path(file_okay=False), required=True, help="Folder for the results.")
 @click.option(
@@ -70,9 +71,9 @@ from .slide_options import SLIDE_MPP, with_options
 )
 @click.option(
     "--grade",
-    type=click.Path(exists=True, file_okay=False),
-    help="Folder of a trained classifier: tells the class of each glomerulus that is found, beside the "
-    "student's.",
+    type=click.Path(exists=True),
+    help="Folder of a trained classifier, or a file of mhkd pack: tells the class of each glomerulus that is "
+    "found, beside the student's.",
 )
 @click.option(
     "--grade-field-um",

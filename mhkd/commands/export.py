@@ -1,5 +1,6 @@
 """``mhkd export``."""
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -44,7 +45,8 @@ def export(
       mhkd export output/mine/student --format onnx --out student.onnx
       mhkd export output/mine/student --format onnx --int8 --calibrate-on slides/ --out student.onnx
 
-    STUDENT is a training checkpoint or, for --format onnx, also the folder of an exported student.
+    STUDENT is a training checkpoint or, for --format onnx, also the folder of an exported student,
+    packed or not.
 
     The .onnx file takes LR pixels of any size, and holds classes, resolution and the chosen score threshold.
     It is written if it gives what PyTorch gives: of 1000 boxes 999 within 1 px, with scores within 0.001.
@@ -60,11 +62,12 @@ def export(
     if network == "teacher":
         raise click.UsageError("--network teacher: takes HR, and only a student is exported to ONNX.")
     from ..onnx_export import export_onnx
+    from ..packed_student import unpacked
 
-    with tempfile.TemporaryDirectory() as folder:
-        if not student.is_dir():
-            export_checkpoint(student, folder, network)
-            student = Path(folder)
-        for line in export_onnx(student, out, calibrate_on, int8):
+    with tempfile.TemporaryDirectory() as folder, unpacked(student) as source:
+        if not os.path.isdir(source):
+            export_checkpoint(source, folder, network)
+            source = folder
+        for line in export_onnx(source, out, calibrate_on, int8):
             click.echo(line)
     click.echo(out)

@@ -9,7 +9,9 @@ from .paths import EXISTING, FOLDER
 
 
 @click.command()
-@click.option("--student", type=EXISTING, required=True, help="Folder of an exported student.")
+@click.option(
+    "--student", type=EXISTING, required=True, help="Folder of an exported student, or a file of mhkd pack."
+)
 @click.option("--dataset", help="A dataset's name, e.g. kidney_roi_val.")
 @click.option("--dataset-of", metavar="FILE", help="Take DATASETS.TEST of this config instead.")
 @click.option("--out", type=FOLDER, required=True, help="Folder for the pictures.")
@@ -35,9 +37,8 @@ def overlay(
     teacher's on HR beside it.
     """
     from ..config_files import find_config
-    from ..engine.exported import exported_cfg
-    from ..evaluation.threshold_file import working_threshold
-    from ..visualization.predict import overlay_dataset, test_sets
+    from ..packed_student import unpacked
+    from ..visualization.predict import test_sets
 
     if dataset:
         names = [dataset]
@@ -45,6 +46,18 @@ def overlay(
         names = test_sets(find_config(dataset_of))
     else:
         raise click.UsageError("give --dataset or --dataset-of")
+    with unpacked(student) as source:
+        _draw(Path(source), names, out, score_threshold, teacher, limit, device)
+
+
+def _draw(
+    student: Path, names: list[str], out: Path,
+    score_threshold: float | None, teacher: Path | None, limit: int | None, device: str,
+) -> None:  # fmt: skip
+    from ..engine.exported import exported_cfg
+    from ..evaluation.threshold_file import working_threshold
+    from ..visualization.predict import overlay_dataset
+
     if exported_cfg(student, device).MHKD.TASK == "classification":
         from ..visualization.attention import attention_dataset
 

@@ -1,5 +1,7 @@
 """Networks as they leave: a folder of weights and config, which a training writes and all else loads."""
 
+import atexit
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,11 +16,15 @@ from ..errors import InputError, about
 from ..evaluation.threshold_file import forget_threshold
 from ..files import write_text
 from ..modeling.build import build_network
+from ..packed_student import unpacked
 from ..tasks import get_task
 from ..yaml_files import one_line
 from .checkpoint import load_file, load_weights, network_weights, save_atomically, size
 from .classes import order_classes, recorded_classes
 from .settings import check_device, check_ranges
+
+_unpacked = contextlib.ExitStack()  # folders of packed students, whose weights are read after load_student
+atexit.register(_unpacked.close)
 
 
 def export_cfg(cfg: CfgNode, network: str, bfa: bool = False) -> CfgNode:
@@ -144,7 +150,8 @@ def load_student(folder: str | os.PathLike[str], device: str = "") -> CfgNode:
     Nothing in it is executed: Detectron2's own ways take unsafe YAML and pickles.
 
     Args:
-        folder: holds ``config.yaml`` and ``model_final.pth``; an exported teacher's works too, on HR.
+        folder: holds ``config.yaml`` and ``model_final.pth``; an exported teacher's works too, on HR. Or a
+            file of ``mhkd pack``, which is unpacked into a private folder until Python ends.
         device: "cpu", "cuda", ...; empty: CUDA if there is one.
 
     Returns:
@@ -153,9 +160,11 @@ def load_student(folder: str | os.PathLike[str], device: str = "") -> CfgNode:
     Raises:
         InputError: a file is missing, damaged, or does not fit the other.
     """
-    cfg = exported_cfg(folder, device)
-    load_deployed(cfg)
-    recorded = recorded_classes(load_file(cfg.MODEL.WEIGHTS), cfg.MODEL.WEIGHTS)
+    with contextlib.ExitStack() as stack:
+        cfg = exported_cfg(stack.enter_context(unpacked(folder)), device)
+        load_deployed(cfg)
+        recorded = recorded_classes(load_file(cfg.MODEL.WEIGHTS), cfg.MODEL.WEIGHTS)
+        _unpacked.push(stack.pop_all())
     cfg.MHKD.CLASSES = recorded or cfg.MHKD.CLASSES
     return cfg
 

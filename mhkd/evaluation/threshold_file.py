@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from ..errors import InputError
 from ..files import sha256, write_json
 from ..onnx_file import is_onnx, load_onnx
+from ..packed_student import unpacked
 
 if TYPE_CHECKING:
     from .best_threshold import Choice
@@ -55,7 +56,7 @@ def working_threshold(student: str | os.PathLike[str], given: float | None = Non
     """The given threshold, or the one that is recorded, or 0.5.
 
     Args:
-        student: folder of the exported student, or ``.onnx`` file.
+        student: folder of the exported student, or ``.onnx`` file, or either one packed.
         given: by the user, which decides.
 
     Raises:
@@ -63,6 +64,11 @@ def working_threshold(student: str | os.PathLike[str], given: float | None = Non
     """
     if given is not None:
         return WorkingThreshold(given, "--score-threshold")
+    with unpacked(student) as source:
+        return _recorded(source)
+
+
+def _recorded(student: str) -> WorkingThreshold:
     path = threshold_path(student)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -83,7 +89,7 @@ def working_threshold(student: str | os.PathLike[str], given: float | None = Non
     return WorkingThreshold(float(score), source, is_chosen=True)
 
 
-def _brought_by(student: str | os.PathLike[str]) -> WorkingThreshold:
+def _brought_by(student: str) -> WorkingThreshold:
     record = load_onnx(os.path.abspath(student)).record if is_onnx(student) else None
     if record is None or record.score_threshold is None:
         return WorkingThreshold(DEFAULT, "default: none was chosen for the student")

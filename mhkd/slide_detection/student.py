@@ -4,15 +4,17 @@ import functools
 import importlib
 import logging
 import math
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ..errors import InputError
 from ..onnx_file import is_onnx
+from ..packed_student import is_packed, unpacked
 from ..slides.slide import SAME_MPP
 from ..slides.views import LARGEST_PX
 
@@ -83,7 +85,7 @@ def load_student(
     """Load an exported student, once in a process.
 
     Args:
-        folder: of ``model_final.pth`` and ``config.yaml``, or an ``.onnx`` file.
+        folder: of ``model_final.pth`` and ``config.yaml``, or an ``.onnx`` file, or either one packed.
         device: "cpu", "cuda", ...; empty: CUDA if there is one. An ``.onnx`` file runs on the CPU.
         student_mpp: micrometres per LR pixel, for a student that does not record it.
         overlap_um: overlap that tiles will have.
@@ -96,8 +98,12 @@ def load_student(
     Raises:
         InputError: it is missing, damaged, has no resolution, or a parameter makes no sense.
     """
-    kind = importlib.import_module(".onnx_student" if is_onnx(folder) else ".torch_student", __package__)
-    return kind.load(folder, device, student_mpp, overlap_um, tile_size_px, min_score, threads, flips)
+    with unpacked(folder) as source:
+        kind = importlib.import_module(".onnx_student" if is_onnx(source) else ".torch_student", __package__)
+        student: Student = kind.load(
+            source, device, student_mpp, overlap_um, tile_size_px, min_score, threads, flips
+        )
+    return replace(student, folder=os.path.abspath(folder)) if is_packed(folder) else student
 
 
 def tile_side_px(

@@ -14,6 +14,7 @@ from ...evaluation.best_threshold import Choice
 from ...evaluation.bootstrap import Groups
 from ...evaluation.threshold_file import record_threshold, weights_of
 from ...files import sha256, write_json, write_text
+from ...packed_student import is_packed
 from ...slides.file_names import slide_name
 from ...tiling.splits import patients_by_pattern, read_split_table
 from ..finished import FinishedSlide, differences, find_finished
@@ -138,6 +139,11 @@ def _student_folder(finished: Sequence[FinishedSlide], given: str | None) -> str
         raise InputError(f"--choose-threshold: {'; '.join(differences(finished))}: choose for one at a time")
     recorded = finished[0].run.get("student")
     folder = given or (recorded.get("folder") if isinstance(recorded, dict) else None)
+    if folder and is_packed(folder):
+        raise InputError(
+            f"--choose-threshold: {folder} is packed, and stays as it is: say where the student's folder (or "
+            ".onnx file) is with --student, and pack it again"
+        )
     if not folder or not os.path.isfile(weights_of(folder)):
         raise InputError(
             f"--choose-threshold: the student is not at {folder or 'any known place'}: say where it is with "
