@@ -70,6 +70,12 @@ from .slide_options import SLIDE_MPP, with_options
     help="Leave out glass, or not, where tissue is taken for it.",
 )
 @click.option(
+    "--qc",
+    is_flag=True,
+    help="Leave out tissue that is out of focus, under pen or black, and say how much. Without, summary.json "
+    "says how much there is.",
+)
+@click.option(
     "--grade",
     type=click.Path(exists=True),
     help="Folder of a trained classifier, or a file of mhkd pack: tells the class of each glomerulus that is "

@@ -280,6 +280,7 @@ _SETTINGS: dict[str, Callable[[FinishedSlide], Any]] = {
     "tile size (LR px)": _of("student", "tile_px"),
     "resolution of the student (um per LR px)": _of("student", "lr_mpp"),
     "average over flips": lambda one: bool(_of("student", "flips")(one)),
+    "quality check (--qc)": lambda one: bool(_of("parameters", "qc")(one)),
     "choice of tissue only": _of("parameters", "tissue_only"),
 }
 

@@ -20,6 +20,7 @@ class DetectOptions:
         overlap_um: the largest glomerulus: each lies whole in some tile.
         batch_size: tiles in one forward.
         tissue_only: leave out glass.
+        qc: leave out tissue that is out of focus, under pen or black, see :mod:`mhkd.slides.quality`.
         slide_mpp: micrometres per base pixel of slides that do not record it, of all or by file name.
         override_slide_mpp: the same, instead of what slides record.
         grid_shift_um: moves all tiles, to see that the result does not hang on where they lie.
@@ -34,6 +35,7 @@ class DetectOptions:
     overlap_um: float = 300.0
     batch_size: int = 4
     tissue_only: bool = True
+    qc: bool = False
     slide_mpp: float | dict[str, float] | None = None
     override_slide_mpp: float | dict[str, float] | None = None
     grid_shift_um: float = 0.0
@@ -48,6 +50,10 @@ class DetectOptions:
                 f"scores of {self.score_threshold:g} or more are to be counted "
                 f"({self.score_threshold_from}), but nothing below --keep-from-score "
                 f"{self.keep_from_score:g} is kept: lower that, or give a --score-threshold that is no lower"
+            )
+        if self.qc and not self.tissue_only:
+            raise InputError(
+                "--qc looks at tissue, and --glass-too does not tell it from glass: give one of them"
             )
         if self.batch_size < 1:
             raise InputError(f"--batch-size {self.batch_size}: must be at least 1")

@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..evaluation.detections import Detections, SlideInfo
 from ..evaluation.threshold_file import COUNTING
 from ..files import write_json
+from ..slides.quality import FOCUS_MPP, Quality, slide_quality
 from ..slides.slide import Slide, slide_with_mpp
 from ..slides.slide_table import mpp_of
 from ..slides.tissue import little_tissue
@@ -115,7 +116,13 @@ def detect_slide(
         info = SlideInfo(os.path.abspath(path), slide.size_px, slide.mpp_xy, run["tissue_area_um2"])
         with clock("write"), reading(path, state), writing(folder):
             summary = write_outputs(
-                folder / WORK / RESULTS, detections, info, run["image_id"], slide, options.score_threshold
+                folder / WORK / RESULTS,
+                detections,
+                info,
+                run["image_id"],
+                slide,
+                options.score_threshold,
+                run.get("quality"),
             )
         if not stored:
             run["timings"] |= clock.seconds()
@@ -148,6 +155,14 @@ def _look(
     remark = little_tissue(mask, mpp)
     if remark:
         logger.warning(f"{path}: {remark}")
+    area_um2, quality, remarks = _area_um2(mask, mpp), None, [remark] if remark else []
+    if options.tissue_only:
+        with clock("quality"), reading(path, state):
+            quality = slide_quality(slide, mask, mpp)
+        if options.qc:
+            mask = quality.without(mask, mpp)
+            remarks += _left_out(path, quality, mask)
+            area_um2 = _area_um2(mask, mpp)
     grid = grid_over(mask, mpp, slide, student, options)
     before = len(journal.records)
     with reading(path, state):
@@ -155,9 +170,34 @@ def _look(
         run_batches(slide, grid, student, options, journal, clock, readers=readers, progress=progress)
     with clock("merge"):
         detections = merge_batches(slide, grid, journal.records, student, options)
+        if quality and options.qc:  # tiles reach beyond what is searched
+            middles = (detections.boxes_px[:, :2] + detections.boxes_px[:, 2:]) / 2
+            detections = detections.select(~quality.is_wrong_at(middles * slide.mpp_xy))
     batches = {"batches": len(journal.records), "batches_of_earlier_runs": before}
-    run = _record(slide, slide_file, student, options, grid, _area_um2(mask, mpp), batches)
-    return {**run, "warnings": [remark] if remark else []}, detections
+    run = _record(slide, slide_file, student, options, grid, area_um2, batches)
+    if quality:
+        run["quality"] = {**quality.record(), "left_out": options.qc}
+    return {**run, "warnings": remarks}, detections
+
+
+def _left_out(path: str, quality: Quality, mask: np.ndarray) -> list[str]:
+    """What is to be said of it, which is logged too."""
+    if not mask.any():
+        raise InputError(
+            f"{path}: all of its tissue is out of focus, under pen or black: to search it all the same leave "
+            "out --qc"
+        )
+    record = quality.record()
+    of_reasons = [f"{r} {mm2:g} mm²" for r, mm2 in record["tissue_mm2"].items() if mm2]
+    remarks = []
+    if of_reasons:
+        share = f"{100 * record['share']:.3g} % of its tissue is left out by --qc"
+        remarks.append(f"{share}: {', '.join(of_reasons)}")
+    if not quality.focus_known:
+        remarks.append(f"is coarser than {FOCUS_MPP:g} um per pixel, so --qc does not know its focus")
+    for remark in remarks:
+        logger.warning(f"{path}: {remark}")
+    return remarks
 
 
 def _area_um2(mask: np.ndarray, mpp: float) -> float:

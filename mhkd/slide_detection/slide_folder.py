@@ -42,6 +42,8 @@ def result_key(
 ) -> str:
     """Stands for all that the detections depend on, and their grades."""
     decides = {k: v for k, v in asdict(options).items() if k not in COUNTING}
+    if not options.qc:  # as it was before there was one
+        del decides["qc"]
     content = {
         "mhkd": __version__,
         student.packages[0]: importlib.metadata.version(student.packages[0]),

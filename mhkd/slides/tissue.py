@@ -21,6 +21,7 @@ COLOUR_LIMITS = (0.012, 0.02)
 DARKNESS_LIMITS = (0.02, 0.045)
 # Ink, per pixel: total optical density, and shares of it (see _is_ink). A piece of it is at least so long.
 INK_DENSITY, BLACK_DENSITY = 0.6, 0.95
+BLACK_LEVEL = 72  # of the brightest channel
 MIN_INK_UM = 200.0
 INK_RIM_UM = 50.0  # where ink and glass share pixels, or JPEG blocks
 # Glass: bright and hardly coloured. White that no scanner gives is beside what was scanned.
@@ -44,11 +45,7 @@ def tissue_mask(slide: Slide, mpp: float, min_area_um2: float = 0.0, max_hole_um
     Returns:
         bool, shape (h, w): the whole slide from its top left corner, part pixels included.
     """
-    width, height = (
-        int(np.ceil(n * m / mpp - 1e-6)) for n, m in zip(slide.size_px, slide.mpp_xy, strict=True)
-    )
-    image = slide.read_region(0, 0, width, height, mpp, from_base=False)
-    image = _smoothed(image)
+    image = _overview(slide, mpp)
     colour, darkness, ink = _features(image, _glass_colour(image))
     del image
     ink = _ink(ink, mpp)
@@ -60,6 +57,23 @@ def tissue_mask(slide: Slide, mpp: float, min_area_um2: float = 0.0, max_hole_um
         mask |= _without_rim(values > threshold, values)
     mask = _without_small(mask & ~ink, min_area_um2 / mpp**2)
     return ~_without_small(~mask, max_hole_um2 / mpp**2)
+
+
+def pen_and_black(slide: Slide, mpp: float) -> tuple[np.ndarray, np.ndarray]:
+    """What :func:`tissue_mask` takes for ink: coloured, and black as beside what was scanned.
+
+    Args:
+        slide: slide.
+        mpp: resolution of the masks, micrometres per pixel.
+
+    Returns:
+        Two masks, bool of shape (h, w), with no pixel in both.
+    """
+    image = _overview(slide, mpp)
+    ink = _ink(_features(image, _glass_colour(image))[2], mpp)
+    rims_px = 2 * math.ceil(INK_RIM_UM / mpp)  # of black there is no coloured rim
+    black = ink & _with_rim(ink & (image.max(2) < BLACK_LEVEL), rims_px)
+    return ink & ~black, black
 
 
 def little_tissue(mask: np.ndarray, mpp: float) -> str | None:
@@ -129,6 +143,14 @@ def mask_mpp(slide: Slide, wanted_mpp: float) -> float:
     """
     area_um2 = math.prod(n * m for n, m in zip(slide.size_px, slide.mpp_xy, strict=True))
     return max(wanted_mpp, math.sqrt(area_um2 / MAX_MASK_PX))
+
+
+def _overview(slide: Slide, mpp: float) -> np.ndarray:
+    """The whole slide, part pixels included; smoothed."""
+    width, height = (
+        int(np.ceil(n * m / mpp - 1e-6)) for n, m in zip(slide.size_px, slide.mpp_xy, strict=True)
+    )
+    return _smoothed(slide.read_region(0, 0, width, height, mpp, from_base=False))
 
 
 def _glass_colour(image: np.ndarray) -> np.ndarray:

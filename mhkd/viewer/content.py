@@ -139,10 +139,25 @@ class ShownSlide:
             "outlines": [
                 {"class": classes.index(name) if name else None, "rings": rings} for name, rings in outlines
             ],
+            "squares": self._squares(),
             "remark": "; ".join(filter(None, [self._doubt, remark, *self.notes])) or None,
             "locked": locked,  # why nothing can be corrected
             **said,
         }
+
+    def _squares(self) -> list[dict[str, Any]]:
+        """Where tissue is out of focus, under pen or black: "reason", and "box" in the page's pixels."""
+        quality, mpp_xy = self.finished.run.get("quality"), self.finished.run.get("mpp_xy")
+        try:
+            side = quality["square_um"]
+            found = [
+                (reason, corner) for reason, corners in quality["squares_um"].items() for corner in corners
+            ]
+            boxes = np.array([[x, y, x + side, y + side] for _, (x, y) in found]).reshape(-1, 4)
+            placed = self.on_page(boxes / np.tile(mpp_xy, 2))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return []  # older results have none
+        return [{"reason": reason, "box": box} for (reason, _), box in zip(found, placed)]
 
     def _outlines(
         self, slide: Slide, stretch: np.ndarray

@@ -44,7 +44,9 @@ def address(tmp_path_factory):
     annotated = [(box(*b), "normal") for b in [*BOXES[:2], MISSED]]
     slide.with_suffix(".geojson").write_text(json.dumps(to_geojson(annotated, 0)))
     size = (SIZE_PX, SIZE_PX)
-    write_result(folder / "out", slide, BOXES, SCORES, CLASSES, size_px=size, tissue_mm2=2.0)
+    quality = {"square_um": 16.0, "squares_um": {"blurred": [[0.0, 0.0]]}}  # in the corner
+    more = {"size_px": size, "tissue_mm2": 2.0, "mpp_xy": [1.0, 1.0], "quality": quality}
+    write_result(folder / "out", slide, BOXES, SCORES, CLASSES, **more)
     gone = write_result(folder / "out", folder / "gone.tiff", BOXES[:1], [0.9], [0], size_px=size)
     run = json.loads((gone / "run.json").read_text())
     (gone / "run.json").write_text(json.dumps({**run, "mpp_xy": [0.5, 0.5]}))
@@ -151,6 +153,14 @@ def test_classes_and_annotations_are_switched(page):
     assert page.drawn == 3 and page["marks"].get_attribute("data-outlines") == "0"
     page.keys("g")
     assert page["marks"].get_attribute("data-outlines") == "3"
+
+
+def test_squares_of_poor_quality_are_switched(page):
+    assert page.text("square-count") == "1" and page["marks"].get_attribute("data-squares") == "1"
+    page.keys("q")
+    assert page["marks"].get_attribute("data-squares") == "0"
+    page.keys("q")
+    assert page["marks"].get_attribute("data-squares") == "1"
 
 
 def test_missed_and_unannotated_ones_can_be_listed(page):

@@ -79,6 +79,17 @@ def test_content_has_boxes_annotations_and_units(out, serve):
     assert ring.min(axis=0).tolist() == [12, 20] and ring.max(axis=0).tolist() == [62, 70]
 
 
+def test_squares_of_poor_quality_are_told_in_pixels_and_older_results_have_none(tmp_path, serve):
+    quality = {"square_um": 256.0, "squares_um": {"blurred": [[256.0, 0.0]], "pen": []}}
+    for name, found in (("a.tiff", quality), ("b.tiff", None), ("c.tiff", {"square_um": "x"})):
+        more = {"quality": found} if found else {}
+        write_result(tmp_path, tmp_path / name, [[1, 1, 9, 9]], [0.9], [0], mpp_xy=[2.0, 4.0], **more)
+    get = serve(tmp_path)
+    # as wide in the page's pixels as high, whatever the slide's
+    assert content(get)["squares"] == [{"reason": "blurred", "box": [128, 0, 256, 128]}]
+    assert content(get, 1)["squares"] == content(get, 2)["squares"] == []
+
+
 def test_boxes_and_outlines_lie_on_the_stretched_picture(out, serve, tmp_path):
     """Pixels of 2 x 1 um: along x everything is twice as many of the page's pixels of 1 um."""
     path = tmp_path / "slides" / "a.tiff"

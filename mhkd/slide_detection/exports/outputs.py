@@ -33,6 +33,7 @@ def write_outputs(
     image_id: int,
     slide: Slide,
     score_threshold: float = 0.0,
+    quality: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write every format, each file whole or not at all; the same input gives the same bytes.
 
@@ -46,6 +47,7 @@ def write_outputs(
         image_id: of the slide in the COCO results.
         slide: the slide, for its overview.
         score_threshold: detections count from this score on.
+        quality: of :meth:`mhkd.slides.quality.Quality.record`, for summary.json.
 
     Returns:
         The content of summary.json, see :func:`mhkd.slide_detection.exports.summary.summarize`.
@@ -57,6 +59,8 @@ def write_outputs(
     kept = _rounded(detections, info)
     counted = kept.select(kept.scores >= np.float32(score_threshold))
     summary = summarize(counted, info, score_threshold)
+    if quality:
+        summary["quality"] = quality
     # Before anything is written: the slide may be damaged.
     overview = draw_overview(slide, counted, f"{name}, score {score_threshold:g} or more")
     write_json(coco_results(kept, image_id), folder / COCO, indent=None)

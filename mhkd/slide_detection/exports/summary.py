@@ -10,6 +10,7 @@ from ...evaluation.detections import Detections, SlideInfo
 from ...files import write_text
 from ...tables import csv_text
 
+QUALITY = ("blurred_mm2", "pen_mm2", "black_mm2", "quality_left_out")
 SCLEROTIC = "sclerotic"  # the class, in any case, of which the share is given
 
 
@@ -57,12 +58,25 @@ def write_summary_csv(path: Path, slides: Iterable[tuple[str, dict[str, Any] | N
     slides = list(slides)
     classes = list(dict.fromkeys(c for _, summary, _ in slides if summary for c in summary["counts"]))
     measures = ("tissue_mm2", "density_per_mm2", "sclerotic_share", "score_threshold", "student")
+    checked = any("quality" in summary for _, summary, _ in slides if summary)
     lines = []
     for slide, summary, error in slides:
         if summary:
             counts = [summary["counts"].get(c, "") for c in classes]
             values = [summary["glomeruli"], *counts, *(summary.get(m) for m in measures)]
+            values += _quality(summary) * checked
         else:
-            values = [""] * (1 + len(classes) + len(measures))
+            values = [""] * (1 + len(classes) + len(measures) + len(QUALITY) * checked)
         lines.append([slide, *values, " ".join(error.split())])  # csv writes None as an empty field
-    write_text(csv_text(("slide", "glomeruli", *classes, *measures, "error"), lines), path)
+    write_text(
+        csv_text(("slide", "glomeruli", *classes, *measures, *QUALITY * checked, "error"), lines), path
+    )
+
+
+def _quality(summary: dict[str, Any]) -> list[Any]:
+    """Of the columns of :data:`QUALITY`; of a slide that was finished before there were any, None."""
+    quality = summary.get("quality")
+    if not isinstance(quality, dict):
+        return [None] * len(QUALITY)
+    areas = quality.get("tissue_mm2", {})
+    return [*(areas.get(name.removesuffix("_mm2")) for name in QUALITY[:-1]), quality.get("left_out")]

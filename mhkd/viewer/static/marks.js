@@ -25,7 +25,7 @@ export function boxOf(outline) {
  * Draws all marks. `toScreen` is {scale, x, y}: screen = image * scale + (x, y), in CSS pixels.
  * Returns the number of boxes that belong to the drawing, on the screen or beside it.
  */
-export function draw(canvas, toScreen, { content, shown, outlines, selected, frames, draft }) {
+export function draw(canvas, toScreen, { content, shown, outlines, squares, selected, frames, draft }) {
   const ratio = window.devicePixelRatio || 1;
   const [width, height] = [canvas.clientWidth, canvas.clientHeight];
   if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
@@ -43,6 +43,10 @@ export function draw(canvas, toScreen, { content, shown, outlines, selected, fra
   const isOff = ([x, y, w, h]) => x > width || y > height || x + w < 0 || y + h < 0;
 
   pen.lineJoin = "round";
+  for (const { box, reason } of squares) {
+    const at = place(box);
+    if (!isOff(at)) drawSquare(pen, at, reason);
+  }
   for (const { outline, box } of outlines) {
     const at = place(box);
     if (!isOff(at)) drawOutline(pen, outline, toScreen, at[2] >= HALO_FROM_PX);
@@ -59,6 +63,7 @@ export function draw(canvas, toScreen, { content, shown, outlines, selected, fra
   if (draft) drawFrame(pen, place(draft), "");
   canvas.dataset.boxes = shown.length;
   canvas.dataset.outlines = outlines.length;
+  canvas.dataset.squares = squares.length;
 }
 
 function label(verdict, score) {
@@ -122,6 +127,16 @@ function drawLabel(pen, x, y, text, color) {
 function isLight(color) {
   const [red, green, blue] = [1, 3, 5].map((k) => parseInt(color.slice(k, k + 2), 16));
   return 0.3 * red + 0.59 * green + 0.11 * blue > 140;
+}
+
+/** A square of tissue that is out of focus, under pen or black. */
+function drawSquare(pen, [x, y, w, h], reason) {
+  pen.fillStyle = "#80808050";
+  pen.fillRect(x, y, w, h);
+  if (w < LABEL_FROM_PX) return;
+  pen.font = "600 12px system-ui, sans-serif";
+  pen.fillStyle = "#333";
+  pen.fillText(reason, x + 4, y + 15);
 }
 
 function drawOutline(pen, outline, toScreen, halo) {

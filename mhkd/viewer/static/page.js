@@ -131,6 +131,8 @@ async function show(content, number) {
   for (const name of ["extra", "wrong", "missed"]) {
     at("which").querySelector(`[value=${name}]`).hidden = !content.outlines.length;
   }
+  at("quality").hidden = !content.squares.length;
+  at("square-count").textContent = content.squares.length;
   at("which").value = "all";
   at("remark").hidden = !content.remark;
   at("remark").textContent = content.remark || "";
@@ -207,6 +209,7 @@ function update() {
     content,
     shown: state.boxes ? state.shown : [],
     outlines: outlines.map((k) => ({ outline: content.outlines[k], box: state.truthBoxes[k] })),
+    squares: at("squares").checked ? content.squares : [],
     selected: state.selected && boxOfEntry(state.selected),
     frames: editor.frames,
     draft: editor.drawing.box,
@@ -342,6 +345,7 @@ const KEYS = {
   "]": () => setThreshold(state.threshold + SCORE_STEP),
   b: () => ((state.boxes = !state.boxes), update()),
   g: () => at("outlines").click(),
+  q: () => at("squares").click(),
   "+": () => view.zoom(1),
   "=": () => view.zoom(1),
   "-": () => view.zoom(-1),
@@ -374,6 +378,7 @@ at("slide").addEventListener("change", () => openSlide(Number(at("slide").value)
 window.addEventListener("popstate", follow);
 at("threshold").addEventListener("input", () => setThreshold(Number(at("threshold").value)));
 at("outlines").addEventListener("change", update);
+at("squares").addEventListener("change", update);
 at("which").addEventListener("change", update);
 at("order").addEventListener("change", update);
 at("zoom-in").addEventListener("click", () => view.zoom(1));
