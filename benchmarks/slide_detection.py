@@ -62,7 +62,7 @@ def compose(
         x = (k % columns) * step_x + (step_x - width) // 2
         y = (k // columns) * step_y + (step_y - height) // 2
         image[y : y + height, x : x + width] = section.read_region(0, 0, width, height, section.mpp)
-        objects, _, _ = read_objects(section, str(Path(path).with_suffix(".geojson")), ClassMap({}), None)
+        objects, *_ = read_objects(section, str(Path(path).with_suffix(".geojson")), ClassMap({}), None)
         for geometry, name, ignored in objects:
             if not ignored:
                 boxes.append(np.array(geometry.bounds) + (x, y, x, y))

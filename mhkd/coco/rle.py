@@ -6,6 +6,7 @@ Decoded by hand because pycocotools reads past the end of a text that is cut sho
 from typing import Any
 
 import numpy as np
+import pycocotools.mask as mask_util
 
 
 def coco_counts(counts: Any) -> np.ndarray:
@@ -49,3 +50,19 @@ def counts_to_runs(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """0-based start and length of what is in the mask."""
     stops = np.cumsum(counts)
     return (stops - counts)[1::2], counts[1::2]
+
+
+def rectangle_rle(bbox: tuple[int, int, int, int], size: tuple[int, int]) -> dict[str, Any]:
+    """A rectangle as COCO's compressed mask.
+
+    Args:
+        bbox: XYWH, whole pixels in the image.
+        size: height and width of the image.
+    """
+    x, y, width, height = bbox
+    counts = [x * size[0] + y, *[height, size[0] - height] * width]
+    counts[-1] += size[0] * size[1] - sum(counts)
+    if height == size[0]:
+        counts = [counts[0], width * height, size[0] * size[1] - counts[0] - width * height]
+    packed = mask_util.frPyObjects({"size": list(size), "counts": counts}, *size)
+    return {"size": list(size), "counts": packed["counts"].decode()}

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from .numbers import FROM_0, SEED, SHARE
+from .slide_options import WITHIN, with_options
 
 
 @click.command()
@@ -26,6 +27,7 @@ from .numbers import FROM_0, SEED, SHARE
     "without one.",
 )
 @click.option("--class-map", type=click.Path(), help="YAML file of FROM: TO.")
+@with_options(*WITHIN)
 @click.option("--one-class", is_flag=True, help="Score all classes of both sides as one.")
 @click.option("--patient-csv", type=click.Path(), help="Table with the columns slide and patient.")
 @click.option(

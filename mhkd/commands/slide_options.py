@@ -32,6 +32,11 @@ CLASSES = (
                  help="Rename or merge; FROM= drops; '*' is all others, '' what has none."),
     click.option("--class-map", type=click.Path(), help="YAML file of FROM: TO."),
 )  # fmt: skip
+WITHIN = (
+    click.option("--within", multiple=True, metavar="CLASS",
+                 help="Only outlines of this class, as the file calls it, are annotated within: what lies "
+                      "outside is neither learned nor scored; can be given for several classes."),
+)  # fmt: skip
 SPLITS = (
     click.option("--split", help="Shares of the patients (slides).  [default: train=0.8,val=0.2]"),
     click.option("--folds", type=FROM_2,

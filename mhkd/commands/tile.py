@@ -9,7 +9,7 @@ from click.core import ParameterSource
 
 from ..errors import InputError
 from .numbers import ABOVE_0, AT_LEAST_0, FROM_1, SHARE
-from .slide_options import CLASSES, READING, RUNNING, SPLITS, with_options
+from .slide_options import CLASSES, READING, RUNNING, SPLITS, WITHIN, with_options
 
 
 @click.command()
@@ -94,7 +94,7 @@ from .slide_options import CLASSES, READING, RUNNING, SPLITS, with_options
 @click.option(
     "--classes", help="The dataset's classes in order, A,B; others are left out.  [default: what there is]"
 )
-@with_options(*SPLITS, *READING)
+@with_options(*WITHIN, *SPLITS, *READING)
 @click.option(
     "--no-annotations",
     is_flag=True,
@@ -155,7 +155,7 @@ def tile(
 
 # Options that say nothing of images with a class each.
 OF_TILES = ("fit_px", "lr_factor", "tile_size_px", "overlap_um", "min_visible", "keep_empty", "tissue_only",
-            "min_tissue", "tiles", "lr_filter")  # fmt: skip
+            "min_tissue", "tiles", "lr_filter", "within")  # fmt: skip
 
 
 def _refuse_given(names: Iterable[str], why: str) -> None:

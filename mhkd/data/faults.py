@@ -151,6 +151,8 @@ def read_split(name: str, json_file: str, warnings: Warnings) -> Split:
         except InputError as e:
             warnings.add("annotations that training refuses", e)
             continue
+        if ignored and annotation.get("outside_field"):
+            continue  # nothing that was drawn
         _, odd = read_outline(annotation, entry)
         if odd:
             warnings.add(f"objects whose outline {odd}", where)

@@ -16,6 +16,7 @@ from typing import Any
 
 from ..annotations import ClassMap, find_annotations
 from ..coco.read import coco_to_dicts
+from ..coco.rle import rectangle_rle
 from ..errors import InputError
 from ..files import write_text
 from ..slides.file_names import slide_name
@@ -86,6 +87,7 @@ def slides_to_coco(
     min_visible: float = 0.5,
     keep_empty: float = 1.0,
     tissue_only: bool = True,
+    within: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Lay tiles over slides on a grid and put the annotations into them.
 
@@ -100,6 +102,7 @@ def slides_to_coco(
         override_slide_mpp: base resolution of the slides, instead of what they record.
         mpp, lr_factor, tile_size_px, overlap_um, min_visible, keep_empty, tissue_only: see
             :class:`mhkd.tiling.layout.Layout`.
+        within: classes of fields; only what is in one is annotated, see :mod:`mhkd.tiling.fields`.
 
     Returns:
         COCO content; the slides' paths are as they were given.
@@ -125,9 +128,11 @@ def slides_to_coco(
         slide, remark = slide_with_mpp(path, slide_mpp, override_slide_mpp)
         if remark:
             logger.warning("%s: %s", path, remark)
-        found, _, counts = read_objects(slide, find_annotations(path, annotations_dir), class_map)
+        file = find_annotations(path, annotations_dir)
+        found, _, counts, field = read_objects(slide, file, class_map, within=within)
         others += counts
-        tiles = list(lay_tiles(slide, found, layout, functools.partial(logger.warning, "%s: %s", path)))
+        warn = functools.partial(logger.warning, "%s: %s", path)
+        tiles = list(lay_tiles(slide, found, layout, warn, field))
         parts.append({"slide_file": path, "slide_mpp": slide.slide_mpp, "tiles": tiles})
     records = list(coco_records(parts, {c: k + 1 for k, c in enumerate(names)}))
     annotations = [a for _, found in records for a in found]
@@ -157,7 +162,8 @@ def coco_records(
         category_ids: id of each class.
 
     Yields:
-        A COCO image entry and its annotations.
+        A COCO image entry and its annotations; those of what lies outside the annotated fields, crowds of
+        every class, have ``outside_field`` 1.
     """
     image_id = annotation_id = 0
     for part in parts:
@@ -183,7 +189,7 @@ def coco_records(
                 image["origin"] = region  # for the reader: what is trained on are the files
             else:
                 image["region"] = region
-            annotations = []
+            annotations: list[dict[str, Any]] = []
             for obj in tile["objects"]:
                 annotation_id += 1
                 keys = {"id": annotation_id, "image_id": image_id}
@@ -192,6 +198,16 @@ def coco_records(
                     if key in obj:
                         keys[key] = obj[key]
                 annotations.append(keys)
+            # A crowd has a class, as a detection does: what is not annotated may be of any.
+            for bbox in tile.get("outside", ()):
+                mask = rectangle_rle(bbox, (tile["height"], tile["width"]))
+                for category_id in category_ids.values():
+                    annotation_id += 1
+                    annotations.append(
+                        {"id": annotation_id, "image_id": image_id, "category_id": category_id,
+                         "bbox": list(bbox), "area": bbox[2] * bbox[3], "iscrowd": 1, "segmentation": mask,
+                         "outside_field": 1}
+                    )  # fmt: skip
             yield image, annotations
 
 

@@ -12,6 +12,7 @@ from shapely.geometry.base import BaseGeometry
 from ..errors import InputError
 from ..slides.slide import Slide
 from ..slides.tissue import little_tissue, mask_mpp, tissue_mask
+from .fields import outside
 from .objects import SlideObject
 
 MODES = ("grid", "centred", "whole")
@@ -107,6 +108,7 @@ def lay_tiles(
     objects: Sequence[SlideObject],
     layout: Layout,
     warn: Callable[[str], object] | None = None,
+    field: BaseGeometry | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Lay tiles over a slide and put the objects into them.
 
@@ -115,30 +117,37 @@ def lay_tiles(
         objects: geometry in base pixels, class and whether it is to be ignored.
         layout: how.
         warn: called with what is odd about the slide's tissue, in words.
+        field: in base pixels: only what is in it is annotated, and tiles that show nothing of it are left
+            out; None: the whole slide.
 
     Yields:
         ``x_px``, ``y_px`` (base pixels of the slide), ``mpp``, ``width``, ``height`` (HR
         pixels) and ``objects``, a list of dicts with the keys of COCO annotations (HR pixels of the
         tile) and ``class``; of objects larger than the tile also ``object_px``, their width and height.
+        With a ``field`` also ``outside``, see :func:`mhkd.tiling.fields.outside`.
 
     Raises:
         InputError: the slide cannot be read or has no resolution, or is too large for one image.
     """
     if layout.mode == "whole":
-        yield _whole(slide, objects, layout)
+        yield _whole(slide, objects, layout, field)
         return
     mpp = layout.grid_mpp
-    view = _ObjectsAt(slide, objects, mpp, layout.min_visible)
+    view = _ObjectsAt(slide, objects, mpp, layout.min_visible, field)
     size = layout.tile_size_px
     if layout.mode == "centred":
         for x_px, y_px in _centred_corners(slide, objects, layout):
             x, y = x_px / view.base_px[0], y_px / view.base_px[1]
-            yield _tile(x_px, y_px, mpp, (size, size), view.inside(x, y, size, size))
+            around = view.outside(x, y, size, size)
+            yield _tile(x_px, y_px, mpp, (size, size), view.inside(x, y, size, size), around)
     empty = 0
     tissue = None
     for x, y in _grid_corners(view.size_hr, layout):
         found = view.inside(x, y, size, size)
         if layout.mode == "centred" and (found or layout.keep_empty == 0):
+            continue
+        around = view.outside(x, y, size, size)
+        if around == [(0, 0, size, size)] and all(o["iscrowd"] for o in found):
             continue
         if not found:
             if tissue is None:
@@ -149,17 +158,21 @@ def lay_tiles(
             if math.floor(empty * layout.keep_empty) == math.floor((empty - 1) * layout.keep_empty):
                 continue
         x_px, y_px = x * view.base_px[0], y * view.base_px[1]
-        yield _tile(x_px, y_px, mpp, (size, size), found)
+        yield _tile(x_px, y_px, mpp, (size, size), found, around)
 
 
 def _tile(
-    x_px: float, y_px: float, mpp: float, size: tuple[int, int], found: list[dict[str, Any]]
-) -> dict[str, Any]:
+    x_px: float, y_px: float, mpp: float, size: tuple[int, int], found: list[dict[str, Any]],
+    around: list[tuple[int, int, int, int]] | None,
+) -> dict[str, Any]:  # fmt: skip
     place = {"x_px": x_px, "y_px": y_px, "mpp": mpp}
-    return {**place, "width": size[0], "height": size[1], "objects": found}
+    unknown = {} if around is None else {"outside": around}
+    return {**place, "width": size[0], "height": size[1], "objects": found, **unknown}
 
 
-def _whole(slide: Slide, objects: Sequence[SlideObject], layout: Layout) -> dict[str, Any]:
+def _whole(
+    slide: Slide, objects: Sequence[SlideObject], layout: Layout, field: BaseGeometry | None
+) -> dict[str, Any]:
     if layout.fit_px:
         width_um, height_um = (n * m for n, m in zip(slide.size_px, slide.mpp_xy, strict=True))
         turned = (height_um > width_um) != (layout.fit_px[1] > layout.fit_px[0])
@@ -172,8 +185,8 @@ def _whole(slide: Slide, objects: Sequence[SlideObject], layout: Layout) -> dict
         width, height = (n * m / mpp for n, m in zip(slide.size_px, slide.mpp_xy, strict=True))
         size = max(1, math.ceil(width / f - 1e-6)) * f, max(1, math.ceil(height / f - 1e-6)) * f
         _check_size(math.prod(size), f"{slide.path}: as one image of {size[0]}x{size[1]}")
-    view = _ObjectsAt(slide, objects, mpp, layout.min_visible)
-    return _tile(0.0, 0.0, mpp, size, view.inside(0, 0, *size))
+    view = _ObjectsAt(slide, objects, mpp, layout.min_visible, field)
+    return _tile(0.0, 0.0, mpp, size, view.inside(0, 0, *size), view.outside(0, 0, *size))
 
 
 def _grid_corners(size_hr: Sequence[float], layout: Layout) -> Iterator[tuple[int, int]]:
@@ -225,7 +238,10 @@ class _Tissue:
 class _ObjectsAt:
     """The objects of a slide at one resolution."""
 
-    def __init__(self, slide: Slide, objects: Sequence[SlideObject], mpp: float, min_visible: float):
+    def __init__(
+        self, slide: Slide, objects: Sequence[SlideObject], mpp: float, min_visible: float,
+        field: BaseGeometry | None,
+    ):  # fmt: skip
         self.base_px = [mpp / m for m in slide.mpp_xy]  # base pixels per HR pixel, along x and y
         self.size_hr = [n / b for n, b in zip(slide.size_px, self.base_px, strict=True)]
         self._geometries = [
@@ -234,6 +250,13 @@ class _ObjectsAt:
         self._classes = [(name, ignored) for _, name, ignored in objects]
         self._tree = shapely.STRtree(self._geometries)
         self._min_visible = min_visible
+        self._mpp = mpp
+        self._field = field and shapely.transform(field, lambda xy: xy / self.base_px)
+        shapely.prepare(self._field)
+
+    def outside(self, x: float, y: float, width: int, height: int) -> list[tuple[int, int, int, int]] | None:
+        """What a tile at (x, y) shows of what nobody annotated; None without fields."""
+        return None if self._field is None else outside(self._field, (x, y, width, height), self._mpp)
 
     def inside(self, x: float, y: float, width: int, height: int) -> list[dict[str, Any]]:
         """What a tile at (x, y) shows; HR pixels."""

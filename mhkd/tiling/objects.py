@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import shapely
@@ -10,6 +11,7 @@ from shapely.geometry.base import BaseGeometry
 from ..annotations import AnnotationSet, ClassMap, belongs_to, read_annotations
 from ..errors import InputError
 from ..slides.slide import Slide
+from .fields import by_field, take_fields
 
 # Glomeruli are 50 to 400 um wide, tufts and sections of them a little less. Beyond this the
 # resolution is wrong by a power of ten, or the objects are of another kind.
@@ -24,7 +26,8 @@ def read_objects(
     point_diameter_um: float | None = None,
     only_slide: bool = False,
     check_width: bool = True,
-) -> tuple[list[SlideObject], AnnotationSet, Counter[str]]:
+    within: Sequence[str] = (),
+) -> tuple[list[SlideObject], AnnotationSet, Counter[str], BaseGeometry | None]:
     """Read the annotations of a slide.
 
     Args:
@@ -34,15 +37,16 @@ def read_objects(
         point_diameter_um: points become circles of this size.
         only_slide: the user said that the file belongs to this slide, whatever its name.
         check_width: say where objects are of a size that no glomerulus has.
+        within: classes of fields, as the file calls them: only what is in one is annotated.
 
     Returns:
         The objects, each its geometry in base pixels,
-        class and whether it is to be ignored; the file's content, with counts of its own; and what
-        was left out for its class, or is odd, in words.
+        class and whether it is to be ignored; the file's content, with counts of its own; what
+        was left out for its class or place, or is odd, in words; and the fields, None without ``within``.
 
     Raises:
         InputError: see :func:`mhkd.annotations.read_annotations`; or the file is of another
-            slide, or the slide has no resolution.
+            slide, or the slide has no resolution, or no field.
     """
     mpp = slide.mpp
     diameter_px = None if point_diameter_um is None else point_diameter_um / mpp
@@ -52,8 +56,9 @@ def read_objects(
             f"{slide.path}: has no annotations of its own; {path} ({found.format}) is named like "
             "another slide: add what is missing, or rename it"
         )
+    found, field = take_fields(found, within, slide)
     kept, counts = class_map.apply(found)
-    objects = [(a.geometry, name, a.iscrowd) for a, name in kept]
+    objects = by_field([(a.geometry, name, a.iscrowd) for a, name in kept], field, counts)
     areas = shapely.area([geometry for geometry, _, ignored in objects if not ignored])
     if len(areas) and check_width:
         width_um = 2 * math.sqrt(np.median(areas) / math.pi) * mpp
@@ -63,4 +68,4 @@ def read_objects(
                 "which no glomeruli have (is the slide's resolution right? if not: --override-slide-mpp)"
             )
             counts[what] += len(areas)
-    return objects, found, Counter({what: n for what, n in counts.items() if n})
+    return objects, found, Counter({what: n for what, n in counts.items() if n}), field

@@ -150,7 +150,7 @@ def _write_split(
         for image, found in coco_records(read(), category_ids):
             f.write((", " if tiles else "") + json.dumps(image))
             tiles += 1
-            empty += not found
+            empty += all("outside_field" in a for a in found)
             slides.add(image["slide"])
             patients.add(image.get("patient"))
         f.write('], "annotations": [')
@@ -159,7 +159,7 @@ def _write_split(
             for annotation in found:
                 f.write(("" if first else ", ") + json.dumps(annotation))
                 first = False
-                ignored += annotation["iscrowd"]
+                ignored += annotation["iscrowd"] and "outside_field" not in annotation
                 objects[names[annotation["category_id"]]] += 1 - annotation["iscrowd"]
         categories = [{"id": i, "name": c} for i, c in names.items()]
         f.write(f'], "categories": {json.dumps(categories)}}}')

@@ -48,6 +48,7 @@ class TileOptions:
         verify: read every tile once, so that damage shows now.
         annotated: False: no annotations are looked for, and tiles are without objects.
         labels: the class of all images of a slide, by its file name, whatever is annotated.
+        within: classes of fields: only what is in one is annotated, see :mod:`mhkd.tiling.fields`.
     """
 
     layout: Layout | Cut
@@ -61,6 +62,7 @@ class TileOptions:
     annotated: bool = True
     override_slide_mpp: float | dict[str, float] | None = None
     labels: dict[str, str] | None = None
+    within: tuple[str, ...] = ()
 
     @property
     def lr_factor(self) -> int:
@@ -82,7 +84,8 @@ class TileOptions:
         own = ("slide_mpp", "override_slide_mpp", "point_diameter_um", "tiles", "lr_filter", "verify")
         classes = {"class_map": self.class_map.mapping, "classes": self.class_map.classes}
         labels = {} if self.labels is None else {"labels": self.labels}
-        return {**asdict(self.layout), **classes, **{k: getattr(self, k) for k in own}, **labels}
+        within = {"within": list(self.within)} if self.within else {}
+        return {**asdict(self.layout), **classes, **{k: getattr(self, k) for k in own}, **labels, **within}
 
 
 def tile_slide(path: str, work: str, options: TileOptions, only_slide: bool = False) -> dict[str, Any]:
@@ -154,11 +157,12 @@ def _make_part(
         slide = open_slide(path, 1.0)  # what is cut is told in pixels
     objects: list[SlideObject] = []
     counts: Counter[str] = Counter()
-    annotation_format = None
+    annotation_format = field = None
     if annotations:
-        objects, read, counts = read_objects(
-            slide, annotations, options.class_map, options.point_diameter_um, explicit, cut is None
-        )
+        objects, read, counts, field = read_objects(
+            slide, annotations, options.class_map, options.point_diameter_um, explicit, cut is None,
+            options.within,
+        )  # fmt: skip
         counts, annotation_format = counts + read.counts, read.format
     if remark:
         counts[remark] = 0
@@ -166,13 +170,16 @@ def _make_part(
         tiles = list(cut_images(slide, objects, options.layout, slide_class, counts, mpp_is_known))
         found = Counter(t["class"] for t in tiles if t["class"])
     else:
-        tiles = list(lay_tiles(slide, objects, options.layout, lambda text: counts.update({text: 0})))
+        tiles = list(lay_tiles(slide, objects, options.layout, lambda text: counts.update({text: 0}), field))
         found = Counter(name for _, name, _ in objects)
     shown = (o for t in tiles for o in t.get("objects", ()))
     large = {(o["class"], *o["object_px"]) for o in shown if "object_px" in o}
     for name, width, height in sorted(large):
         size = f"{width:.0f}x{height:.0f} px, of the class {name!r}"
-        counts[f"objects larger than a tile ({size}): a region of interest? Drop it with --class"] += 1
+        what = (
+            f"objects larger than a tile ({size}): a region of interest? Drop it with --class, or give its "
+        )
+        counts[f"{what}class to --within if only what lies in it is annotated"] += 1
     folder = None
     if options.tiles == "png":
         folder = f"{slide_name(path)}_{key[:8]}"

@@ -139,7 +139,7 @@ def run_tile(
     annotations: str | None, no_annotations: bool,
     slide_mpp: float | dict[str, float] | None, override_slide_mpp: float | dict[str, float] | None,
     point_diameter_um: float | None, tiles: str, lr_filter: str, verify: bool, keep_empty: float | None,
-    cut: Cut | None = None, labels: str | None = None,
+    cut: Cut | None = None, labels: str | None = None, within: Sequence[str] = (),
     **layout: Any,
 ) -> bool:  # fmt: skip
     """The command: see its options.
@@ -156,6 +156,7 @@ def run_tile(
         of_annotations = {
             "--annotations": annotations, "--mode centred": mode == "centred", "--class": pairs,
             "--class-map": class_map, "--classes": classes, "--point-diameter-um": point_diameter_um,
+            "--within": within,
         }  # fmt: skip
         if found := [option for option, value in of_annotations.items() if value]:
             raise InputError(
@@ -190,6 +191,7 @@ def run_tile(
         annotated=not (no_annotations or (of_slides is not None and mode != "centred")),
         override_slide_mpp=override_slide_mpp,
         labels=of_slides,
+        within=tuple(within),
     )
     splits_of = partial(
         assign_splits, shares=split, folds=folds, table=split_csv, pattern=patient_pattern, seed=seed,

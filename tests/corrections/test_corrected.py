@@ -151,6 +151,15 @@ def test_corrections_become_a_dataset(results, tmp_path):
     names = {c["id"]: c["name"] for c in coco["categories"]}
     boxes = [(names[a["category_id"]], a["bbox"]) for a in coco["annotations"] if not a["iscrowd"]]
     assert sorted(boxes) == sorted((n, [x0, y0, x1 - x0, y1 - y0]) for n, (x0, y0, x1, y1) in expected)
+    # Only the field that was gone through is learned from.
+    status, said = run(
+        "tile", tmp_path / "slides" / "a.tiff", "--annotations", annotations, "--out", tmp_path / "field",
+        "--mpp", 1, "--tile-size-px", 1024, "--lr-factor", 1, "--split", "train=1", "--glass-too",
+        "--within", "Corrected field*",
+    )  # fmt: skip
+    assert status == 0 and "2 objects outside the annotated fields left out" in said, said
+    coco = json.loads((tmp_path / "field" / "annotations_train.json").read_text())
+    assert [a["bbox"] for a in coco["annotations"] if not a["iscrowd"]] == [[500, 600, 60, 60]]
 
 
 def test_what_is_in_the_folder_is_not_overwritten_unasked(results, tmp_path):

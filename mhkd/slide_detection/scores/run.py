@@ -57,7 +57,7 @@ def run_score(
     out_dir: Path, annotations: str, out: Path,
     *, slides: str | None, pairs: Sequence[str], class_map: str | None, one_class: bool,
     patient_csv: str | None, patient_pattern: str | None, score_threshold: float | None,
-    bootstrap: int, seed: int, choose_threshold: bool, student: str | None,
+    bootstrap: int, seed: int, choose_threshold: bool, student: str | None, within: Sequence[str] = (),
 ) -> Scoring:  # fmt: skip
     """The command but for its sheets: see its options. What it writes is in ``out`` when it returns.
 
@@ -77,7 +77,7 @@ def run_score(
     readers.setLevel(logging.ERROR)  # what they warn of is in the report
     try:
         scored, unannotated, failed = load_slides(
-            finished, annotations, mapping, slides, one_class, lowest, damaged
+            finished, annotations, mapping, slides, one_class, lowest, damaged, within
         )
     finally:
         readers.setLevel(level)

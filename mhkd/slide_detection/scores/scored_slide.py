@@ -1,5 +1,6 @@
 """Slides that ``mhkd detect`` has finished, beside their annotations."""
 
+import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,12 +15,14 @@ from ...annotations.class_map import REST
 from ...errors import InputError
 from ...evaluation.detections import Detections
 from ...slides.slide import Slide
+from ...tiling.fields import outside, shares_inside
 from ...tiling.objects import read_objects
 from ..exports import slide_image_id
 from ..finished import FinishedSlide
 
 ONE_CLASS = "glomerulus"
 NO_CLASS = "(no class)"
+MAX_STEPS = 256  # of an annotated field's edge, along a slide
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,14 +32,15 @@ class ScoredSlide:
     Attributes:
         name: the slide's file name.
         slide: the slide.
-        tissue_mm2: its tissue; None: unknown.
-        found: in base pixels.
+        tissue_mm2: its tissue, or the area of the annotated fields; None: unknown.
+        found: in base pixels; only what is in the annotated fields.
         boxes_px: of the annotated objects, float64, shape (M, 4), XYXY in base pixels.
         classes: of the annotated objects, int64, shape (M,), index into ``found.class_names``.
         ignored: bool, shape (M,): regions (crowds) in which nothing is scored.
         counts: what was left out of the annotations or is odd, in words.
         image_id: in COCO files; None: its position among the slides.
         doubt: why it may be the wrong slide; None: it is not doubted.
+        outside_px: what lies outside the annotated fields, XYWH in base pixels.
     """
 
     name: str
@@ -49,6 +53,7 @@ class ScoredSlide:
     counts: Counter[str]
     image_id: int | None = None
     doubt: str | None = None
+    outside_px: Sequence[tuple[int, int, int, int]] = ()
 
 
 def load_slides(
@@ -59,6 +64,7 @@ def load_slides(
     one_class: bool = False,
     lowest_score: float = 0.0,
     damaged: Mapping[str, str] | None = None,
+    within: Sequence[str] = (),
 ) -> tuple[list[ScoredSlide], dict[str, str], dict[str, str]]:
     """Read detections and annotations.
 
@@ -70,6 +76,7 @@ def load_slides(
         one_class: all classes of both sides are one, "glomerulus".
         lowest_score: detections below it are left out.
         damaged: why other slides cannot be used, by name.
+        within: classes of fields: a detection of which half or more lies outside them is left out.
 
     Returns:
         Slides to score; why others have no annotations, by name; and why others cannot be used. A slide whose
@@ -108,7 +115,9 @@ def load_slides(
         own = is_named_like(path, slide.path)
         only = len(finished) == 1 and not os.path.isdir(annotations)
         try:
-            objects, read, counts = read_objects(slide, path, class_map, only_slide=only)
+            objects, read, counts, field = read_objects(
+                slide, path, class_map, only_slide=only, within=within
+            )
         except InputError as e:
             (failed if own or only else unannotated)[one.name] = str(e)
             continue
@@ -119,13 +128,20 @@ def load_slides(
                 objects = with_class
             objects = [(geometry, ONE_CLASS, ignored) for geometry, _, ignored in objects]
             found = Detections(found.boxes_px, found.scores, np.zeros_like(found.classes), known)
+        tissue_mm2, around = one.summary.get("tissue_mm2"), []
+        if field is not None:
+            inside = shares_inside(shapely.box(*found.boxes_px.T), field) > 0.5
+            counts["detections outside the annotated fields left out"] += int((~inside).sum())
+            found = found.select(inside)
+            tissue_mm2 = round(field.area * math.prod(slide.mpp_xy) / 1e6, 4)
+            around = outside(field, (0, 0, *slide.size_px), slide.mpp, MAX_STEPS)
         unknown.update(name for _, name, _ in objects if name not in known)
         geometry = [o[0] for o in objects]
         slides.append(
             ScoredSlide(
                 name=one.name,
                 slide=slide,
-                tissue_mm2=one.summary.get("tissue_mm2"),
+                tissue_mm2=tissue_mm2,
                 found=found,
                 boxes_px=np.array(shapely.bounds(geometry), np.float64).reshape(-1, 4),
                 classes=np.array([known.index(n) if n in known else -1 for _, n, _ in objects], np.int64),
@@ -133,6 +149,7 @@ def load_slides(
                 counts=counts + read.counts,
                 image_id=slide_image_id(one.name),
                 doubt=doubt,
+                outside_px=around,
             )
         )
     if unknown:
@@ -157,6 +174,7 @@ def coco_of(slides: Sequence[ScoredSlide]) -> tuple[dict[str, Any], list[dict[st
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
+    class_names = slides[0].found.class_names
     results: list[dict[str, Any]] = []
     for position, one in enumerate(slides, 1):
         k = one.image_id or position
@@ -168,11 +186,15 @@ def coco_of(slides: Sequence[ScoredSlide]) -> tuple[dict[str, Any], list[dict[st
                 {"id": len(annotations) + 1, "image_id": k, "category_id": c + 1, "bbox": bbox,
                  "area": bbox[2] * bbox[3], "iscrowd": int(ignored)}
             )  # fmt: skip
+        for x, y, w, h in one.outside_px:
+            region = {"image_id": k, "bbox": [x, y, w, h], "area": w * h, "iscrowd": 1}
+            for c in range(len(class_names)):
+                annotations.append({"id": len(annotations) + 1, "category_id": c + 1, **region})
         boxes = one.found.boxes_px
         sizes = np.hstack([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]])
         for bbox, c, score in zip(sizes.tolist(), one.found.classes.tolist(), one.found.scores.tolist()):
             results.append({"image_id": k, "category_id": c + 1, "bbox": bbox, "score": score})
-    categories = [{"id": c + 1, "name": name} for c, name in enumerate(slides[0].found.class_names)]
+    categories = [{"id": c + 1, "name": name} for c, name in enumerate(class_names)]
     return {"images": images, "annotations": annotations, "categories": categories}, results
 
 
