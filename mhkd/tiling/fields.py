@@ -43,6 +43,7 @@ def take_fields(
     """
     if not within:
         return found, None
+    within = [within] if isinstance(within, str) else within
     fields = [a.geometry for a in found if a.name in within]
     field = shapely.union_all(fields)
     if not field.area > 0:

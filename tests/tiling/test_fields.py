@@ -7,8 +7,10 @@ from mhkd.cli import main
 from mhkd.data import check_dataset, ensure_registered
 from mhkd.data.inspect import inspect_datasets, summary
 from mhkd.data.mapper import PairedResolutionMapper
+from mhkd.errors import InputError
 from mhkd.evaluation.box_scores import box_scores
 from mhkd.modeling.ignore import boxes_on
+from mhkd.tiling.collect import slides_to_coco
 from mhkd.tiling.fields import _largest_rectangles, outside
 
 import numpy as np
@@ -180,6 +182,18 @@ def test_within_is_for_tiles_of_annotated_slides(slides, out):
             main, ["tile", str(slides), "--out", str(out), "--mpp", "2", "--within", "a", *more]
         )
         assert refused.exit_code and "--within" in refused.output
+
+
+def test_from_python_one_class_may_be_a_text(slides):
+    add_outline(slides / "ann_1.geojson", box(0, 0, 200, 120))
+    options = {"mpp": 2, "lr_factor": 4, "tile_size_px": 64, "classes": ["normal", "sclerotic"]}
+    one, several = (
+        slides_to_coco([str(slides / "ann_1.tiff")], within=w, **options) for w in (FIELD, [FIELD])
+    )
+    assert one == several and sum(not a["iscrowd"] for a in one["annotations"]) == 1
+    for absent in ("Reg", "region*"):
+        with pytest.raises(InputError, match="no field of the class"):
+            slides_to_coco([str(slides / "ann_1.tiff")], within=absent, **options)
 
 
 def test_scores_of_a_field(slides, tmp_path):
