@@ -323,4 +323,5 @@ def _hardware() -> str:
     if cpuinfo.is_file():
         named = [x for x in cpuinfo.read_text().splitlines() if x.startswith("model name")]
         name = named[0].partition(":")[2].strip() if named else name
-    return f"{torch.get_num_threads()} threads of {name}"
+    threads = torch.get_num_threads()
+    return f"{threads} thread{'s' if threads > 1 else ''} of {name}"

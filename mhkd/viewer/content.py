@@ -147,8 +147,9 @@ class ShownSlide:
 
     def _squares(self) -> list[dict[str, Any]]:
         """Where tissue is out of focus, under pen or black: "reason", and "box" in the page's pixels."""
-        quality, mpp_xy = self.finished.run.get("quality"), self.finished.run.get("mpp_xy")
+        run: Any = self.finished.run  # from a file: of any age, and anyone's
         try:
+            quality, mpp_xy = run["quality"], run["mpp_xy"]
             side = quality["square_um"]
             found = [
                 (reason, corner) for reason, corners in quality["squares_um"].items() for corner in corners
