@@ -362,7 +362,8 @@ def test_accumulated_batches_equal_one_large_batch(disks_cfg, tmp_path):
     trainer.enter_step(trainer.steps[0])
     batches = list(trainer._batches)
     assert [len(b) for b in batches] == [1, 1]
-    disks_cfg.SOLVER.ACCUMULATE_BATCHES, disks_cfg.SOLVER.IMS_PER_BATCH = 1, 2
+    trainer.cfg.defrost()  # its own copy
+    trainer.cfg.SOLVER.ACCUMULATE_BATCHES, trainer.cfg.SOLVER.IMS_PER_BATCH = 1, 2
     trainer.enter_step(trainer.steps[0])
     (batch,) = list(trainer._batches)
     for accumulated, large in zip(batches, batch):
