@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 from urllib.request import urlopen
@@ -76,5 +75,5 @@ def test_everything_on_slides(laboratory, tmp_path):
         address = re.search(r"http://\S+", server.stdout.readline()).group()
         assert b"<html" in urlopen(address, timeout=20).read()
     finally:
-        server.send_signal(signal.SIGINT)
-    assert server.wait(timeout=20) == 0
+        server.terminate()
+        server.wait(timeout=20)

@@ -126,16 +126,6 @@ def test_names():
             Fold.parse(name)
 
 
-@pytest.fixture
-def root(tmp_path, monkeypatch):
-    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
-    before = set(DatasetCatalog.list())
-    yield tmp_path
-    for name in set(DatasetCatalog.list()) - before:
-        DatasetCatalog.remove(name)
-        MetadataCatalog.remove(name)
-
-
 def test_folds_are_datasets_of_train_and_val_together(root):
     rows = [(f"{p}{k}.png", c, f"s{p}", f"p{p}") for p, c in enumerate(("dark", "pale") * 4) for k in "ab"]
     write_labels(root, rows[:10])

@@ -16,16 +16,6 @@ VAL = [("d.png", "dark", "s3", "p3"), ("e.png", "pale", "s4", "p4")]
 BOTH = (["cells_train"], ["cells_val"])
 
 
-@pytest.fixture
-def root(tmp_path, monkeypatch):
-    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
-    before = set(DatasetCatalog.list())
-    yield tmp_path
-    for name in set(DatasetCatalog.list()) - before:
-        DatasetCatalog.remove(name)
-        MetadataCatalog.remove(name)
-
-
 def load(name="cells_train"):
     ensure_registered([name])
     return DatasetCatalog.get(name)

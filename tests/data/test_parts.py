@@ -10,16 +10,6 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from labelled_images import write_labels
 
 
-@pytest.fixture
-def root(tmp_path, monkeypatch):
-    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
-    before = set(DatasetCatalog.list())
-    yield tmp_path
-    for name in set(DatasetCatalog.list()) - before:
-        DatasetCatalog.remove(name)
-        MetadataCatalog.remove(name)
-
-
 def write_patients(root, count=8):
     """One slide a patient, two images a slide."""
     rows = [

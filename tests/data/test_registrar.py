@@ -44,16 +44,6 @@ def write(root, content, name="set", split="train"):
     return path
 
 
-@pytest.fixture
-def root(tmp_path, monkeypatch):
-    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
-    before = set(DatasetCatalog.list())
-    yield tmp_path
-    for name in set(DatasetCatalog.list()) - before:
-        DatasetCatalog.remove(name)
-        MetadataCatalog.remove(name)
-
-
 def test_folders_become_datasets(root):
     write(root, coco())
     write(root, coco(), split="val")

@@ -1,0 +1,15 @@
+"""Datasets of a test's own."""
+
+from mhkd.data import registrar  # noqa: F401  # Detectron2's own names are there before
+
+import pytest
+from detectron2.data import DatasetCatalog, MetadataCatalog
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """The empty folder that DETECTRON2_DATASETS names; what other tests have registered is out of sight."""
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(tmp_path))
+    for catalog in (DatasetCatalog, MetadataCatalog):
+        monkeypatch.setattr(catalog, "data", {})
+    return tmp_path
