@@ -1,7 +1,5 @@
 """Datasets of a test's own."""
 
-from mhkd.data import registrar  # noqa: F401  # Detectron2's own names are there before
-
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
