@@ -75,8 +75,8 @@ detect: $(READY) ## find glomeruli on SLIDE=<files, folders> with the student in
 view: $(READY) ## look at the results in OUT in a browser
 	$(MHKD) view $(OUT) $(ARGS)
 
-test: $(READY) ## run the tests
-	$(PY) -m pytest -q $(ARGS)
+test: $(READY) ## run the tests, on up to four processors
+	$(PY) -m pytest -q -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 coverage: $(READY) ## run the tests and print which lines none of them reaches (twice the time)
 	$(PY) -m pytest -q --cov --cov-report=term-missing:skip-covered $(ARGS)
