@@ -155,6 +155,7 @@ def test_an_exported_network_finds_the_same_under_the_same_names(kinds, tmp_path
 
 
 def test_scores_are_equal_by_name_wherever_the_weights_come_in(kinds, tmp_path):
+    torch.manual_seed(1)  # untrained, it hits something with most seeds
     cfg, crossed = kinds("kinds"), kinds("kinds_crossed")
     for c, which in ((cfg, "plain"), (crossed, "crossed")):
         c.OUTPUT_DIR = str(tmp_path / which)
