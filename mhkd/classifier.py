@@ -13,7 +13,7 @@ from torch import nn
 
 from .data.cuts import recorded_cut
 from .engine.exported import exported_cfg, load_deployed
-from .engine.settings import check_device
+from .engine.settings import check_device_option
 from .enlarge import to_tensor
 from .errors import InputError
 from .files import sha256
@@ -82,11 +82,7 @@ def load_classifier(
     Raises:
         InputError: it is missing, damaged, or finds boxes instead.
     """
-    if device:
-        try:
-            check_device(device)
-        except InputError as e:
-            raise InputError(f"--device {device}: cannot be used ({e})") from e
+    check_device_option(device)
     with unpacked(folder) as source:
         classifier = _load(source, device, lr_mpp, option)
     return replace(classifier, folder=os.path.abspath(folder)) if is_packed(folder) else classifier

@@ -19,7 +19,7 @@ from ..visualization.classification import plot_cost
 from ..visualization.confusion import plot_confusion
 from .class_rows import PAPER_SCORES, PAPER_SETS, ClassTable
 from .class_run import Asked, Line, line_key
-from .report import _commit, _hardware
+from .provenance import commit, hardware
 
 MAIN = "balanced_accuracy"  # which rows are compared in: classes are of different sizes
 _TITLES = {
@@ -83,8 +83,8 @@ def collect(table: ClassTable, lines: Sequence[Line], asked: Asked) -> dict[str,
         "interval_remark": groups.remark() if groups else None,
         "command": asked.command,
         "date": time.strftime("%Y-%m-%d %H:%M"),
-        "commit": _commit(),
-        "hardware": _hardware(),
+        "commit": commit(),
+        "hardware": hardware(),
         "torch": torch.__version__,
         "rows": [_row_content(line, by_key) for line in lines],
     }

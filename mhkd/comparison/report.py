@@ -1,9 +1,7 @@
 """A table as Markdown, CSV and JSON: ours beside the paper's, with what may and may not be concluded."""
 
 import itertools
-import platform
 import statistics
-import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +15,7 @@ from ..files import write_json, write_text
 from ..tables import csv_text
 from ..visualization.comparison import draw_regions, plot_table
 from .measure import time_ratio
+from .provenance import commit, hardware
 from .results import Results
 from .rows import Row, Table
 from .scores import METRICS, lr_detections, views_of
@@ -91,8 +90,8 @@ def collect(
         "people": results.people,
         "people_in_training_too": results.people_known,
         "date": time.strftime("%Y-%m-%d %H:%M"),
-        "commit": _commit(),
-        "hardware": _hardware(),
+        "commit": commit(),
+        "hardware": hardware(),
         "torch": torch.__version__,
         "rows": rows,
         "not_run": [{"key": r.method.key, "title": r.title} for r in missing],
@@ -305,23 +304,3 @@ def _mean(found: dict[str, Any]) -> str:
 
 def _find(rows: list[dict[str, Any]], key: str) -> dict[str, Any]:
     return next(r for r in rows if r["key"] == key)
-
-
-def _commit() -> str:
-    try:
-        command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-def _hardware() -> str:
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    name = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        named = [x for x in cpuinfo.read_text().splitlines() if x.startswith("model name")]
-        name = named[0].partition(":")[2].strip() if named else name
-    threads = torch.get_num_threads()
-    return f"{threads} thread{'s' if threads > 1 else ''} of {name}"

@@ -1,5 +1,6 @@
 """``mhkd robustness``: AP of exported students against what may be wrong with a slide, one at a time."""
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
+from torch import nn
 from tqdm import tqdm
 
 from ..data.mapper import PairedResolutionMapper
@@ -21,7 +23,7 @@ from ..errors import InputError
 from ..files import sha256, write_json, write_text
 from ..modeling import is_student
 from ..tables import csv_text
-from .report import _commit, _hardware
+from .provenance import commit, hardware
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,11 @@ class Student:
     cfg: CfgNode
     checksum: str
 
+    @functools.cached_property
+    def network(self) -> nn.Module:
+        """Its classes in the order of the dataset's."""
+        return load_exported(self.cfg, MetadataCatalog.get(self.cfg.DATASETS.TEST[0]).thing_classes)
+
 
 def run_robustness(
     students: Mapping[str, Path],
@@ -132,8 +139,8 @@ def run_robustness(
             for (name, axis, strength), found in scores.items()
         ],
         "command": command,
-        "commit": _commit(),
-        "hardware": _hardware(),
+        "commit": commit(),
+        "hardware": hardware(),
     }
     from ..visualization.robustness import plot_robustness  # draws, which scoring need not wait for
 
@@ -210,8 +217,7 @@ def _score(student: Student, axis: Axis, strength: float, out: Path) -> dict[str
     if strength and not axis.key:
         mapper = WrongMppMapper(cfg, False, view="lr")
         mapper.mpp_error = strength / 100
-    network = load_exported(cfg, MetadataCatalog.get(dataset).thing_classes)
-    found = evaluate(cfg, network, "student", mapper)
+    found = evaluate(cfg, student.network, "student", mapper)
     scores = {k: None if np.isnan(found[k]) else found[k] for k in ("AP", "AP50", "AP75", "AR")}
     write_json({"of": stamp, "scores": scores}, path)
     return scores

@@ -155,15 +155,21 @@ def plan(
     root: Path,
     options: Sequence[str],
     folds: Folds | None = None,
+    *,
+    check_datasets: bool = True,
 ) -> list[Training]:
-    """Every training of the tables, row by row, and where it stands."""
+    """Every training of the tables, row by row, and where it stands.
+
+    Args:
+        check_datasets: False where they were checked for another plan.
+    """
     trainings: list[Training] = []
     for method in methods:
         for seed in seeds:
             for fold in map(folds.folder, folds.numbers) if folds else ("",):
                 folder = root / "_".join(filter(None, (fold, f"seed{seed}"))) / method.key
                 cfg = row_cfg(method, dataset, size, seed, folder, options, fold)
-                if cfg.DATASETS.TEST not in [t.cfg.DATASETS.TEST for t in trainings]:
+                if check_datasets and cfg.DATASETS.TEST not in [t.cfg.DATASETS.TEST for t in trainings]:
                     prepare_datasets(cfg)
                 group = ", ".join(filter(None, (fold, f"seed {seed}")))
                 trainings.append(plan_training(method, group, cfg))
@@ -179,7 +185,7 @@ def finished_before(methods: list[Method], *asked: Any) -> list[Training]:
     found: list[Training] = []
     for method in methods:
         try:
-            trainings = plan([method], *asked)
+            trainings = plan([method], *asked, check_datasets=False)
         except InputError:  # other settings: in this table they are not run
             continue
         found += trainings if all(t.is_finished for t in trainings) else []

@@ -28,6 +28,20 @@ _NAME = re.compile(r"(?P<dataset>.+)_(?P<by>|slide|image)fold(?P<number>\d+)of(?
                    r"_(?P<part>train|val)(?P<merged>@.+)?")  # fmt: skip
 
 
+def numbers_in(found: re.Match[str], kind: str, example: str) -> tuple[int, int]:
+    """The number and the count of a fold or part in a dataset's name.
+
+    Raises:
+        InputError: there is none of this number.
+    """
+    number, count = int(found["number"]), int(found["count"])
+    if not (2 <= count and 1 <= number <= count):
+        raise InputError(
+            f"dataset {found.string!r}: {kind}s are 1 to N of N, at least 2, e.g. {kind}{example}"
+        )
+    return number, count
+
+
 @dataclass(frozen=True)
 class Fold:
     """One side of one fold.
@@ -57,9 +71,7 @@ class Fold:
         found = _NAME.fullmatch(name)
         if not found:
             return None
-        number, count = int(found["number"]), int(found["count"])
-        if not (2 <= count and 1 <= number <= count):
-            raise InputError(f"dataset {name!r}: folds are 1 to N of N, at least 2, e.g. fold1of5")
+        number, count = numbers_in(found, "fold", "1of5")
         by, merged = found["by"] or "patient", found["merged"] or ""
         return cls(found["dataset"], number, count, found["part"], by, merged)
 

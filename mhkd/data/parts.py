@@ -11,7 +11,7 @@ from typing import Any
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from ..errors import InputError
-from .folds import Fold, split_folds
+from .folds import Fold, numbers_in, split_folds
 
 _NAME = re.compile(r"(?P<whole>.+)_part(?P<number>\d+)of(?P<count>\d+)")
 
@@ -34,10 +34,7 @@ class Part:
         found = _NAME.fullmatch(name)
         if not found:
             return None
-        number, count = int(found["number"]), int(found["count"])
-        if not (2 <= count and 1 <= number <= count):
-            raise InputError(f"dataset {name!r}: parts are 1 to N of N, at least 2, e.g. part1of3")
-        return cls(found["whole"], number, count)
+        return cls(found["whole"], *numbers_in(found, "part", "1of3"))
 
     @property
     def name(self) -> str:

@@ -241,6 +241,15 @@ def check_device(device: str) -> None:
             raise InputError(f"device {device}: torch cannot compute on it; choose cpu or cuda") from e
 
 
+def check_device_option(device: str) -> None:
+    """:func:`check_device` of a command's ``--device``; empty: it was not given."""
+    try:
+        if device:
+            check_device(device)
+    except InputError as e:
+        raise InputError(f"--device {device}: cannot be used ({e})") from e
+
+
 def flat(node: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Dotted key -> value; tuples as lists, which they become where a config is written and read again."""
     found: dict[str, Any] = {}

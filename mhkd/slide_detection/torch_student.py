@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ..engine.exported import exported_cfg, load_deployed
-from ..engine.settings import check_device
+from ..engine.settings import check_device_option
 from ..enlarge import enlarge, to_tensor
 from ..errors import InputError
 from ..files import sha256
@@ -80,11 +80,7 @@ def load(
     """See :func:`mhkd.slide_detection.student.load_student`."""
     if threads:
         torch.set_num_threads(threads)
-    if device:
-        try:
-            check_device(device)
-        except InputError as e:
-            raise InputError(f"--device {device}: cannot be used ({e})") from e
+    check_device_option(device)
     cfg = exported_cfg(folder, device)
     if cfg.MHKD.TASK == "classification":
         raise InputError(
