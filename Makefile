@@ -13,6 +13,7 @@ OPTS ?=
 ARGS ?=
 GPUS ?= 1
 STEPS ?= recommended
+SOAK ?= sample
 TABLE ?= I
 DATASET ?= kidney_roi
 SIZE ?= cpu
@@ -87,8 +88,8 @@ laboratory: ## install a wheel with [detect] in a fresh environment, measure it 
 architecture: $(READY) ## draw docs/architecture.svg from the imports
 	$(PY) docs/architecture.py
 
-soak: $(READY) ## kill slide detection 20 times, wherever it is, and compare what it ends with
-	KILLS=20 $(PY) -m pytest -q tests/slide_detection/test_resume.py $(ARGS)
+soak: $(READY) ## try RELIABILITY.md's promises over many cases, half an hour (SOAK=full: all, resumable)
+	$(PY) tests/soak $(if $(filter full,$(SOAK)),--full) $(ARGS)
 
 lint: $(READY) ## check style, format and types
 	$(PY) -m ruff check .

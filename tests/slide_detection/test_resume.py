@@ -4,7 +4,9 @@ import json
 import multiprocessing
 import os
 import random
+import resource
 import shutil
+import signal
 from concurrent.futures import ProcessPoolExecutor
 
 import mhkd  # noqa: F401  (first)
@@ -45,14 +47,20 @@ def contents(out):
     return found
 
 
+def detect_until(path, out, journal_bytes):
+    """The kernel kills this process in the middle of the write that would make a file longer."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    detect_disks(path, out, max_file_bytes=journal_bytes)
+
+
 def kill_when(process, condition):
-    """kill -9 as soon as the condition holds; True if that was before the end."""
+    """kill -9 as soon as the condition holds."""
     process.start()
     while process.is_alive() and not condition():
         process.join(0.001)
     process.kill()
     process.join()
-    return process.exitcode == -9
 
 
 def test_killed_at_random_moments_it_ends_with_the_same_files(disks, processes, tmp_path):
@@ -61,27 +69,25 @@ def test_killed_at_random_moments_it_ends_with_the_same_files(disks, processes, 
     batches = json.loads((whole / "disks.tiff" / "run.json").read_text())["timings"]["batches"]
     journal = out / "disks.tiff" / ".work" / "tiles.jsonl"
     rng = random.Random(SEED)
-    full, previous, kills = batches * 250, 0, 0
-    # In the journal, at ever later bytes, and among the results while they are written.
-    moments = sorted(rng.sample(range(1, full), max(1, 2 * KILLS // 3)))
-    moments += [rng.choice(OUTPUTS) for _ in range(KILLS - len(moments))]
-    for moment in moments:
-
-        def reached(moment=moment):
-            if isinstance(moment, str):
-                return (out / "disks.tiff" / ".work" / "results" / moment).exists()
-            return journal.exists() and journal.stat().st_size >= moment
-
-        if isinstance(moment, str):
-            shutil.rmtree(out / "disks.tiff" / ".work" / "results", ignore_errors=True)
-        kills += kill_when(processes.Process(target=detect_disks, args=(disks, out)), reached)
-        size = journal.stat().st_size if journal.exists() else 0
-        assert size >= previous  # nothing that was finished is done again
+    in_journal = max(1, 2 * KILLS // 3)
+    previous = 0
+    for journal_bytes in sorted(rng.sample(range(1, batches * 250), in_journal)):
+        process = processes.Process(target=detect_until, args=(disks, out, journal_bytes))
+        process.start()
+        process.join()
+        assert process.exitcode == -signal.SIGXFSZ
+        size = journal.stat().st_size
+        assert previous <= size <= journal_bytes  # nothing that was finished is done again
         previous = size
+    for name in (rng.choice(OUTPUTS) for _ in range(KILLS - in_journal)):
+        shutil.rmtree(journal.with_name("results"), ignore_errors=True)
+        written = journal.with_name("results") / name
+        kill_when(processes.Process(target=detect_disks, args=(disks, out)), written.exists)
+        if not journal.exists():  # it has come to its end before it was killed
+            break
     detect_disks(disks, out)
     timings = json.loads((out / "disks.tiff" / "run.json").read_text())["timings"]
     assert timings["batches"] == batches and timings["batches_of_earlier_runs"] > 0
-    assert kills >= KILLS / 2
     assert contents(out) == contents(whole)
 
 

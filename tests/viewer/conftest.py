@@ -18,3 +18,13 @@ def browser():
     with webdriver.Chrome(options=options, service=Service(driver)) as browser:
         browser.set_page_load_timeout(120)
         yield browser
+
+
+@pytest.fixture(autouse=True)
+def left_page(request):
+    """No page asks a server that is gone, and no test reads in the log what failed in another."""
+    yield
+    if "browser" in request.fixturenames:
+        browser = request.getfixturevalue("browser")
+        browser.get("about:blank")
+        browser.get_log("browser")
