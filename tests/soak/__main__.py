@@ -6,8 +6,8 @@ A part is a module beside this one that has
     run(case, folder) -> str      what came out, one of the part's few words, in an empty folder of its own;
                                   AssertionError where a promise is broken; or (word, {name: figure})
 
-Each case's result is a line of OUT/<part>.jsonl, so that a stopped run goes on after the last of them. At the end
-OUT/summary.md counts what came out; the exit status is 1 if any promise was broken.
+Each case's result is a line of OUT/<part>.jsonl, so that a stopped run goes on after the last of them. At the
+end OUT/summary.md counts what came out; the exit status is 1 if any promise was broken.
 """
 
 import importlib
