@@ -218,6 +218,9 @@ def add_mhkd_config(cfg: CN) -> None:
     # recorded in threshold.json of its folder, for `mhkd detect`. "": nothing is chosen and 0.5 stays. It
     # may not be in DATASETS.TEST: choices are made on one split, figures come from another.
     cfg.MHKD.CHOOSE_ON = ""
+    # Keep, beside each step's last student, the one with the highest AP on CHOOSE_ON of those that are scored
+    # every TEST.EVAL_PERIOD iterations and at the end: <step>/best/. The next step starts from the last one.
+    cfg.MHKD.KEEP_BEST = False
     # Recorded in an exported student: class names (set them where DATASETS.TRAIN is ()), and micrometres per
     # LR pixel (0 = not known).
     cfg.MHKD.CLASSES = []

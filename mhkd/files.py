@@ -34,10 +34,13 @@ class WriteError(InputError):
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str], kept: Path | None = None) -> Iterator[Path]:
     """A temporary name beside ``path`` to write to, renamed when done; nothing is left if that fails.
 
     The folder of ``path`` is made if need be.
+
+    Args:
+        kept: what was at ``path`` gets this name when the new one is whole; None: it is replaced.
 
     Raises:
         WriteError: the disk is full, the folder cannot be written to, ...
@@ -48,6 +51,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
+            if kept and path.is_file():
+                os.replace(path, kept)
             os.replace(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)

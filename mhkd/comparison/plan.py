@@ -11,7 +11,7 @@ from pathlib import Path
 from detectron2.config import CfgNode
 
 from ..engine.record import other_settings, settings_differences, step_differences
-from ..engine.resume import checkpoint_file, done_file, find_start, left_over
+from ..engine.resume import done_file, find_start, left_over, within_step_files
 from ..engine.settled import settled
 from ..files import replacing_folder
 from ..schedules import Step, get_schedule, plan_steps
@@ -89,7 +89,7 @@ def plan_training(method: Method, group: str, cfg: CfgNode) -> Training:
     others = left_over(training.folder, steps)
     if others:
         raise other_settings(training.folder, [f"it has {', '.join(others)}"], REMEDY)
-    if checkpoint_file(cfg).is_file() and training.finished < len(steps):
+    if within_step_files(cfg) and training.finished < len(steps):
         start = find_start(cfg, steps, resume=True, remedy=REMEDY)
         training.reached = max(training.reached, start.iteration)
     return training

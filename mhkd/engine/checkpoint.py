@@ -20,15 +20,24 @@ OWN = "a model_final.pth that this project wrote"
 AVERAGED = "averaged"  # of a checkpoint within a step: the weights as they are scored (SOLVER.EMA_DECAY)
 
 
-def save_atomically(data: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
-    """``torch.save`` to a temporary name beside ``path``, then rename.
+class Damaged(InputError):
+    """A file that is not, or not any more, what was written: cut short, overwritten, a bit turned."""
+
+
+def save_atomically(data: Mapping[str, Any], path: str | os.PathLike[str], kept: Path | None = None) -> None:
+    """``torch.save`` to a temporary name beside ``path``, then, when it is on the disk, rename.
+
+    Args:
+        kept: the name that what was at ``path`` gets; None: it is replaced.
 
     Raises:
         InputError: it cannot be written; what was there stays.
     """
-    with replacing(path) as temporary, open(temporary, "wb") as f:
+    with replacing(path, kept) as temporary, open(temporary, "wb") as f:
         try:
             torch.save(data, f)
+            f.flush()
+            os.fsync(f.fileno())
         except RuntimeError as e:
             if isinstance(e.__context__, OSError):  # a full disk, of which torch tells its own story
                 raise e.__context__ from None
@@ -42,7 +51,8 @@ def load_file(path: str | os.PathLike[str], give: str = OWN) -> dict[str, Any]:
         give: what to name instead, for error messages.
 
     Raises:
-        InputError: missing, cut short, or not a checkpoint.
+        Damaged: cut short, or with other bytes than were written.
+        InputError: missing, or not a checkpoint.
     """
     if "://" in str(path):
         raise InputError(f"{path}: is an address, and only local files are loaded: give {give}")
@@ -57,8 +67,13 @@ def load_file(path: str | os.PathLike[str], give: str = OWN) -> dict[str, Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a pickle's protocol: it is refused anyway
             data = torch.load(path, map_location="cpu", weights_only=True)
+        whole = _equals_its_checksums(path)
+    except OSError as e:  # which is no damage
+        raise InputError(f"{path}: cannot be read ({e.strerror or e})") from e
     except Exception as e:  # zipfile, pickle, EOF and runtime errors, depending on where it is cut
-        raise InputError(f"{path}: {_why_unreadable(path, give)}") from e
+        raise Damaged(f"{path}: {_why_unreadable(path, give)}") from e
+    if not whole:
+        raise Damaged(f"{path}: is damaged, its content is not what was written")
     if not isinstance(data, dict):
         raise InputError(f"{path}: holds no weights but a {type(data).__name__}")
     data = data if "model" in data else {"model": data.get("state_dict", data)}
@@ -77,6 +92,15 @@ def _is_compressed(path: Path) -> bool:
             return any(i.file_size > i.compress_size for i in content.infolist())
     except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
         return False  # no archive; said where it is loaded
+
+
+def _equals_its_checksums(path: Path) -> bool:
+    """``torch.load`` does not look at them."""
+    if not zipfile.is_zipfile(path):  # of torch before 1.6
+        return True
+    with zipfile.ZipFile(path) as content:
+        recorded = any(i.CRC for i in content.infolist())
+        return not recorded or content.testzip() is None
 
 
 def size(weights: Mapping[str, torch.Tensor]) -> tuple[int, int]:

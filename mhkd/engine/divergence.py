@@ -11,7 +11,7 @@ from torch import nn
 
 from ..errors import InputError
 from ..schedules import Step
-from .resume import checkpoint_file, final_file
+from .resume import final_file, within_step_files
 
 EXPLODED = 1000  # times the losses of a step's first iteration
 
@@ -29,7 +29,7 @@ def diverged(
         steps: all of the schedule, of which ``step`` diverged.
         losses: the last that there were.
     """
-    files = [checkpoint_file(cfg), *(final_file(cfg, s) for s in reversed(steps))]
+    files = [*within_step_files(cfg), *(final_file(cfg, s) for s in reversed(steps))]
     kept = next((f for f in files if f.is_file()), None)
     teacher = Path(cfg.OUTPUT_DIR, "0_teacher/teacher/model_final.pth")
     with_teacher = bool(step.stage.student) and teacher.is_file()

@@ -59,7 +59,7 @@ def export_network(weights: Mapping[str, torch.Tensor], cfg: CfgNode, folder: st
     cfg.defrost()
     cfg.MODEL.WEIGHTS = path.name
     cfg.MODEL.TEACHER.WEIGHTS = ""
-    cfg.MHKD.CHOOSE_ON = ""  # a file of its own records what was chosen
+    cfg.MHKD.CHOOSE_ON, cfg.MHKD.KEEP_BEST = "", False  # files of their own record what was chosen
     write_text(cfg.dump(), folder / "config.yaml")
     return path
 

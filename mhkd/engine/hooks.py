@@ -10,9 +10,10 @@ from detectron2.utils import comm
 from ..evaluation.threshold_file import WEIGHTS, chosen_on
 from ..files import sha256, write_json
 from ..schedules import Step
+from .best import keep_best
 from .evaluation import evaluate
 from .exported import export_cfg, export_network
-from .resume import checkpoint_file, done_file, final_file
+from .resume import checkpoint_file, done_file, final_file, within_step_files
 from .working_threshold import choose_threshold
 
 logger = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class StageTransition(HookBase):
             _store(trainer, step, which, scores[which])
         if network == "student":
             choose_threshold(cfg, trainer.distilled.student, [folder / network, trainer.output_dir / network])
+            keep_best(trainer, step, step.end, trainer.distilled.student)
         trainer.distilled.train()
         if comm.is_main_process():
             report = {
@@ -87,7 +89,8 @@ class StageTransition(HookBase):
                 },
             }
             write_json(report, done_file(cfg, step))
-            checkpoint_file(cfg).unlink(missing_ok=True)  # older than the step's own
+            for path in within_step_files(cfg):  # older than the step's own
+                path.unlink()
         comm.synchronize()
 
     def choose_late(self, step: Step) -> None:
@@ -127,7 +130,8 @@ class WithinStep(HookBase):
 
 
 class PeriodicCheckpoint(WithinStep):
-    """Overwrites ``OUTPUT_DIR/checkpoint.pth``, unless that would replace a good one by a diverging one."""
+    """Writes ``OUTPUT_DIR/checkpoint.pth``, unless the training is diverging; the one before is kept as
+    ``checkpoint_previous.pth``."""
 
     def run(self) -> None:
         if not self.trainer.is_diverging():  # asked of every process: norms may be synchronized
@@ -135,13 +139,14 @@ class PeriodicCheckpoint(WithinStep):
 
 
 class PeriodicEval(WithinStep):
-    """Scores the network in training."""
+    """Scores the network in training, and keeps the student that is the best so far."""
 
     def run(self) -> None:
         trainer = self.trainer
         which = "student" if trainer.step.stage.student else "teacher"
         scores = evaluate(trainer.cfg, getattr(trainer.scored, which), which)
         _store(trainer, trainer.step, which, scores)
+        keep_best(trainer, trainer.step, trainer.iter + 1, trainer.scored.student)
         trainer.distilled.train()
 
 

@@ -1,6 +1,6 @@
 """Where a training in OUTPUT_DIR goes on, and whether it is the one that is asked for."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ from detectron2.config import CfgNode
 from ..config import parse_cfg
 from ..errors import InputError
 from ..schedules import Step
-from .checkpoint import load_file
+from .checkpoint import Damaged, load_file
 from .finite import not_finite
 from .record import (
     convention_differences,
@@ -29,13 +29,15 @@ _WITHIN = ("optimizer", "scheduler", "scaler")
 class Start:
     """The iteration to start from; the checkpoint there, None at the very beginning, and its path.
 
-    ``unscored`` is a step that was trained to its end, but not exported and scored.
+    ``unscored`` is a step that was trained to its end, but not exported and scored; ``damaged`` are newer
+    checkpoints that cannot be used, and why.
     """
 
     iteration: int = 0
     state: dict[str, Any] | None = None
     path: Path | None = None
     unscored: Step | None = None
+    damaged: dict[Path, str] = field(default_factory=dict)
 
     @property
     def within_step(self) -> bool:
@@ -45,6 +47,16 @@ class Start:
 def checkpoint_file(cfg: CfgNode) -> Path:
     """Within a step."""
     return Path(cfg.OUTPUT_DIR, "checkpoint.pth")
+
+
+def previous_file(cfg: CfgNode) -> Path:
+    """The one before, which is gone on from where that is damaged."""
+    return Path(cfg.OUTPUT_DIR, "checkpoint_previous.pth")
+
+
+def within_step_files(cfg: CfgNode) -> list[Path]:
+    """Those of the two that there are, the newer first."""
+    return [path for path in (checkpoint_file(cfg), previous_file(cfg)) if path.is_file()]
 
 
 def final_file(cfg: CfgNode, step: Step) -> Path:
@@ -80,13 +92,14 @@ def find_start(
 
     Raises:
         InputError: it holds a training and ``resume`` is False; or one that was made with other settings,
-            data or teacher; or a finished step's weights are gone or damaged.
+            data or teacher; or a finished step's weights are gone or damaged; or there is no checkpoint that
+            is not.
     """
-    out, checkpoint = Path(cfg.OUTPUT_DIR), checkpoint_file(cfg)
+    out, within = Path(cfg.OUTPUT_DIR), within_step_files(cfg)
     final = [s for s in steps if final_file(cfg, s).is_file()]
     done = [s for s in steps if done_file(cfg, s).is_file()]
     others = set(left_over(out, steps)) - {"0_teacher"}  # nothing rests on one that is not asked for
-    if not (checkpoint.is_file() or final or done or others):
+    if not (within or final or done or others):
         return Start()
     if not resume:
         raise InputError(
@@ -99,19 +112,13 @@ def find_start(
         different = step_differences(step, cfg, out / step.folder, conventions=False)
         if different:
             raise other_settings(out / step.folder, different, remedy)
-    if done and not checkpoint.is_file() and done[-1] not in final:
+    if done and not within and done[-1] not in final:
         raise InputError(
             f"{final_file(cfg, done[-1])}: missing, though {done[-1].folder} is finished and the next step "
             f"starts from it; restore it, or move {out / done[-1].folder} away to train that step again"
         )
-    found: list[tuple[dict[str, Any], Path]] = []
-    if final:
-        path = final_file(cfg, final[-1])
-        found.append((_load(path, path.parent, [final_file(cfg, s) for s in final[:-1]]), path))
-    if checkpoint.is_file():
-        found.append((_load(checkpoint, checkpoint, [final_file(cfg, s) for s in final]), checkpoint))
-    state, path = max(found, key=lambda pair: pair[0]["iteration"])  # of equal ones the step's own
-    start = Start(state["iteration"], state, path)
+    state, path, damaged = _newest(cfg, within, final)
+    start = Start(state["iteration"], state, path, damaged=damaged)
     for step in final:
         if step not in done and start.iteration == step.end:
             start.unscored = step
@@ -130,25 +137,57 @@ def find_start(
     return start
 
 
-def _load(path: Path, unit: Path, earlier: list[Path]) -> dict[str, Any]:
-    """A checkpoint, or what to do without it.
+def _newest(
+    cfg: CfgNode, within: list[Path], final: list[Step]
+) -> tuple[dict[str, Any], Path, dict[Path, str]]:
+    """The newest checkpoint that is whole, by its own count of iterations, its path, and those damaged.
 
-    Args:
-        unit: what has to be out of the way for that; ``earlier`` is what there would be to go on from.
+    Raises:
+        InputError: there is none, or a finished step would have to be trained again.
     """
+    ends = [final_file(cfg, step) for step in final]
+    found: list[tuple[dict[str, Any], Path]] = []
+    damaged: dict[Path, str] = {}
+    for path in within:
+        try:
+            found.append((_load(path, path, ends), path))
+            break
+        except Damaged as e:
+            damaged[path] = str(e)
+    for path in ends[-1:]:
+        try:
+            found.append((_load(path, path.parent, ends[:-1]), path))
+        except Damaged as e:
+            if not found or found[0][0]["iteration"] <= final[-1].start:
+                raise InputError(_without(e, path.parent, ends[:-1])) from e
+            damaged[path] = str(e)
+    if not found:
+        path, reason = next(iter(damaged.items()))
+        raise InputError(_without(reason, path, []))
+    return *max(found, key=lambda pair: pair[0]["iteration"]), damaged  # of equal ones the step's own
+
+
+def _load(path: Path, unit: Path, earlier: list[Path]) -> dict[str, Any]:
+    """A checkpoint; raises Damaged, or another InputError with what to do, see :func:`_without`."""
     try:
         state = load_file(path)
         needed = (*_ALWAYS, *(_WITHIN if "optimizer" in state else ()))
         lacks = ", ".join(k for k in needed if k not in state)
         if lacks:
             raise InputError(f"{path}: not a training checkpoint of this project: it has no {lacks}")
+    except Damaged:
+        raise
     except InputError as e:
-        before = earlier[-1] if earlier else "the beginning"
-        raise InputError(
-            f"{e}; restore it from a copy; without one, move {unit} away: the same command then goes on from "
-            f"{before}"
-        ) from e
+        raise InputError(_without(e, unit, earlier)) from e
     return state
+
+
+def _without(reason: object, unit: Path, earlier: list[Path]) -> str:
+    """``reason``, and that ``unit`` has to be out of the way to go on from the last of ``earlier``."""
+    return (
+        f"{reason}; restore it from a copy; without one, move {unit} away: the same command then goes on "
+        f"from {earlier[-1] if earlier else 'the beginning'}"
+    )
 
 
 def _state_differences(

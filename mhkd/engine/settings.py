@@ -296,6 +296,11 @@ def _check_task(cfg: CfgNode, schedule: Schedule) -> None:
 
 def _check_trains(cfg: CfgNode, processes: int) -> None:
     batch = cfg.SOLVER.IMS_PER_BATCH
+    if cfg.MHKD.KEEP_BEST and not (cfg.MHKD.CHOOSE_ON and cfg.TEST.EVAL_PERIOD):
+        raise InputError(
+            "MHKD.KEEP_BEST True: needs a split to choose on, MHKD.CHOOSE_ON, and iterations between scores, "
+            "TEST.EVAL_PERIOD"
+        )
     if cfg.MHKD.LR_DECAY_EPOCHS and cfg.SOLVER.LR_SCHEDULER_NAME == "WarmupCosineLR":
         raise InputError("MHKD.LR_DECAY_EPOCHS: a cosine has no decays: set it to 0, or WarmupMultiStepLR")
     if batch % processes:

@@ -28,7 +28,7 @@ from .finite import not_finite
 from .hooks import MetricsWriter, PeriodicCheckpoint, PeriodicEval, StageTransition
 from .optimizer import build_optimizer, build_scheduler, clip_gradients, step_cfg
 from .record import sources
-from .resume import Start, find_start
+from .resume import Start, find_start, previous_file, within_step_files
 from .settled import settled
 from .start import load_start
 
@@ -106,6 +106,7 @@ class DistillationTrainer(TrainerBase):
         state = start.state or {}
         self.sources = state.get("sources", {}) | sources(self.cfg)
         if state:
+            self._put_aside(start)
             logger.info(f"Resuming at iteration {start.iteration} from {start.path}")
         if start.unscored:  # killed between its last iteration and its export and evaluation
             self.seconds = state["seconds"]
@@ -120,6 +121,17 @@ class DistillationTrainer(TrainerBase):
         newest = last is self.all_steps[-1] and (out / network).is_dir()
         folder = out / network if newest else out / last.folder / network
         logger.info(f"{out}: every step up to {last.folder} is finished; the {network} is {folder}")
+
+    def _put_aside(self, start: Start) -> None:
+        """Damaged checkpoints get out of the way of the next ones, and are kept to be looked at."""
+        comm.synchronize()  # the others have looked for what to start from
+        for path, reason in start.damaged.items():
+            kept = path
+            if path in within_step_files(self.cfg) and comm.is_main_process():
+                kept = path.rename(path.with_name(path.name + ".damaged"))
+            logger.warning(
+                f"{reason}; going on from {start.path}, iteration {start.iteration}; it is kept as {kept}"
+            )
 
     def _iterate(self, start: int) -> None:
         """As ``TrainerBase.train``, which would print a traceback for bad input."""
@@ -282,4 +294,4 @@ class DistillationTrainer(TrainerBase):
             if self.averages:
                 data[AVERAGED] = self.averages.module.state_dict()
                 data["averaged_times"] = int(self.averages.n_averaged)
-        save_atomically(data, path)
+        save_atomically(data, path, previous_file(self.cfg) if within_step else None)

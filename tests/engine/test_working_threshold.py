@@ -2,20 +2,29 @@
 
 import json
 import logging
+from pathlib import Path
+from types import SimpleNamespace
 
+import mhkd  # noqa: F401  (before Detectron2, which it prepares)
+from mhkd.config import parse_cfg
 from mhkd.data.registrar import ensure_registered
 from mhkd.engine import DistillationTrainer, prepare_datasets
+from mhkd.engine.best import keep_best
+from mhkd.engine.checkpoint import load_file
 from mhkd.engine.exported import export_cfg, export_network
 from mhkd.engine.working_threshold import choose_threshold
 from mhkd.errors import InputError
 from mhkd.evaluation.best_threshold import best_f1
 from mhkd.evaluation.pooled import pooled_of_coco
 from mhkd.evaluation.threshold_file import FILE, working_threshold
+from mhkd.schedules import Step, get_schedule
+from mhkd.tasks import get_task
 
 import pytest
 import torch
 from detectron2.data import DatasetCatalog
 from detectron2.structures import Boxes, Instances
+from killed_training import train
 from support import write_disks
 from torch import nn
 
@@ -130,6 +139,57 @@ def test_training_looks_at_the_split_and_says_what_it_chose(cfg, caplog):
         prepare_datasets(cfg)
         DistillationTrainer(cfg).train(resume=True)
     assert "three_choose: no detection is right" in caplog.text
+
+
+def test_the_best_on_that_split_is_kept_with_its_threshold(cfg, tmp_path):
+    """AP 100 comes second; whoever comes later must be better than what is recorded."""
+    ensure_registered(["three_choose"])
+    annotations = {e["file_name"]: e["annotations"] for e in DatasetCatalog.get("three_choose")}
+    cfg.merge_from_list(["MHKD.KEEP_BEST", True, "TEST.EVAL_PERIOD", 1, "OUTPUT_DIR", str(tmp_path)])
+    step = Step(1, get_schedule("none").steps[0], 0, 2)
+    folder = tmp_path / step.folder / "best"
+    best = []
+    for iteration, found_of_each in enumerate((1, 2, 1, 2), 1):
+        network = Finder()
+        network.annotations = {file: found[:found_of_each] for file, found in annotations.items()}
+        network.iteration = nn.Parameter(torch.tensor(float(iteration)))
+        trainer = SimpleNamespace(cfg=cfg, task=get_task(cfg), output_dir=tmp_path)  # another one each time
+        keep_best(trainer, step, iteration, network)
+        weights = torch.load(folder / "model_final.pth", weights_only=True)["model"]
+        record = json.loads((folder / "best.json").read_text())
+        assert weights["iteration"] == record["iteration"] and record["chosen_on"] == "three_choose"
+        best.append((record["iteration"], round(record["AP"])))
+    assert best[0][1] < 60 and best[1:] == [(2, 100)] * 3
+    assert working_threshold(folder).score == 0.35
+    assert not any(
+        parse_cfg((folder / "config.yaml").read_text(), "").MHKD[k] for k in ("CHOOSE_ON", "KEEP_BEST")
+    )
+
+
+def test_the_best_is_the_same_after_a_resumption(cfg, tmp_path):
+    """Of untrained students with AP 0 the first stays; only a step of the student has one."""
+    cfg.merge_from_list([
+        "MHKD.SCHEDULE", "global_only", "MHKD.TEACHER_ITERS", 2, "MHKD.STUDENT_ITERS", 3,
+        "MHKD.KEEP_BEST", True, "TEST.EVAL_PERIOD", 1, "SOLVER.CHECKPOINT_PERIOD", 1,
+    ])  # fmt: skip
+    other = cfg.clone()
+    other.OUTPUT_DIR = str(tmp_path / "killed")
+    train(cfg)
+    train(other, kill_after=3)
+    train(other, resume=True)
+    whole, resumed = (Path(c.OUTPUT_DIR, "1_global_only", "best") for c in (cfg, other))
+    assert (whole / "best.json").read_bytes() == (resumed / "best.json").read_bytes()
+    expected, found = (load_file(folder / "model_final.pth")["model"] for folder in (whole, resumed))
+    assert all(torch.equal(found[k], expected[k]) for k in expected)
+    assert not Path(cfg.OUTPUT_DIR, "0_teacher", "best").exists()
+    assert type(mhkd.load_student(whole, "cpu")).__name__ == "CfgNode"
+
+
+@pytest.mark.parametrize("key, value", [("MHKD.CHOOSE_ON", ""), ("TEST.EVAL_PERIOD", 0)])
+def test_the_best_needs_a_split_and_scores(cfg, key, value):
+    cfg.merge_from_list(["MHKD.KEEP_BEST", True, "TEST.EVAL_PERIOD", 1, key, value])
+    with pytest.raises(InputError, match="MHKD.KEEP_BEST True: needs a split .* and iterations between"):
+        prepare_datasets(cfg)
 
 
 @pytest.mark.parametrize("name", ["three_val", "three_val@glomerulus"])
