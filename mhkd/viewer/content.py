@@ -104,7 +104,7 @@ class ShownSlide:
 
     def heading(self) -> dict[str, Any]:
         """Name and number, for the list of slides."""
-        return {"name": self.finished.name, "glomeruli": self.finished.summary.get("glomeruli")}
+        return {"name": _text(self.finished.name), "glomeruli": self.finished.summary.get("glomeruli")}
 
     def content(self) -> dict[str, Any]:
         """All about the slide but its pixels; read anew, as annotations change while one looks."""
@@ -198,11 +198,16 @@ class DamagedSlide:
 
     def heading(self) -> dict[str, Any]:
         """Name and number, for the list of slides."""
-        return {"name": self.name, "glomeruli": None}
+        return {"name": _text(self.name), "glomeruli": None}
 
     def content(self) -> dict[str, Any]:
         """Raises InputError, which says why."""
         raise InputError(self.reason)
+
+
+def _text(file_name: str) -> str:
+    """With "?" for the bytes that are no text, of which no address can be made."""
+    return file_name.encode(errors="replace").decode()
 
 
 def _rings(geometry: shapely.Geometry, stretch: np.ndarray) -> list[list[float]]:

@@ -3,25 +3,20 @@
 Written by hand over the standard library's: a framework would be a dependency for nine kinds of address.
 """
 
-import contextlib
 import errno
 import json
 import logging
 import re
-import secrets
-import socket
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 from ..corrections.fields import next_fields
 from ..errors import InputError
+from .connections import IDLE_S, MAX_HEAD_BYTES, Head, PageServer
 from .content import DamagedSlide, ShownSlide
 from .tiles import DeepZoom
 from .writes import Refused, keep, sent_json
@@ -32,7 +27,7 @@ ADDRESS = "127.0.0.1"
 # What the page is made of; a file that is not in this list cannot be asked for.
 _SCRIPTS = (
     "page", "slide_view", "marks", "compare", "histogram", "list", "address", "scale_bar", "corrections",
-    "drawing", "fields", "editor",
+    "drawing", "fields", "editor", "names",
 )  # fmt: skip
 _SCRIPT = "text/javascript; charset=utf-8"
 STATIC = {
@@ -51,9 +46,6 @@ NUM_FIELDS = 50  # that the page goes through
 # Another site's name that is made to point here (DNS rebinding) is none of these. The port may be another
 # one: that of an ssh tunnel's other end.
 _HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:\d{1,5})?")
-# A connection that has asked nothing for so long is closed, however slowly it goes on sending; of too many
-# connections (a browser opens six) the one that has been idle the longest is.
-IDLE_S, MAX_CONNECTIONS = 60, 128
 _HEADERS = {
     # Nothing from elsewhere is loaded, whatever a slide's or a class's name contains.
     "Content-Security-Policy": (
@@ -63,10 +55,11 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
 }
 
 
-def make_server(slides: Sequence[ShownSlide | DamagedSlide], title: str, port: int) -> "PageServer":
+def make_server(slides: Sequence[ShownSlide | DamagedSlide], title: str, port: int) -> PageServer:
     """A server that is bound and not yet serving.
 
     Args:
@@ -87,75 +80,16 @@ def make_server(slides: Sequence[ShownSlide | DamagedSlide], title: str, port: i
         raise InputError(f"port {port} {reason}: give another with --port, or 0 for any free one") from e
 
 
-class PageServer(ThreadingHTTPServer):
-    """A thread a connection, none of which is kept for ever: see IDLE_S and MAX_CONNECTIONS."""
-
-    daemon_threads = True
-    request_queue_size = 64
-    allow_reuse_address = sys.platform != "win32"  # there another program could take the port
-
-    def __init__(self, *args: Any) -> None:
-        self._lock = threading.Lock()
-        # Connection -> seconds of time.monotonic(), of its last request.
-        self._asked_at: dict[Any, float] = {}
-        self.answering: set[Any] = set()  # connections
-        self.token = secrets.token_urlsafe(32)  # without it nothing is changed
-        super().__init__(*args)
-
-    @contextlib.contextmanager
-    def answers(self, connection: Any) -> Iterator[None]:
-        """Within it, a connection is not closed for having been idle."""
-        with self._lock:
-            if connection in self._asked_at:
-                self._asked_at[connection] = time.monotonic()
-                self.answering.add(connection)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self.answering.discard(connection)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        with self._lock:
-            self._asked_at[request] = time.monotonic()
-        self.service_actions()
-        if len(self._asked_at) > MAX_CONNECTIONS:  # all of them are being answered
-            self.shutdown_request(request)
-        else:
-            super().process_request(request, client_address)
-
-    def service_actions(self) -> None:
-        """Called between requests and twice a second: closes what has been idle for too long."""
-        with self._lock:
-            idle = sorted(self._asked_at.keys() - self.answering, key=self._asked_at.__getitem__)
-            surplus = max(0, len(self._asked_at) - MAX_CONNECTIONS)
-            for number, connection in enumerate(idle):
-                if number < surplus or self._asked_at[connection] < time.monotonic() - IDLE_S:
-                    del self._asked_at[connection]
-                    with contextlib.suppress(OSError):  # gone already
-                        connection.shutdown(socket.SHUT_RDWR)  # its thread reads the end, and ends
-
-    def server_close(self) -> None:
-        """Ends every conversation too."""
-        super().server_close()
-        with self._lock:
-            for connection in self._asked_at:
-                with contextlib.suppress(OSError):
-                    connection.shutdown(socket.SHUT_RDWR)
-
-    def shutdown_request(self, request: Any) -> None:
-        with self._lock:
-            self._asked_at.pop(request, None)
-        super().shutdown_request(request)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        error = sys.exc_info()[1]
-        if not isinstance(error, (ConnectionError, TimeoutError)):  # the page has moved on
-            logger.error("the page's server: %s: %s", type(error).__name__, error)
+class _Reply(NamedTuple):
+    body: bytes
+    kind: str
+    cache: str
+    status: HTTPStatus = HTTPStatus.OK
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: PageServer
+    raw_requestline: bytes
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "mhkd", ""
     timeout = IDLE_S  # of one read, and of all that is sent of one answer
@@ -166,62 +100,80 @@ class _Handler(BaseHTTPRequestHandler):
         self._slides, self._title = slides, title
         super().__init__(*args)
 
+    def parse_request(self) -> bool:
+        body = self.rfile
+        self.rfile = cast(Any, Head(body, MAX_HEAD_BYTES - len(self.raw_requestline)))
+        try:
+            return super().parse_request()
+        finally:
+            self.rfile = body
+
     def do_GET(self) -> None:
-        with self.server.answers(self.connection):
-            self._reply(self._answer)
+        if "Content-Length" in self.headers or "Transfer-Encoding" in self.headers:
+            self.close_connection = True  # what was sent with it is not read
+        self._reply(self._answer)
 
     def do_POST(self) -> None:
-        with self.server.answers(self.connection):
-            self._reply(self._take)
+        self._reply(self._take)
 
-    def _reply(self, answer: Callable[[str], None]) -> None:
-        if not _HOST.fullmatch(self.headers.get("Host", "")):
-            self.close_connection = self.command != "GET"  # what was sent with it is not read
-            address = f"http://{ADDRESS}:{self.server.server_port}/"
-            return self._fail(HTTPStatus.FORBIDDEN, f"this page is at {address} only")
+    def _reply(self, answer: Callable[[str], _Reply]) -> None:
         try:
-            answer(self.path.partition("?")[0])
-        except Refused as e:
-            self.close_connection |= e.unread
-            self._fail(e.status, str(e))
-        except LookupError:
-            self._fail(HTTPStatus.NOT_FOUND, "there is nothing at this address")
-        except InputError as e:
-            logger.error("%s", e)
-            self._fail(HTTPStatus.INTERNAL_SERVER_ERROR, str(e))
+            self._send(self._answer_or_refuse(answer))
         except (ConnectionError, TimeoutError):
             self.close_connection = True  # the page has moved on
 
-    def _answer(self, path: str) -> None:
+    def _answer_or_refuse(self, answer: Callable[[str], _Reply]) -> _Reply:
+        hosts = self.headers.get_all("Host", [])
+        if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
+            self.close_connection |= self.command != "GET"  # what was sent with it is not read
+            address = f"http://{ADDRESS}:{self.server.server_port}/"
+            return _refusal(HTTPStatus.FORBIDDEN, f"this page is at {address} only")
+        try:
+            return answer(self.path.partition("?")[0])
+        except Refused as e:
+            self.close_connection |= e.unread
+            return _refusal(e.status, str(e))
+        except LookupError:
+            return _refusal(HTTPStatus.NOT_FOUND, "there is nothing at this address")
+        except InputError as e:
+            logger.error("%s", e)
+            return _refusal(HTTPStatus.INTERNAL_SERVER_ERROR, str(e))
+
+    def _answer(self, path: str) -> _Reply:
+        with self.server.answers(self.connection):
+            return self._content(path)
+
+    def _content(self, path: str) -> _Reply:
         if path in STATIC:
             name, kind = STATIC[path]
-            self._send((files("mhkd.viewer") / "static" / name).read_bytes(), kind, "no-cache")
+            return _Reply((files("mhkd.viewer") / "static" / name).read_bytes(), kind, "no-cache")
         elif path == "/slides":
             slides = [s.heading() for s in self._slides]
-            self._send_json({"title": self._title, "slides": slides, "token": self.server.token})
+            return _json({"title": self._title, "slides": slides, "token": self.server.token})
         elif path == "/fields":
-            self._send_json(self._fields())
+            return _json(self._fields())
         elif found := _SLIDE.fullmatch(path):
-            self._send_json(self._slides[int(found[1])].content())
+            return _json(self._slides[int(found[1])].content())
         elif found := _CORRECTIONS.fullmatch(path):
-            self._send_json(self._slide(found).corrections.after(int(found[3])))
+            return _json(self._slide(found).corrections.after(int(found[3])))
         elif found := _CORRECTED.fullmatch(path):
             content = self._slide(found).corrections.geojson(float(found[3]))
-            self._send(content, "application/geo+json", "no-store")
+            return _Reply(content, "application/geo+json", "no-store")
         elif found := _DZI.fullmatch(path):
-            self._send(self._deep_zoom(found).dzi.encode(), "application/xml", "no-cache")
+            return _Reply(self._deep_zoom(found).dzi.encode(), "application/xml", "no-cache")
         elif found := _TILE.fullmatch(path):
             tile = self._deep_zoom(found).tile(*(int(found[k]) for k in (3, 4, 5)))
-            self._send(tile, "image/jpeg", "private, max-age=86400")  # the address has the slide's key
-        else:
-            raise LookupError
+            # The address has the slide's key.
+            return _Reply(tile, "image/jpeg", "private, max-age=86400")
+        raise LookupError
 
-    def _take(self, path: str) -> None:
+    def _take(self, path: str) -> _Reply:
         sent = sent_json(self.headers, self.rfile, self.server.token)
         found = _CORRECTIONS.fullmatch(path)
         if found is None:
             raise LookupError
-        self._send_json(keep(self._slide(found), sent, int(found[3])))
+        with self.server.answers(self.connection):
+            return _json(keep(self._slide(found), sent, int(found[3])))
 
     def _slide(self, found: re.Match[str]) -> ShownSlide:
         slide = self._slides[int(found[1])]
@@ -246,25 +198,20 @@ class _Handler(BaseHTTPRequestHandler):
                 fields.append({"slide": k, "box_px": box_px, "unsure": field.unsure})
         return fields
 
-    def _send_json(self, content: Any) -> None:
-        body = json.dumps(content, allow_nan=False).encode()
-        self._send(body, "application/json", "no-cache")
-
-    def _fail(self, status: HTTPStatus, message: str) -> None:
-        self._send(f"{message}\n".encode(), "text/plain; charset=utf-8", "no-store", status)
-
-    def _send(self, body: bytes, kind: str, cache: str, status: HTTPStatus = HTTPStatus.OK) -> None:
-        self.send_response(status)
-        headers = {"Content-Type": kind, "Content-Length": len(body), "Cache-Control": cache}
+    def _send(self, reply: _Reply) -> None:
+        self.send_response(reply.status)
+        headers = {
+            "Content-Type": reply.kind, "Content-Length": len(reply.body), "Cache-Control": reply.cache,
+        }  # fmt: skip
         for name, value in headers.items():
             self.send_header(name, str(value))
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(reply.body)
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """What the base class answers to requests that it does not understand."""
         self.close_connection = True
-        self._fail(HTTPStatus(code), message or HTTPStatus(code).phrase)
+        self._send(_refusal(HTTPStatus(code), message or HTTPStatus(code).phrase))
 
     def end_headers(self) -> None:
         for name, value in _HEADERS.items():
@@ -273,3 +220,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *args: Any) -> None:
         """Requests are not worth a line."""
+
+
+def _json(content: Any) -> _Reply:
+    return _Reply(json.dumps(content, allow_nan=False).encode(), "application/json", "no-cache")
+
+
+def _refusal(status: HTTPStatus, message: str) -> _Reply:
+    # A file's name may have bytes that are no text.
+    return _Reply(
+        f"{message}\n".encode(errors="backslashreplace"), "text/plain; charset=utf-8", "no-store", status
+    )

@@ -40,8 +40,8 @@ def sent_json(headers: Message, body: BufferedIOBase, token: str) -> Any:
     Raises:
         Refused: too much, not of the page itself, or no JSON.
     """
-    length = headers.get("Content-Length", "")
-    if not (length.isascii() and length.isdigit()) or headers.get("Transfer-Encoding"):
+    length, *others = headers.get_all("Content-Length", [""])
+    if others or not (length.isascii() and length.isdigit()) or "Transfer-Encoding" in headers:
         raise Refused(HTTPStatus.LENGTH_REQUIRED, "the length of what is sent must be said", unread=True)
     if len(length) > 9 or int(length) > MAX_BYTES:
         raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"more than {MAX_BYTES} bytes", unread=True)

@@ -1,3 +1,4 @@
+import contextlib
 import http.client
 import json
 import shutil
@@ -10,7 +11,7 @@ from mhkd.cli import main
 from mhkd.slide_detection.checksum import checksum
 from mhkd.slide_detection.finished import find_finished
 from mhkd.synthetic.slides import to_geojson, write_tiff
-from mhkd.viewer import server as server_module
+from mhkd.viewer import connections
 from mhkd.viewer.content import DamagedSlide, ShownSlide
 from mhkd.viewer.server import STATIC, make_server
 
@@ -180,9 +181,10 @@ def connect(out, serve):
 
 
 def test_idle_and_slow_connections_are_closed(connect, monkeypatch, capfd):
-    monkeypatch.setattr(server_module, "IDLE_S", 0.5)
+    monkeypatch.setattr(connections, "IDLE_S", 0.5)
     slow = connect(b"GET /slides HTTP/1.1\r\nHost: local")
-    assert is_closed(connect()) and is_closed(slow)
+    body = connect(b"POST /corrections/0/0 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
+    assert is_closed(connect()) and is_closed(slow) and is_closed(body)
     abrupt = connect(b"GET /slides HTTP/1.1\r\nHost: localhost\r\n\r\n")
     abrupt.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset, not an end
     abrupt.close()
@@ -200,7 +202,7 @@ def ask(connection):
 
 
 def test_of_too_many_connections_the_one_that_is_idle_the_longest_goes(connect, monkeypatch):
-    monkeypatch.setattr(server_module, "MAX_CONNECTIONS", 5)
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 5)
     first = []
     for k in (0, 1, 2, 3, 4, 0):  # answered one after the other, the first one once more
         first += [connect()] if k == len(first) else []
@@ -212,6 +214,56 @@ def test_of_too_many_connections_the_one_that_is_idle_the_longest_goes(connect, 
     assert is_closed(first[1])
     for connection in first[2:]:
         assert ask(connection) == b"HTTP/1.1 200 OK"
+
+
+def told(connection):
+    """All that the other end says until it closes."""
+    received = b""
+    with contextlib.suppress(ConnectionError):
+        while more := connection.recv(1000):
+            received += more
+    return received
+
+
+def test_where_all_are_being_answered_another_is_told_so(connect, monkeypatch):
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 2)
+    begun, may_end = threading.Semaphore(0), threading.Event()
+
+    def content(self):
+        begun.release()
+        assert may_end.wait(60)
+        return {"slow": True}
+
+    monkeypatch.setattr(ShownSlide, "content", content)
+    asking = [
+        connect(b"GET /slides/0 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n") for _ in "ab"
+    ]
+    assert all(begun.acquire(timeout=60) for _ in asking)
+    busy = told(connect())
+    assert busy.startswith(b"HTTP/1.1 503 ") and b"Retry-After: 1\r\n" in busy
+    head, _, body = busy.partition(b"\r\n\r\n")
+    assert f"Content-Length: {len(body)}".encode() in head
+    may_end.set()
+    assert [told(connection).endswith(b'{"slow": true}') for connection in asking] == [True, True]
+
+
+@pytest.mark.parametrize("request_of", [
+    lambda size: b"GET /" + b"x" * size + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    lambda size: b"GET / HTTP/1.1\r\nHost: localhost\r\nA: " + b"x" * size + b"\r\n\r\n",
+    lambda size: b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"A: 0123456789\r\n" * (size // 15) + b"\r\n",
+])  # fmt: skip
+def test_a_request_s_head_has_an_end(connect, request_of):
+    small = told(connect(request_of(1000).replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")))
+    assert small.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 404 "))
+    assert told(connect(request_of(40_000))).startswith(b"HTTP/1.1 431 ")
+
+
+def test_what_comes_with_a_question_is_no_question(connect):
+    asked = b"GET /slides HTTP/1.1\r\nHost: localhost\r\nContent-Length: 46\r\n\r\n"
+    asked += b"GET /page.js HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    assert told(connect(asked)).count(b"HTTP/1.1 ") == 1
+    two_hosts = b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\nConnection: close\r\n\r\n"
+    assert told(connect(two_hosts)).startswith(b"HTTP/1.1 403 ")
 
 
 def test_slide_that_has_moved_is_named_and_found_again(out, serve, tmp_path):

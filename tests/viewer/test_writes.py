@@ -153,6 +153,13 @@ def test_too_much_is_refused(server):
     assert server.send({**WORD, "note": "x" * 5000})[0] == 413
     assert server.send(b"", Content_Length="99999999999999999999")[0] == 413
     assert server.send(b"", Content_Length="-1")[0] == 411
+    connection = http.client.HTTPConnection("127.0.0.1", server.server.server_port, timeout=20)
+    connection.putrequest("POST", server.path)
+    for length in "23":
+        connection.putheader("Content-Length", length)
+    connection.endheaders(b"{}")
+    assert connection.getresponse().status == 411
+    connection.close()
     assert said(server) == []
 
 

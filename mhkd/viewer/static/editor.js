@@ -4,6 +4,7 @@ import { iou } from "./compare.js";
 import * as said from "./corrections.js";
 import { Drawing } from "./drawing.js";
 import { Fields } from "./fields.js";
+import { visible } from "./names.js";
 
 const at = (id) => document.getElementById(id);
 const SAME_IOU = 0.5; // from which on a drawn box is one that was found
@@ -100,7 +101,7 @@ export class Editor {
   listClasses() {
     const { content } = this.state;
     const names = content ? content.classes.slice(0, content.num_found_classes) : [];
-    at("to-class").replaceChildren(...names.map(({ name }) => new Option(name)));
+    at("to-class").replaceChildren(...names.map(({ name }) => new Option(visible(name), name)));
     const isOff = !content || Boolean(content.locked);
     for (const control of at("edit").querySelectorAll("button, select")) control.disabled = isOff;
     at("next-field").disabled = false;

@@ -7,9 +7,11 @@ import { Editor } from "./editor.js";
 import { drawHistogram } from "./histogram.js";
 import { LongList } from "./list.js";
 import { boxOf } from "./marks.js";
+import { visible } from "./names.js";
 import { SlideView } from "./slide_view.js";
 
 const at = (id) => document.getElementById(id);
+const copyOf = (id) => at(id).content.cloneNode(true); // of a <template>
 const PAN_PX = 80;
 const SCORE_STEP = 0.05;
 const STOPPED = "The server has stopped: start mhkd view again, then load this page anew.";
@@ -34,7 +36,7 @@ const editor = new Editor({ state, view, say, ask, select, openSlide, update, re
 window.mhkd = { state, view, list, editor }; // for the browser's console
 
 function say(text, small = false) {
-  at("message").textContent = (text || "").trim();
+  at("message").textContent = visible((text || "").trim());
   at("message").hidden = !text;
   at("message").classList.toggle("small", small);
 }
@@ -58,13 +60,13 @@ async function start() {
   const { title, slides, token } = await (await ask("slides")).json();
   state.slides = slides;
   editor.corrections.token = token;
-  at("folder").textContent = title;
-  document.title = `${title} – MHKD`;
+  at("folder").textContent = visible(title);
+  document.title = `${visible(title)} – MHKD`;
   at("slide-field").hidden = slides.length < 2;
   at("slide-name").hidden = slides.length > 1;
   slides.forEach((slide, k) => {
     const count = slide.glomeruli == null ? "" : ` (${slide.glomeruli})`;
-    at("slide").append(new Option(slide.name + count, k));
+    at("slide").append(new Option(visible(slide.name) + count, k));
   });
   await follow();
 }
@@ -106,7 +108,7 @@ async function openSlide(index, { number = null, addEntry = false } = {}) {
   state.slide = index;
   at("slide").value = index;
   const { name } = state.slides[index];
-  at("slide-name").textContent = at("slide").title = name; // a long one does not fit the field
+  at("slide-name").textContent = at("slide").title = visible(name); // a long one does not fit the field
   address.write({ slide: name, number }, addEntry);
   try {
     const content = await (await ask(`slides/${index}`)).json();
@@ -135,7 +137,7 @@ async function show(content, number) {
   at("square-count").textContent = content.squares.length;
   at("which").value = "all";
   at("remark").hidden = !content.remark;
-  at("remark").textContent = content.remark || "";
+  at("remark").textContent = visible(content.remark || "");
   listClasses();
   update();
   if (content.problem) say(content.problem);
@@ -160,10 +162,8 @@ function selectNumber(number) {
 function listClasses() {
   at("classes").replaceChildren(
     ...state.content.classes.map(({ name, color }, k) => {
-      const item = document.createElement("li");
-      item.innerHTML = `<label class="row"><input type="checkbox"><span class="swatch" aria-hidden="true"></span>
-        <span class="class"></span><span class="count"></span></label>`;
-      item.querySelector(".class").textContent = name;
+      const item = copyOf("class-item").firstElementChild;
+      item.querySelector(".class").textContent = visible(name);
       item.querySelector(".swatch").style.borderColor = color;
       const box = item.querySelector("input");
       box.checked = !state.hiddenClasses.has(name);
@@ -287,9 +287,8 @@ function showList() {
 
 function fillRow(row, entry) {
   const { content, found } = state;
-  row.innerHTML = `<span class="number"></span><span class="swatch" aria-hidden="true"></span>
-    <span class="class"></span><span class="size"></span><span class="score"></span>`;
-  const set = (name, text) => (row.querySelector(name).textContent = text);
+  row.append(copyOf("list-row"));
+  const set = (name, text) => (row.querySelector(name).textContent = visible(text));
   const annotated = (k) => (k === null ? "no class" : content.classes[k].name);
   const wrong = at("which").value === "wrong"; // of these the annotation's class stands where the size does
   if (content.mpp && !wrong) set(".size", `${Math.round(sizeOf(entry) * content.mpp)} µm`);
