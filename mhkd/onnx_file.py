@@ -149,7 +149,12 @@ class OnnxNetwork:
         options.log_severity_level = 4  # what is wrong is raised
         options.add_session_config_entry("session.load_model_format", "ONNX")
         try:
-            self._session = onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(
+                content,
+                options,
+                ["CPUExecutionProvider"],
+                disabled_optimizers=["QDQPropagationTransformer"],  # it makes int8's max pooling a slow one
+            )
         except Exception as e:  # onnxruntime's own kinds, one a cause
             raise InputError(f"{path}: is damaged, or no .onnx file that can be used: {_short(e)}") from e
         self.record = self._record()

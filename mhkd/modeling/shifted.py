@@ -114,8 +114,10 @@ def build_shifted_resnet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> F
     stem = ShiftedStem(
         input_shape.channels, resnets.STEM_OUT_CHANNELS, lr_factor=cfg.INPUT.LR_FACTOR, norm=resnets.NORM
     )
+    used = list(cfg.MODEL.FPN.IN_FEATURES)
+    num_stages = max(int(name[3:]) for name in used) - 1  # the first is res2
     stages, in_channels, out_channels = [], stem.out_channels, resnets.RES2_OUT_CHANNELS
-    for k, num_blocks in enumerate(BLOCKS[resnets.DEPTH]):
+    for k, num_blocks in enumerate(BLOCKS[resnets.DEPTH][:num_stages]):
         kind: type[CNNBlockBase] = BasicBlock
         settings: dict[str, Any] = {}
         if resnets.DEPTH >= 50:
@@ -137,7 +139,6 @@ def build_shifted_resnet_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> F
             )
         )
         in_channels, out_channels = out_channels, out_channels * 2
-    used = list(cfg.MODEL.FPN.IN_FEATURES)
     bottom_up = ResNet(stem, stages, out_features=used)  # no FREEZE_AT: weights of HR are no good as they are
     last = round(math.log2(bottom_up.output_shape()[used[-1]].stride))
     wanted = max(int(name[1:]) for name in (*cfg.MODEL.RPN.IN_FEATURES, *cfg.MODEL.ROI_HEADS.IN_FEATURES))

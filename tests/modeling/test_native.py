@@ -16,6 +16,7 @@ import pytest
 import torch
 from detectron2.engine import DefaultPredictor
 from detectron2.modeling import build_model
+from support import CONFIGS
 from training_step import images, step
 
 NATIVE = ["MODEL.STUDENT.INPUT", "native"]
@@ -200,6 +201,17 @@ def test_default_predictor_and_detect_see_the_lr_pixels(folder):
         seen = seen_by(network)
         look()
         assert_impulse(seen[0], (17, 29), (3, 20))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["native", "native_half"])
+def test_a_students_export_is_read_again_and_its_size_is_the_weights(tmp_path, name):
+    cfg = mhkd.load_cfg(str(CONFIGS / "KidneyROI" / f"{name}_R18_FPN_cpu.yaml"))
+    cfg.MODEL.DEVICE, cfg.MHKD.LR_MPP = "cpu", 2.0
+    weights = build_model(student_cfg(cfg)).state_dict()
+    export_network(weights, export_cfg(cfg, "student"), tmp_path)
+    loaded = slides.load_student(str(tmp_path), "cpu").network.state_dict()
+    assert loaded.keys() == weights.keys() and all(torch.equal(loaded[k], weights[k]) for k in weights)
 
 
 # --- Distillation ---
