@@ -28,7 +28,7 @@ RUN = --config-file $(CONFIG) --num-gpus $(GPUS)
 quoted = $(foreach word,$(1),'$(subst ','\'',$(word))')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train eval overlay curves table detect view test coverage laboratory architecture soak lint benchmark clean
+.PHONY: help setup demo train eval overlay curves table detect view test coverage laboratory architecture soak lint bench clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -96,8 +96,9 @@ lint: $(READY) ## check style, format and types
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-benchmark: $(READY) ## time and memory of a training step over a floor
-	$(PY) benchmarks/training_step.py $(ARGS)
+bench: $(READY) ## every benchmark, as benchmarks/README.md with a picture (after make demo; half an hour)
+	$(PY) -m pip install -q --no-deps -r requirements/benchmark.txt
+	$(PY) benchmarks/report.py $(ARGS)
 
 clean: ## remove what the demo and the tests leave; never a training
 	rm -rf output/demo .coverage .pytest_cache .ruff_cache .hypothesis

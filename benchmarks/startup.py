@@ -1,7 +1,6 @@
 #!/usr/bin/env python
 """CPU seconds and memory of `mhkd --help`, and the seconds over those of a Python that imports click."""
 
-import json
 import os
 import statistics
 import subprocess
@@ -43,15 +42,11 @@ def measure(arguments: Sequence[str], runs: int) -> tuple[float, float]:
 def main(runs: int) -> None:
     measure(FLOOR, 1)  # so that its files are in memory
     floor_s, floor_mb = measure(FLOOR, runs)
-    report = {"floor": {"cpu_s": round(floor_s, 3), "memory_mb": round(floor_mb, 1)}}
+    click.echo("| command | CPU s | times the floor | MB |\n|---|---:|---:|---:|")
+    click.echo(f"| python -c 'import click' (floor) | {floor_s:.2f} | 1 | {floor_mb:.0f} |")
     for name, arguments in COMMANDS.items():
         seconds, memory = measure(arguments, runs)
-        report[name] = {
-            "cpu_s": round(seconds, 3),
-            "memory_mb": round(memory, 1),
-            "times_the_floor": round(seconds / floor_s, 2),
-        }
-    print(json.dumps(report, indent=2))
+        click.echo(f"| {name} | {seconds:.2f} | {seconds / floor_s:.1f} | {memory:.0f} |")
 
 
 if __name__ == "__main__":

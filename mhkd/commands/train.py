@@ -58,6 +58,8 @@ def evaluate(**options: Any) -> None:
       mhkd eval --config-file mine.yaml
       mhkd eval --config-file mine.yaml MHKD.EVAL teacher
       mhkd eval --config-file mine.yaml MHKD.EVAL direct
+    What was exported of the student:
+      mhkd eval --config-file mine.yaml MODEL.WEIGHTS student.onnx
     """
     _run("mhkd", eval_only=True, **options)
 

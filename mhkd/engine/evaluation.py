@@ -11,6 +11,7 @@ from detectron2.utils import comm
 from torch import nn
 
 from ..errors import InputError
+from ..onnx_file import is_onnx
 from ..schedules import get_schedule
 from ..tasks import VIEWS, get_task
 from .exported import load_network
@@ -81,8 +82,8 @@ def views_to_score(cfg: CfgNode) -> tuple[str, ...]:
 def score_trained(cfg: CfgNode, which: str = "") -> dict[str, float]:
     """Score what was trained as ``which`` or, if empty, MHKD.EVAL says, building that one network only.
 
-    The weights are MODEL.WEIGHTS, or OUTPUT_DIR/student/ for "student" and MODEL.TEACHER.WEIGHTS or
-    OUTPUT_DIR/0_teacher/teacher/ for "teacher" and "direct".
+    The weights are MODEL.WEIGHTS, of "student" an .onnx file too, or OUTPUT_DIR/student/ for "student" and
+    MODEL.TEACHER.WEIGHTS or OUTPUT_DIR/0_teacher/teacher/ for "teacher" and "direct".
 
     Raises:
         InputError: no such weights, not trained yet, of other classes or of another architecture.
@@ -94,4 +95,8 @@ def score_trained(cfg: CfgNode, which: str = "") -> dict[str, float]:
     default = Path(cfg.OUTPUT_DIR, *(("student",) if network == "student" else ("0_teacher", "teacher")))
     given = cfg.MODEL.WEIGHTS or (cfg.MODEL.TEACHER.WEIGHTS if network == "teacher" else "")
     classes = MetadataCatalog.get(cfg.DATASETS.TEST[0]).thing_classes if cfg.DATASETS.TEST else ()
-    return evaluate(cfg, load_network(cfg, network, given or default / "model_final.pth", classes), which)
+    path = given or default / "model_final.pth"
+    if which == "student" and is_onnx(path):
+        student, mapper = get_task(cfg).from_onnx(cfg, path, classes)
+        return evaluate(cfg, student, which, mapper)
+    return evaluate(cfg, load_network(cfg, network, path, classes), which)

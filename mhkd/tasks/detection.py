@@ -1,8 +1,9 @@
 """Detection: boxes of glomeruli, the paper's task."""
 
 import json
+import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from detectron2.config import CfgNode
@@ -20,6 +21,7 @@ from ..modeling import FlipAveraged, exported_form, is_student, student_cfg, tea
 from ..modeling.network_cfg import SHIFTED
 from ..schedules import STUDENT_PARTS, TEACHER, WHOLE, Schedule
 from .detection_datasets import check_datasets
+from .onnx_detector import OnnxDetector
 from .task import TASK_REGISTRY, Task
 
 # Parameters with rows of classes: K (A times, for A anchors a cell) or K and one that is no class.
@@ -125,6 +127,16 @@ class DetectionTask(Task):
 
     def scored_form(self, cfg: CfgNode) -> CfgNode:
         return student_cfg(cfg, cfg.MODEL.BFA.ENABLED) if is_student(cfg) else cfg
+
+    def from_onnx(
+        self, cfg: CfgNode, path: str | os.PathLike[str], classes: Sequence[str]
+    ) -> tuple[nn.Module, Callable[[dict], dict]]:
+        if cfg.MODEL.MASK_ON:
+            raise InputError(f"{path}: an .onnx student has no masks: set MODEL.MASK_ON False")
+        of_lr = cfg.clone()
+        of_lr.defrost()
+        of_lr.MODEL.STUDENT.INPUT, of_lr.INPUT.FORMAT = "native", "RGB"  # LR pixels as they are
+        return OnnxDetector(path, cfg.INPUT.LR_FACTOR, classes), PairedResolutionMapper(of_lr, False)
 
     def check_exported(self, cfg: CfgNode) -> None:
         if len(cfg.MHKD.CLASSES) not in (0, cfg.MODEL.ROI_HEADS.NUM_CLASSES):

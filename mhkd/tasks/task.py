@@ -3,8 +3,9 @@
 The other half of the seam is :class:`mhkd.modeling.Pair`, the networks of a task while they train.
 """
 
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from detectron2.config import CfgNode
@@ -131,6 +132,19 @@ class Task(ABC):
     def scored_form(self, cfg: CfgNode) -> CfgNode:
         """The config of an exported network as it is scored: on images of the HR size."""
         return cfg
+
+    def from_onnx(
+        self, cfg: CfgNode, path: str | os.PathLike[str], classes: Sequence[str]
+    ) -> tuple[nn.Module, Callable[[dict], dict]]:
+        """An ``.onnx`` student and the mapper that its images go through, to be scored.
+
+        Args:
+            classes: the dataset's, in whose order its own are brought.
+
+        Raises:
+            InputError: there are none of this task, or it does not fit ``cfg``.
+        """
+        raise InputError(f"{path}: students of {cfg.MHKD.TASK} are scored from their folder")
 
     def check_exported(self, cfg: CfgNode) -> None:  # noqa: B027  (nothing to check is a good answer)
         """Raises InputError where an exported network's config contradicts itself."""
