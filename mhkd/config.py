@@ -236,6 +236,10 @@ def add_mhkd_config(cfg: CN) -> None:
     cfg.MHKD.CUT.MIN_TISSUE_UM2 = 0.0
     cfg.MHKD.CUT.MAX_HOLE_UM2 = 0.0
 
+    # Images that cannot be read any more in the midst of a training are skipped, the next one taken instead,
+    # and OUTPUT_DIR/skipped.json names them; with more of them the training ends. 0: with the first.
+    cfg.DATALOADER.MAX_SKIPPED_IMAGES = 10
+
     # --- Solver --------------------------------------------------------------------------------
     cfg.SOLVER.OPTIMIZER = "SGD"  # MHKD's and Detectron2's | "Adam" | "AdamW", with their own BASE_LR
     # CLIP_GRADIENTS.CLIP_TYPE may also be "full_model": the norm of all gradients together, as DETRs want.

@@ -1,6 +1,6 @@
 """Loaders. The training stream is a function of seed and draw number alone, so it resumes exactly."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from detectron2.utils import comm
 from ..errors import InputError
 from .region_columns import RegionEntries
 from .semi_supervised import Entries, share_of, split_by_label
+from .workers import OutOfMemory, WatchedMapper
 
 Mapper = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -25,6 +26,11 @@ class ShuffledStream(torchdata.Dataset[dict[str, Any]]):
 
     Of the first N draws floor(N * ``unlabeled_ratio``) are ``unlabeled`` entries, spread evenly; both
     kinds are shuffled on their own.
+
+    In place of an entry that cannot be read comes the next of its kind, and what is drawn says so under
+    ``skipped``: (file name, what is wrong with it) of each. ``known_skips`` are draws that skipped so many
+    before, and do again, be their files sound by now. After more than ``max_skipped`` of one draw, nothing
+    but ``skipped`` is drawn.
     """
 
     def __init__(
@@ -34,21 +40,39 @@ class ShuffledStream(torchdata.Dataset[dict[str, Any]]):
         seed: int,
         unlabeled: Entries = (),
         unlabeled_ratio: float = 0.0,
+        max_skipped: int = 0,
+        known_skips: Mapping[int, int] | None = None,
     ):
         self.labeled = _Epochs(dataset_dicts, seed)
         self.unlabeled = _Epochs(unlabeled, seed, 1)
         self.unlabeled_ratio = unlabeled_ratio
         self.mapper = mapper
         self.seed = seed
+        self.max_skipped = max_skipped
+        self.known_skips = known_skips or {}
 
     def __getitem__(self, draw: int) -> Any:
+        skipped: list[tuple[str, str]] = []
+        known = self.known_skips.get(draw, 0)
+        while len(skipped) <= self.max_skipped:
+            entry = self._entry(draw, known + len(skipped))
+            np.random.seed((self.seed, draw))  # the mapper's transforms draw from numpy's global state
+            try:
+                drawn = self.mapper(entry)
+            except OutOfMemory:
+                raise
+            except InputError as e:
+                skipped.append((entry["file_name"], str(e)))
+            else:
+                return {**drawn, "skipped": skipped} if skipped else drawn
+        return {"skipped": skipped}
+
+    def _entry(self, draw: int, ahead: int) -> Any:
+        """What is drawn, or the entry that comes so many after it among those of its kind."""
         num_unlabeled = share_of(draw, self.unlabeled_ratio)  # before this draw
         if share_of(draw + 1, self.unlabeled_ratio) > num_unlabeled:
-            entry = self.unlabeled[num_unlabeled]
-        else:
-            entry = self.labeled[draw - num_unlabeled]
-        np.random.seed((self.seed, draw))  # the mapper's transforms draw from numpy's global state
-        return self.mapper(entry)
+            return self.unlabeled[num_unlabeled + ahead]
+        return self.labeled[draw - num_unlabeled + ahead]
 
 
 class _Epochs:
@@ -86,12 +110,18 @@ def training_entries(cfg: CfgNode) -> Entries:
 
 
 def build_train_loader(
-    cfg: CfgNode, mapper: Mapper, start_iter: int, end_iter: int, for_student: bool = True
+    cfg: CfgNode,
+    mapper: Mapper,
+    start_iter: int,
+    end_iter: int,
+    for_student: bool = True,
+    known_skips: Mapping[int, int] | None = None,
 ) -> torchdata.DataLoader[Any]:
     """Batches of iterations ``start_iter`` to ``end_iter`` for this process, each entry through ``mapper``.
 
     One iteration draws SOLVER.ACCUMULATE_BATCHES batches of SOLVER.IMS_PER_BATCH images, each batch
-    split over the processes. What it draws from: :func:`mhkd.data.semi_supervised.split_by_label`.
+    split over the processes. What it draws from: :func:`mhkd.data.semi_supervised.split_by_label`; what it
+    skips: :class:`ShuffledStream`.
     """
     labeled, unlabeled = split_by_label(cfg, training_entries(cfg), for_student)
     ratio = cfg.MHKD.UNLABELED_RATIO if unlabeled else 0.0
@@ -104,8 +134,9 @@ def build_train_loader(
         for start in range(start_iter * per_iter, end_iter * per_iter, batch)
         for i in range(per_rank)
     ]
-    stream = ShuffledStream(labeled, mapper, cfg.SEED, unlabeled, ratio)
-    workers = cfg.DATALOADER.NUM_WORKERS
+    workers, most = cfg.DATALOADER.NUM_WORKERS, cfg.DATALOADER.MAX_SKIPPED_IMAGES
+    mapper = WatchedMapper(mapper, workers)
+    stream = ShuffledStream(labeled, mapper, cfg.SEED, unlabeled, ratio, most, known_skips)
     return torchdata.DataLoader(
         stream,
         batch_size=per_rank,

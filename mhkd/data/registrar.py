@@ -7,10 +7,11 @@ of either the folds ``<name>_fold1of5_train``, ``<name>_fold1of5_val`` ... (:mod
 Registering reads no file: checks run when a dataset is used, or through :func:`check_dataset`.
 """
 
+import contextlib
 import functools
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -36,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 MERGED_CLASS = "glomerulus"  # the merged name that is registered beside each plain one
 CLASSIFICATION = "classification"  # evaluator_type of images with a class each
+_held: dict[tuple[str, str], Sequence[dict[str, Any]]] | None = None  # by name and file
 
 
 def register_folders(root: str | os.PathLike[str] | None = None) -> list[str]:
@@ -94,6 +96,18 @@ def ensure_registered(names: Iterable[str], root: str | os.PathLike[str] | None 
             raise InputError(f"dataset {name!r}: its images have one class each, which @ cannot merge: leave "
                              f"out @{merged}")  # fmt: skip
         _register(name, path)
+
+
+@contextlib.contextmanager
+def datasets_held() -> Iterator[None]:
+    """Within it a dataset is read, and its images checked, when it is first asked for and never again: an
+    image that is damaged later is noticed where it is decoded."""
+    global _held
+    before, _held = _held, {}
+    try:
+        yield
+    finally:
+        _held = before
 
 
 def annotation_files(name: str) -> list[str]:
@@ -187,8 +201,7 @@ def _register(name: str, path: str) -> bool:
             return False
         DatasetCatalog.remove(name)  # the root has changed
         MetadataCatalog.remove(name)
-    load = _load_labels if is_labels(path) else _load
-    DatasetCatalog.register(name, lambda: load(name, path))
+    DatasetCatalog.register(name, lambda: _read(name, path))
     meta = MetadataCatalog.get(name)
     kind = CLASSIFICATION if is_labels(path) else "coco"
     meta.set(annotation_file=path, image_root=os.path.dirname(path), evaluator_type=kind)
@@ -205,6 +218,16 @@ def _register_derived(
     first, meta = MetadataCatalog.get(sources[0]), MetadataCatalog.get(name)
     meta.set(**{k: first.get(k) for k in ("annotation_file", "image_root", "evaluator_type")})
     meta.set(annotation_files=[file for source in sources for file in annotation_files(source)])
+
+
+def _read(name: str, path: str) -> Sequence[dict[str, Any]]:
+    load = _load_labels if is_labels(path) else _load
+    if _held is None:
+        return load(name, path)
+    if (name, path) not in _held:
+        _held[name, path] = load(name, path)
+    found = _held[name, path]
+    return list(found) if isinstance(found, list) else found
 
 
 def _load_labels(name: str, csv_file: str) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from detectron2.evaluation import inference_on_dataset
 from detectron2.utils import comm
 from torch import nn
 
+from ..data.workers import WatchedMapper, speaking_of_workers
 from ..errors import InputError
 from ..onnx_file import is_onnx
 from ..schedules import get_schedule
@@ -44,8 +45,10 @@ def evaluate(
     own_cfg = task.network_cfg(cfg, "student" if which == "student" else "teacher")
     for name in cfg.DATASETS.TEST:
         folder = Path(cfg.OUTPUT_DIR) / "inference" / which / name
-        loader = build_detection_test_loader(cfg, name, mapper=mapper or task.mapper(own_cfg, VIEWS[which]))
-        results = inference_on_dataset(network, loader, task.evaluator(cfg, name, folder))
+        watched = WatchedMapper(mapper or task.mapper(own_cfg, VIEWS[which]), cfg.DATALOADER.NUM_WORKERS)
+        loader = build_detection_test_loader(cfg, name, mapper=watched)
+        with speaking_of_workers():
+            results = inference_on_dataset(network, loader, task.evaluator(cfg, name, folder))
         found = {
             k if kind == task.scores else f"{kind}_{k}": v
             for kind, of_kind in (results or {}).items()

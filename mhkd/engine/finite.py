@@ -1,8 +1,11 @@
-"""Which weights are not finite."""
+"""Which weights, and which of their gradients, are not finite."""
 
+import math
 from collections.abc import Mapping
 
 import torch
+from torch import nn
+from torch.nn.utils import get_total_norm
 
 
 def not_finite(weights: Mapping[str, torch.Tensor]) -> list[str]:
@@ -12,3 +15,11 @@ def not_finite(weights: Mapping[str, torch.Tensor]) -> list[str]:
         return []
     finite = torch.stack([torch.isfinite(v).all() for v in floats.values()]).tolist()
     return [k for k, good in zip(floats, finite) if not good]
+
+
+def not_finite_gradients(network: nn.Module) -> list[str]:
+    """Names of the parameters whose gradients are not; each is looked at only where their norm is not."""
+    gradients = {k: p.grad for k, p in network.named_parameters() if p.grad is not None}
+    if math.isfinite(get_total_norm(gradients.values())):
+        return []
+    return not_finite(gradients)

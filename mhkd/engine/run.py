@@ -15,6 +15,7 @@ from torch.multiprocessing import ProcessExitedException
 
 from ..errors import InputError
 from ..files import locked, write_text, writing_to
+from ..yaml_files import one_line
 from .evaluation import prepare_datasets
 from .launch import launch
 from .log import RunLog
@@ -40,22 +41,44 @@ def run_training(cfg: CfgNode, num_gpus: int = 1) -> None:
 
 
 def run_processes(main: Callable, *args) -> None:
-    """:func:`launch`; a process that has said why it ends is all that is said."""
+    """:func:`launch`; a process that has said why it ends is all that is said.
+
+    Raises:
+        InputError: one was killed, which could say nothing.
+    """
     try:
         launch(main, *args)
     except ProcessExitedException as e:
-        sys.exit(e.exit_code)
+        if e.signal_name is None:
+            sys.exit(e.exit_code)
+        raise InputError(
+            f"process {e.error_index} of this machine was killed ({e.signal_name}; is memory short?), and "
+            "the others were ended; the same command with --resume goes on from the last checkpoint"
+        ) from e
 
 
 @contextlib.contextmanager
 def exit_with_one_line(program: str) -> Iterator[None]:
-    """Bad input ends every process with one line, from the first of them."""
+    """Bad input ends every process with one line, from the first of them; so does one that is gone."""
     try:
         yield
     except InputError as e:
         if not comm.is_main_process():
             time.sleep(PATIENCE_S)  # ended before, where it is at fault as well
         sys.exit(f"{program}: error: {e}")
+    except RuntimeError as e:
+        if not _is_connection_lost(e):
+            raise
+        time.sleep(PATIENCE_S)  # ended before, where the other one was of this machine
+        sys.exit(
+            f"{program}: error: the connection to another process is lost ({one_line(e)}): see what its "
+            "machine says; --resume on all of them goes on from the last checkpoint"
+        )
+
+
+def _is_connection_lost(error: RuntimeError) -> bool:
+    several = comm.get_world_size() > 1
+    return several and (isinstance(error, torch.distributed.DistError) or "gloo" in str(error))
 
 
 def train(cfg: CfgNode, resume: bool, log: RunLog, notes: Iterable[str] = ()) -> None:

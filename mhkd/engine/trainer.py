@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import time
 from pathlib import Path
 from typing import Any, cast
@@ -15,21 +16,25 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from ..data.loader import build_train_loader, training_entries
+from ..data.registrar import datasets_held
 from ..data.semi_supervised import check_train_names
+from ..data.workers import speaking_of_workers
 from ..errors import InputError
 from ..modeling.build import build_network
 from ..modeling.pair import Pair
 from ..schedules import Step, check_stage, check_unlabeled, get_schedule, plan_steps
 from ..tasks import get_task
 from .averaging import build_average
+from .batches import Batches
 from .checkpoint import AVERAGED, save_atomically
-from .divergence import EXPLODED, Diverged, diverged, loss_with
-from .finite import not_finite
+from .divergence import EXPLODED, Diverged, diverged, loss_with, replay_file
+from .finite import not_finite, not_finite_gradients
 from .hooks import MetricsWriter, PeriodicCheckpoint, PeriodicEval, StageTransition
 from .optimizer import build_optimizer, build_scheduler, clip_gradients, step_cfg
 from .record import sources
 from .resume import Start, find_start, previous_file, within_step_files
 from .settled import settled
+from .skipped import SkippedImages
 from .start import load_start
 
 logger = logging.getLogger(__name__)
@@ -74,6 +79,7 @@ class DistillationTrainer(TrainerBase):
         self.seconds = 0.0  # spent in the current step's iterations
         self.distilled = cast(Pair, build_network(cfg))  # see check_settings
         self.model: nn.Module = self.distilled  # wrapped by DDP in enter_step, where there are more processes
+        self.skipped = SkippedImages(self.output_dir, cfg.DATALOADER.MAX_SKIPPED_IMAGES)
         self.stage_transition = StageTransition()
         self.register_hooks(
             [
@@ -103,6 +109,10 @@ class DistillationTrainer(TrainerBase):
 
     def train_from(self, start: Start) -> None:
         """Train what is missing after :meth:`load`."""
+        with datasets_held():
+            self._train_from(start)
+
+    def _train_from(self, start: Start) -> None:
         state = start.state or {}
         self.sources = state.get("sources", {}) | sources(self.cfg)
         if state:
@@ -112,6 +122,7 @@ class DistillationTrainer(TrainerBase):
             self.seconds = state["seconds"]
             self.stage_transition.finish(start.unscored)
         self.resumed_state = start.state if start.within_step else None
+        self.skipped.begin(resumed=start.path is not None)
         if start.iteration < self.max_iter:
             self._iterate(start.iteration)
         elif not start.unscored:
@@ -140,9 +151,10 @@ class DistillationTrainer(TrainerBase):
             try:
                 self.before_train()
                 while self.iter < self.max_iter:
-                    self.before_step()
-                    self.run_step()
-                    self.after_step()
+                    with speaking_of_workers():
+                        self.before_step()
+                        self.run_step()
+                        self.after_step()
                     self.iter += 1
             finally:
                 self.after_train()
@@ -178,8 +190,9 @@ class DistillationTrainer(TrainerBase):
         self.model = create_ddp_model(self.distilled, broadcast_buffers=False, **ddp)
         self.model.train()
         mapper, for_student = self.task.mapper(self.cfg), bool(step.stage.student)
-        batches = build_train_loader(cfg, mapper, self.iter, step.end, for_student)
-        self._batches = iter(batches)
+        skips = self.skipped.of_draws()
+        batches = build_train_loader(cfg, mapper, self.iter, step.end, for_student, skips)
+        self._batches = Batches(batches, self.skipped)
 
     def run_step(self) -> None:
         start = time.perf_counter()
@@ -187,6 +200,7 @@ class DistillationTrainer(TrainerBase):
         torch.manual_seed(self.cfg.SEED * 1_000_003 + rank_iter)
         num_batches, data_time = self.cfg.SOLVER.ACCUMULATE_BATCHES, 0.0
         sums: dict[str, torch.Tensor] = {}
+        self._batches.begin(self.iter)
         for batch in range(num_batches):
             fetch = time.perf_counter()
             data = next(self._batches)
@@ -200,14 +214,18 @@ class DistillationTrainer(TrainerBase):
             for name, value in losses.items():
                 part = value.detach() / num_batches
                 sums[name] = sums[name] + part if name in sums else part
-        try:
-            SimpleTrainer.write_metrics(sums, data_time)
-        except FloatingPointError as e:
-            raise self._diverged("losses", {k: v.item() for k, v in sums.items()}) from e
+        for found in self._batches.exchange({k: v.item() for k, v in sums.items()}):
+            if not all(map(math.isfinite, found.values())):
+                raise self._diverged("losses", found)
+        SimpleTrainer.write_metrics(sums, data_time)
         self._last_batch = data
         if self.first_loss is None:
             self.first_loss = float(sum(sums.values()))
         self.scaler.unscale_(self.optimizer)
+        # Those of float16 may be infinite: the scaler leaves such an iteration out.
+        bad = [] if self.scaler.is_enabled() else not_finite_gradients(self.distilled)
+        if bad:
+            raise self._diverged(f"gradients (e.g. of {bad[0]})")
         clip_gradients(self.cfg, self.optimizer)
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -260,7 +278,12 @@ class DistillationTrainer(TrainerBase):
         """``what`` is no longer finite; without ``losses`` those of the last iteration that had any."""
         if losses is None:
             losses = {k: v for k, (v, _) in self.storage.latest().items() if "loss" in k}
-        return diverged(self.cfg, self.all_steps, self.step, self.iter, what, losses)
+        state = replay_file(self.cfg, ".pth")
+        if not_finite(self.distilled.state_dict()):
+            state.unlink(missing_ok=True)
+        else:
+            save_atomically(self._state(self.iter, within_step=True), state)
+        return diverged(self.cfg, self.all_steps, self.step, self.iter, what, losses, self._batches.images)
 
     # --- State ---------------------------------------------------------------------------------
     def save(self, path: Path, within_step: bool) -> None:
@@ -268,13 +291,17 @@ class DistillationTrainer(TrainerBase):
         step needs, which the next step would not use."""
         if not comm.is_main_process():
             return
-        model = self.distilled.state_dict()
-        bad = not_finite(model)
+        bad = not_finite(self.distilled.state_dict())
         if bad:
             raise self._diverged(f"weights (e.g. {bad[0]})")
+        previous = previous_file(self.cfg) if within_step else None
+        save_atomically(self._state(self.iter + 1, within_step), path, previous)
+
+    def _state(self, iteration: int, within_step: bool) -> dict[str, Any]:
+        """What a training goes on from at ``iteration``."""
         data = {
-            "model": model,
-            "iteration": self.iter + 1,
+            "model": self.distilled.state_dict(),
+            "iteration": iteration,
             "seconds": self.seconds,
             "plan": [s.describe() for s in self.all_steps],
             "stage": self.step.position,
@@ -294,4 +321,4 @@ class DistillationTrainer(TrainerBase):
             if self.averages:
                 data[AVERAGED] = self.averages.module.state_dict()
                 data["averaged_times"] = int(self.averages.n_averaged)
-        save_atomically(data, path, previous_file(self.cfg) if within_step else None)
+        return data

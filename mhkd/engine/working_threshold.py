@@ -10,6 +10,7 @@ from detectron2.evaluation import inference_on_dataset
 from detectron2.utils import comm
 from torch import nn
 
+from ..data.workers import WatchedMapper
 from ..evaluation.threshold_file import DEFAULT, record_threshold
 from ..tasks import VIEWS, get_task
 
@@ -30,7 +31,8 @@ def choose_threshold(cfg: CfgNode, network: nn.Module, folders: Sequence[Path]) 
         return
     network.eval()
     folder = Path(cfg.OUTPUT_DIR) / "inference" / "student" / name
-    loader = build_detection_test_loader(cfg, name, mapper=task.mapper(cfg, VIEWS["student"]))
+    mapper = WatchedMapper(task.mapper(cfg, VIEWS["student"]), cfg.DATALOADER.NUM_WORKERS)
+    loader = build_detection_test_loader(cfg, name, mapper=mapper)
     inference_on_dataset(network, loader, task.evaluator(cfg, name, folder))
     if not comm.is_main_process():
         return

@@ -158,7 +158,7 @@ def test_what_a_diverged_training_advises_is_not_set_already(tiny_cfg, clipped, 
     clip = tiny_cfg.SOLVER.CLIP_GRADIENTS
     clip.ENABLED, clip.CLIP_VALUE = clipped, 2.0
     step = Step(0, TEACHER, 0, 4)
-    said = str(diverged(tiny_cfg, [step], step, 3, "losses", {}))
+    said = str(diverged(tiny_cfg, [step], step, 3, "losses", {}, [(3, "a.png")]))
     assert re.search(rf"Lower SOLVER.BASE_LR \(.*\) or {remedy}$", said)
 
 
