@@ -194,7 +194,7 @@ def no_memory():
 def test_a_worker_that_dies_names_what_it_read(cfg, what, said):
     cfg.DATALOADER.NUM_WORKERS = 2
     path = drawn(cfg, EPOCH - 1)
-    loader = build_train_loader(cfg, Deadly(cfg_mapper(cfg), path, what), 0, 2 * EPOCH)
+    loader = build_train_loader(cfg, Deadly(cfg_mapper(cfg), path, what), 0, EPOCH)
     with pytest.raises(InputError, match=said.format(path)) as error, speaking_of_workers():
         list(loader)
     assert "\n" not in str(error.value)
