@@ -11,7 +11,6 @@ import torch
 from detectron2.config import CfgNode
 from detectron2.engine import SimpleTrainer, TrainerBase, create_ddp_model, hooks
 from detectron2.utils import comm
-from detectron2.utils.events import EventStorage
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -36,6 +35,7 @@ from .resume import Start, find_start, previous_file, within_step_files
 from .settled import settled
 from .skipped import SkippedImages
 from .start import load_start
+from .storage import ShortStorage
 
 logger = logging.getLogger(__name__)
 
@@ -147,7 +147,7 @@ class DistillationTrainer(TrainerBase):
     def _iterate(self, start: int) -> None:
         """As ``TrainerBase.train``, which would print a traceback for bad input."""
         self.iter = self.start_iter = start
-        with EventStorage(start) as self.storage:
+        with ShortStorage(start) as self.storage:
             try:
                 self.before_train()
                 while self.iter < self.max_iter:
