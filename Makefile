@@ -28,7 +28,7 @@ RUN = --config-file $(CONFIG) --num-gpus $(GPUS)
 quoted = $(foreach word,$(1),'$(subst ','\'',$(word))')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train eval overlay curves table detect view test coverage laboratory architecture soak lint bench clean
+.PHONY: help setup demo train eval overlay curves table detect view test coverage laboratory architecture lock licences soak lint bench clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,12 +38,11 @@ help: ## list the targets
 
 setup: $(READY) ## create .venv with everything pinned (about 4 minutes, 6 GB)
 
-# Detectron2 stays as it is where there is one already. setuptools: Detectron2 needs pkg_resources (<81), torch
-# needs >=77.0.3; pip 26 refuses Detectron2's metadata.
-.venv/.ready: setup.cfg requirements/detect.txt requirements/base.txt requirements/test.txt requirements/detr.txt requirements/detectron2.txt
+# Every file that is fetched has one of the hashes in the lock. Detectron2 stays as it is where there is one already.
+.venv/.ready: setup.cfg requirements/lock-build.txt requirements/lock.txt requirements/detectron2.txt
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install -q "pip>=23,<26" "setuptools>=77.0.3,<81" wheel
-	.venv/bin/python -m pip install -q -r requirements/base.txt -r requirements/test.txt
+	.venv/bin/python -m pip install -q --require-hashes -r requirements/lock-build.txt
+	.venv/bin/python -m pip install -q --require-hashes --no-deps --no-build-isolation -r requirements/lock.txt
 	.venv/bin/python -c "import mhkd.compat, detectron2" 2>/dev/null || \
 	  .venv/bin/python -m pip install -q --use-pep517 --no-build-isolation --no-deps -r requirements/detectron2.txt
 	.venv/bin/python -m pip install -q --no-build-isolation --no-deps -e .
@@ -87,6 +86,18 @@ laboratory: ## install a wheel with [detect] in a fresh environment, measure it 
 
 architecture: $(READY) ## draw docs/architecture.svg from the imports
 	$(PY) docs/architecture.py
+
+# Versions stay as they are unless a pin asks for another: ARGS=--upgrade takes the newest. For Python from 3.11 on.
+LOCK = $(PY) -m uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+  --custom-compile-command "make lock" $(ARGS)
+lock: $(READY) ## write requirements/lock*.txt, every version and hash, from the pins beside them
+	$(PY) -m pip install -q uv==0.13.9
+	$(LOCK) requirements/build.txt -o requirements/lock-build.txt
+	$(LOCK) requirements/detect.txt -o requirements/lock-detect.txt
+	$(LOCK) requirements/base.txt requirements/test.txt -o requirements/lock.txt
+
+licences: $(READY) ## write docs/licences.md, the licence of each package of the lock
+	$(PY) docs/licences.py
 
 soak: $(READY) ## try RELIABILITY.md's promises over many cases, half an hour (SOAK=full: all, resumable)
 	$(PY) tests/soak $(if $(filter full,$(SOAK)),--full) $(ARGS)

@@ -1,5 +1,7 @@
 """``make laboratory``: the wheel with [detect] in a fresh environment, measured, and run on a slide.
 
+What [detect] asks for comes from requirements/lock-detect.txt, which has to have all of it.
+
 Fails if the environment takes more than 300 MB or --max-seconds, or has a package that is for training.
 """
 
@@ -44,7 +46,9 @@ def check(tmp: Path, student: Path | None, slide: Path | None, max_seconds: floa
     programs = tmp / "env" / ("Scripts" if os.name == "nt" else "bin")
 
     began = time.perf_counter()
-    run(programs / "python", "-m", "pip", "install", "-q", f"{wheel}[detect]")
+    install = (programs / "python", "-m", "pip", "install", "-q")
+    run(*install, "--require-hashes", "-r", REPO / "requirements/lock-detect.txt")
+    run(*install, "--no-index", f"{wheel}[detect]")
     seconds = time.perf_counter() - began
     megabytes = sum(p.stat().st_size for p in (tmp / "env").rglob("*") if p.is_file()) / 1e6
     print(f"installed in {seconds:.0f} s, {megabytes:.0f} MB with pip")
@@ -54,7 +58,7 @@ def check(tmp: Path, student: Path | None, slide: Path | None, max_seconds: floa
         sys.exit(f"more than {MAX_MB} MB, {max_seconds:g} s, or a package for training: {extra or 'none'}")
 
     if student is None:
-        run(programs / "python", "-m", "pip", "install", "-q", "onnx")  # writes the student
+        run(*install, "onnx")  # writes the student
         write = "from onnx_student import *; write_onnx_student('s.onnx', [[9, 9, 60, 60]], [0.9], [0])"
         run(programs / "python", "-c", write, cwd=tmp, PYTHONPATH=str(REPO / "tests"))
     if slide is None:

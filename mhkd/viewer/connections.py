@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from http.client import LineTooLong
 from http.server import ThreadingHTTPServer
 from io import BufferedIOBase
+from socketserver import TCPServer
 from typing import Any
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,11 @@ class PageServer(ThreadingHTTPServer):
         self.answering: set[Any] = set()  # connections
         self.token = secrets.token_urlsafe(32)  # without it nothing is changed
         super().__init__(*args)
+
+    def server_bind(self) -> None:
+        """Without HTTPServer's question for this machine's name, which may go out to be answered."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
     @contextlib.contextmanager
     def answers(self, connection: Any) -> Iterator[None]:
