@@ -17,6 +17,7 @@ from .commands.make_slides import make_slides
 from .commands.next import next_
 from .commands.overlay import overlay
 from .commands.pack import pack
+from .commands.pair import pair
 from .commands.results import results
 from .commands.robustness import robustness
 from .commands.score import score
@@ -30,7 +31,7 @@ from .version import __version__
 
 COMMANDS = (
     classify, corrections, curves, demo, detect, evaluate, export, inspect, make_slides, next_, overlay,
-    pack, results, robustness, score, table, tile, train, view,
+    pack, pair, results, robustness, score, table, tile, train, view,
 )  # fmt: skip
 
 

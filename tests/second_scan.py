@@ -1,4 +1,4 @@
-"""A slide as a second scanner gives it: shifted, turned, stretched, mirrored, in other colours, at low resolution."""
+"""A slide as a second scanner gives it: shifted, turned, stretched, in other colours, at low resolution."""
 
 import cv2
 import numpy as np
@@ -22,7 +22,9 @@ def lay(size_px, factor, shift=(0.0, 0.0), turn=0.0, stretch=1.0, mirrored=False
     return np.hstack([linear, offset[:, None]]), (int(size[0]), int(size[1]))
 
 
-def second_scan(hr, affine, size, factor, mixed=None, gamma=1.0, blur_px=0.0, noise=0.0, white=244, seed=0, bend=None):
+def second_scan(
+    hr, affine, size, factor, mixed=None, gamma=1.0, blur_px=0.0, noise=0.0, white=244, seed=0, bend=None
+):
     """Pixels of the LR slide; (h, w, 3) uint8 in and out. ``bend`` moves LR places before the affine map."""
     x = (np.arange(size[0] * factor) + 0.5) / factor
     y = (np.arange(size[1] * factor) + 0.5) / factor
@@ -35,7 +37,7 @@ def second_scan(hr, affine, size, factor, mixed=None, gamma=1.0, blur_px=0.0, no
     if blur_px:
         image = cv2.GaussianBlur(image, (0, 0), blur_px)
     if mixed is not None:
-        density = -np.log(np.clip(image, 1, 245) / 245) ** 1
+        density = -(np.log(np.clip(image, 1, 245) / 245))
         image = 245 * np.exp(-(density @ np.asarray(mixed).T) * gamma)
     image = image + noise * np.random.default_rng(seed).standard_normal(image.shape)
     return image.clip(0, 255).astype(np.uint8)

@@ -1,8 +1,8 @@
 """Two scans of one slide brought onto each other: from the overview to squares of 64 LR pixels.
 
 Half of the squares, as on a chessboard, say how the slides lie to each other; the other half take no part in
-that and say how far it is off. What cannot be found again within 8 LR pixels of where it is expected is unknown,
-and never taken for right.
+that and say how far it is off. What cannot be found again within 8 LR pixels of where it is expected is
+unknown, and never taken for right.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..slides.slide import Slide
-from ..slides.tissue import mask_mpp, tissue_mask
+from ..slides.tissue import mask_mpp, pen_and_black, tissue_mask
 from .alignment import Affine, Alignment, apply
 from .overview import align_overviews, overview_mpp
 from .patches import Lattice, measure, on_slide
@@ -21,7 +21,7 @@ _FINER = 3.0  # from one resolution to the next
 _FIRST_RADIUS_PX, _RADIUS_PX = 12, 8
 _SAMPLE = 300  # squares that are looked for at each resolution
 _NEAR_PX = 2.0
-_MIN_TISSUE = 0.4  # of a square
+_MIN_TISSUE = 0.25  # of a square
 _MIN_SQUARES = 6  # that agree
 _MIN_AGREE = 0.4  # share of what was looked for; of other tissue it is below 0.15
 _SMOOTH_CELLS = 1.2  # Gaussian over neighbouring squares
@@ -37,11 +37,11 @@ class Aligned:
         alignment: from LR to HR.
         lattice: the squares of the LR slide.
         is_tissue: which of them are tissue; shape of the lattice.
-        error_px: of those that were held out, how far from where they should be, LR base pixels of mean side; nan
+        error_px: of those that were held out, how far from where they should be, LR base pixels; nan
             elsewhere, and where they were not found.
         held_out: which they are.
-        mask, mask_px: tissue of the LR slide, and its pixels' sides in LR base pixels.
-        scale: size of things on the LR slide by that on the HR slide, by their resolutions; 1 where these are right.
+        scale: size of things on the LR slide by that on the HR slide, by their resolutions; 1 where these
+            are right.
     """
 
     alignment: Alignment
@@ -49,8 +49,6 @@ class Aligned:
     is_tissue: np.ndarray
     error_px: np.ndarray
     held_out: np.ndarray
-    mask: np.ndarray
-    mask_px: tuple[float, float]
     scale: float
 
 
@@ -58,32 +56,34 @@ def align(hr: Slide, lr: Slide) -> Aligned:
     """Find how two scans of one slide lie to each other.
 
     Args:
-        hr, lr: the slides, whose resolutions are known.
+        hr, lr: the slides, whose resolutions are known; that of ``lr`` is the same along x and y.
 
     Raises:
         InputError: one has no tissue, or they do not show the same.
     """
     names = f"{lr.path}: is no second scan of {hr.path}"
-    coarse = mask_mpp(lr, max(_MASK_MPP, lr.mpp))
-    mask = tissue_mask(lr, coarse)
-    for slide, found in ((lr, mask), (hr, tissue_mask(hr, mask_mpp(hr, max(_MASK_MPP, hr.mpp))))):
+    mask, coarse = _tissue(lr)
+    for slide, found in ((lr, mask), (hr, _tissue(hr)[0])):
         if not found.any():
-            raise InputError(f"{slide.path}: no tissue was found, so that it cannot be brought onto the other scan")
+            raise InputError(
+                f"{slide.path}: no tissue was found, so that it cannot be brought onto the other scan"
+            )
     mask_px = coarse / lr.mpp_xy[0], coarse / lr.mpp_xy[1]
     mpp = overview_mpp(hr, lr)
     found = align_overviews(hr, lr, mpp)
     if found is None:
-        raise InputError(f"{names}: no structures that both show were found; give two scans of the same slide")
-    affine = found[0]
-    scale = scale_of(affine, hr, lr)
-    radius = _FIRST_RADIUS_PX
+        raise InputError(
+            f"{names}: no structures that both show were found; give two scans of the same slide"
+        )
+    affine, radius = found[0], _FIRST_RADIUS_PX
     while True:
         lattice = Lattice.of(lr, mpp)
         affine, share = _better(hr, lr, affine, lattice, lattice.tissue(mask, mask_px), radius)
         if share < _MIN_AGREE:
             raise InputError(
-                f"{names}: at {mpp:.3g} um per pixel {100 * share:.0f} % of its squares of tissue are where they "
-                f"should be, and {100 * _MIN_AGREE:.0f} % are needed; give two scans of the same slide, both in focus"
+                f"{names}: at {mpp:.3g} um per pixel {100 * share:.0f} % of its squares of tissue are where "
+                f"they should be, and {100 * _MIN_AGREE:.0f} % are needed; give two scans of the same slide, "
+                "both in focus"
             )
         if mpp <= lr.mpp * (1 + 1e-6):
             break
@@ -94,7 +94,14 @@ def align(hr: Slide, lr: Slide) -> Aligned:
             f"{names} at their resolutions: things are {scale:.3g} times as large; correct one of them "
             "(--override-hr-mpp, --override-lr-mpp)"
         )
-    return _refined(hr, lr, affine, lattice, mask, mask_px, scale)
+    is_tissue = lattice.tissue(mask, mask_px) >= _MIN_TISSUE
+    return _refined(hr, lr, affine, lattice, is_tissue, scale)
+
+
+def _tissue(slide: Slide) -> tuple[np.ndarray, float]:
+    """A mask and its resolution; what is taken for pen counts, as colours that nobody expects are."""
+    mpp = mask_mpp(slide, max(_MASK_MPP, slide.mpp))
+    return tissue_mask(slide, mpp) | pen_and_black(slide, mpp)[0], mpp
 
 
 def scale_of(affine: Affine, hr: Slide, lr: Slide) -> float:
@@ -123,7 +130,9 @@ def _better(
         found, inliers = cv2.estimateAffine2D(source, target, ransacReprojThreshold=near, maxIters=5000)
     else:
         flip = np.array([np.sign(np.linalg.det(affine[:, :2])), 1.0])
-        found, inliers = cv2.estimateAffinePartial2D(source * flip, target, ransacReprojThreshold=near, maxIters=5000)
+        found, inliers = cv2.estimateAffinePartial2D(
+            source * flip, target, ransacReprojThreshold=near, maxIters=5000
+        )
         if found is not None:
             found[:, :2] *= flip
     if found is None or inliers.sum() < min(_MIN_SQUARES, wanted.sum()):
@@ -143,12 +152,10 @@ def _sampled(wanted: np.ndarray) -> np.ndarray:
 
 
 def _refined(
-    hr: Slide, lr: Slide, affine: Affine, lattice: Lattice, mask: np.ndarray, mask_px: tuple[float, float],
-    scale: float,
-) -> Aligned:  # fmt: skip
+    hr: Slide, lr: Slide, affine: Affine, lattice: Lattice, is_tissue: np.ndarray, scale: float
+) -> Aligned:
     rough = Alignment(affine)
     middles = lattice.middles()
-    is_tissue = lattice.tissue(mask, mask_px) >= _MIN_TISSUE
     wanted = is_tissue & on_slide(hr, rough, middles.reshape(-1, 2)).reshape(lattice.shape)
     shifts, scores = measure(hr, lr, rough, lattice, wanted, _RADIUS_PX)
     held_out = np.indices(lattice.shape).sum(0) % 2 == 1
@@ -156,13 +163,10 @@ def _refined(
     displacement = _smooth(shifts, weights)
     # One that is alone with what it says is wrong.
     far = np.linalg.norm(np.nan_to_num(shifts) - displacement, axis=2)
-    px = float(np.mean(lattice.cell_px)) / 64
-    displacement = _smooth(shifts, np.where(far > _NEAR_PX * px, 0, weights))
+    displacement = _smooth(shifts, np.where(far > _NEAR_PX, 0, weights))
     alignment = Alignment(affine, lattice.cell_px, displacement)
     error = np.linalg.norm(shifts - displacement, axis=2)
-    return Aligned(
-        alignment, lattice, is_tissue, np.where(held_out, error, np.nan), held_out, mask, mask_px, scale
-    )
+    return Aligned(alignment, lattice, is_tissue, np.where(held_out, error, np.nan), held_out, scale)
 
 
 def _smooth(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

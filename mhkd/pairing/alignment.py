@@ -1,4 +1,4 @@
-"""Where a place of the LR slide is on the HR slide, and the HR slide's pixels brought to the LR slide's grid."""
+"""Where a place of the LR slide is on the HR slide, and the HR slide's pixels on the LR slide's grid."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,7 +32,7 @@ class Alignment:
         return apply(self.affine, points + self.displaced(points))
 
     def to_lr(self, points: np.ndarray) -> np.ndarray:
-        """The inverse: HR base pixels in LR base pixels, to a hundredth where neighbouring cells differ little."""
+        """The inverse: HR base pixels in LR base pixels."""
         moved = apply(cv2.invertAffineTransform(self.affine), points)
         found = moved
         for _ in range(5):
@@ -50,7 +50,9 @@ class Alignment:
         v, u = (y - i)[:, None], (x - j)[:, None]
         below, right = np.minimum(i + 1, rows - 1), np.minimum(j + 1, columns - 1)
         d = self.displacement
-        return (1 - v) * ((1 - u) * d[i, j] + u * d[i, right]) + v * ((1 - u) * d[below, j] + u * d[below, right])
+        return (1 - v) * ((1 - u) * d[i, j] + u * d[i, right]) + v * (
+            (1 - u) * d[below, j] + u * d[below, right]
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

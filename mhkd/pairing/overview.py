@@ -17,6 +17,7 @@ MAX_OVERVIEW_PX = 2**22
 _KEYPOINTS = 6000  # of each picture
 _RATIO = 0.85  # of the distances to the nearest and the next descriptor
 _NEAR_PX = 4.0
+_SURE = 60  # keypoints agree: the mirror's need not be asked, whose few do so by chance
 
 
 def overview_mpp(hr: Slide, lr: Slide) -> float:
@@ -61,6 +62,8 @@ def align_overviews(hr: Slide, lr: Slide, mpp: float) -> tuple[Affine, int] | No
         n = int(inliers.sum())
         if best is None or n > best[1]:
             best = found, n
+        if n >= _SURE:
+            break
     return None if best is None else (_of_base(best[0], hr, lr, mpp), best[1])
 
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from ..slides.slide import Slide
-from .alignment import Alignment, apply, warped
+from .alignment import Alignment, warped
 from .structure import structure
 
 CELL_PX = 64  # side of a square
@@ -75,8 +75,8 @@ def measure(
         radius_px: how far, in pixels of the lattice.
 
     Returns:
-        What is to be added to the LR place before the alignment, LR base pixels, shape (rows, columns, 2), nan
-        where nothing was found; and the correlations, 0 where nothing was looked for.
+        What is to be added to the LR place before the alignment, LR base pixels, shape (rows, columns, 2),
+        nan where nothing was found; and the correlations, 0 where nothing was looked for.
     """
     shifts = np.full((*lattice.shape, 2), np.nan)
     scores = np.zeros(lattice.shape, np.float32)
@@ -130,6 +130,3 @@ def _top(three: np.ndarray) -> float:
     before, here, after = (float(v) for v in three)
     bend = before - 2 * here + after
     return 0.0 if bend >= 0 else 0.5 * (before - after) / bend
-
-
-__all__ = ["CELL_PX", "Lattice", "apply", "measure", "on_slide"]

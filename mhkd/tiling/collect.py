@@ -158,7 +158,7 @@ def coco_records(
     Args:
         parts: one a slide: ``slide_file``, ``tiles`` (from
             :func:`mhkd.tiling.layout.lay_tiles`; of tiles that are files also ``file_name`` and
-            ``lr_file_name``), optionally ``slide_mpp`` and ``patient``.
+            ``lr_file_name``, and ``more`` keys of the image), optionally ``slide_mpp`` and ``patient``.
         category_ids: id of each class.
 
     Yields:
@@ -187,6 +187,7 @@ def coco_records(
             if "file_name" in tile:
                 image["lr_file_name"] = tile["lr_file_name"]
                 image["origin"] = region  # for the reader: what is trained on are the files
+                image.update(tile.get("more", {}))
             else:
                 image["region"] = region
             annotations: list[dict[str, Any]] = []
