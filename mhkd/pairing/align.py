@@ -63,19 +63,19 @@ def align(hr: Slide, lr: Slide) -> Aligned:
     """
     names = f"{lr.path}: is no second scan of {hr.path}"
     mask, coarse = _tissue(lr)
-    for slide, found in ((lr, mask), (hr, _tissue(hr)[0])):
-        if not found.any():
+    for slide, tissue in ((lr, mask), (hr, _tissue(hr)[0])):
+        if not tissue.any():
             raise InputError(
                 f"{slide.path}: no tissue was found, so that it cannot be brought onto the other scan"
             )
     mask_px = coarse / lr.mpp_xy[0], coarse / lr.mpp_xy[1]
     mpp = overview_mpp(hr, lr)
-    found = align_overviews(hr, lr, mpp)
-    if found is None:
+    seen_alike = align_overviews(hr, lr, mpp)
+    if seen_alike is None:
         raise InputError(
             f"{names}: no structures that both show were found; give two scans of the same slide"
         )
-    affine, radius = found[0], _FIRST_RADIUS_PX
+    affine, radius = seen_alike[0], _FIRST_RADIUS_PX
     while True:
         lattice = Lattice.of(lr, mpp)
         affine, share = _better(hr, lr, affine, lattice, lattice.tissue(mask, mask_px), radius)

@@ -75,7 +75,7 @@ def _pictures(slide: Slide, mpp: float) -> list[np.ndarray]:
 
 def _keypoints(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Places, shape (n, 2), pixels with (0, 0) at the corner, and descriptors, (n, 128)."""
-    sift = cv2.SIFT_create(nfeatures=_KEYPOINTS, contrastThreshold=0.02)
+    sift = cv2.SIFT.create(nfeatures=_KEYPOINTS, contrastThreshold=0.02)
     found, descriptors = sift.detectAndCompute(picture, None)
     if descriptors is None:
         return np.zeros((0, 2)), np.zeros((0, 128), np.float32)

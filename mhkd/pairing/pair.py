@@ -84,9 +84,9 @@ def make_pairs(
     options = replace(options, only_pair=len(pairs) == 1)
     parts, skipped = [], []
     for hr, lr in tqdm(pairs, desc="pairs", unit="pair", disable=len(pairs) < 2):
-        own = {k: mpp_of(given, lr if "lr" in k else hr) for k, given in mpps.items()}
+        own: dict[str, Any] = {k: mpp_of(given, lr if "lr" in k else hr) for k, given in mpps.items()}
         try:
-            parts.append(pair_slides(hr, lr, out, work, replace(options, **own)))  # type: ignore[arg-type]
+            parts.append(pair_slides(hr, lr, out, work, replace(options, **own)))
         except WriteError:
             raise
         except Exception as e:  # whatever is wrong with one pair, the others are not lost

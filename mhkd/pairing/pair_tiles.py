@@ -28,14 +28,12 @@ from ..tiling.objects import read_objects
 from ..version import __version__
 from .align import Aligned, align
 from .alignment import Alignment, warped
-from .patches import Lattice, on_slide
+from .check import BEYOND, check_tile
+from .patches import Lattice
 from .picture import draw_check
 
 MIN_FACTOR = 1.25  # of the resolutions, for the LR slide to be of low resolution
 DEFAULT_TILE_PX = 1024
-MIN_FOUND = 0.5  # share of a tile's held-out squares
-# Why a tile is left out.
-UNKNOWN, BEYOND, NOT_THERE = "cannot be checked", "error above the limit", "not whole on the HR slide"
 
 
 @dataclass(frozen=True)
@@ -167,13 +165,14 @@ def _make(
         field = field and _on_lr(field, aligned.alignment)
     tiles = list(lay_tiles(lr, objects, layout, lambda text: counts.update({text: 0}), field))
     limit_um = options.max_error_um or lr.mpp
-    checked = [_checked(hr, lr, tile, layout, aligned, limit_um) for tile in tiles]
+    side = layout.tile_size_px // layout.lr_factor
+    checked = [check_tile(hr, lr, tile, side, aligned, limit_um) for tile in tiles]
     kept = [tile for tile, check in zip(tiles, checked, strict=True) if not check["left_out"]]
     for reason, n in Counter(c["left_out"] for c in checked if c["left_out"]).items():
         what = f"{reason}, {limit_um:.3g} um" if reason == BEYOND else reason
         counts[f"of {len(tiles)} tiles left out: {what}"] = n
     with replacing(_check_file(out, folder)) as temporary:
-        draw_check(hr, lr, aligned.alignment, layout.tile_size_px // layout.lr_factor, checked, temporary)
+        draw_check(hr, lr, aligned.alignment, side, checked, temporary)
     if not tiles:
         raise InputError(
             f"{lr_path}: no tile of tissue was found: if there is some, --glass-too takes all tiles"
@@ -275,33 +274,6 @@ def _aligned(hr: Slide, lr: Slide, work: str) -> Aligned:
 
 def _on_lr(outline: Any, alignment: Alignment) -> Any:
     return shapely.make_valid(shapely.transform(outline, alignment.to_lr))
-
-
-def _checked(
-    hr: Slide, lr: Slide, tile: dict[str, Any], layout: Layout, aligned: Aligned, limit_um: float
-) -> dict[str, Any]:
-    """A tile's error, of how many squares it is the root mean square, and why it is left out, or ""."""
-    side = layout.tile_size_px // layout.lr_factor
-    x, y = round(tile["x_px"]), round(tile["y_px"])
-    cell = np.array(aligned.lattice.cell_px)
-    middles = aligned.lattice.middles()
-    inside = ((middles > (x, y) - cell / 2) & (middles < (x + side, y + side) + cell / 2)).all(2)
-    squares = inside & aligned.is_tissue
-    wanted = squares & aligned.held_out
-    found = wanted & ~np.isnan(aligned.error_px)
-    error_um = None
-    if found.any():
-        error_um = round(float(np.sqrt(np.mean(aligned.error_px[found] ** 2))) * lr.mpp, 3)
-    corners = middles[squares][:, None] + np.array([[-1, -1], [1, -1], [-1, 1], [1, 1]]) * cell / 2
-    corners = np.clip(corners.reshape(-1, 2), (x, y), (x + side, y + side))
-    if len(corners) and not on_slide(hr, aligned.alignment, corners).all():
-        left_out = NOT_THERE
-    elif error_um is None or found.sum() < MIN_FOUND * wanted.sum():
-        left_out = UNKNOWN
-    else:
-        left_out = BEYOND if error_um > limit_um else ""
-    place = {"x_px": x, "y_px": y, "file_name": ""}
-    return {**place, "error_um": error_um, "squares": int(found.sum()), "left_out": left_out}
 
 
 def _write_pictures(

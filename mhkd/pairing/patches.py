@@ -49,7 +49,7 @@ class Lattice:
             mask: bool, of the whole LR slide.
             mask_px: its pixels' sides in LR base pixels.
         """
-        inside = np.zeros(self.shape, np.float32)
+        inside: np.ndarray = np.zeros(self.shape, np.float32)
         for i, j in np.ndindex(self.shape):
             x0, x1 = (round((j + k) * self.cell_px[0] / mask_px[0]) for k in range(2))
             y0, y1 = (round((i + k) * self.cell_px[1] / mask_px[1]) for k in range(2))
@@ -79,7 +79,7 @@ def measure(
         nan where nothing was found; and the correlations, 0 where nothing was looked for.
     """
     shifts = np.full((*lattice.shape, 2), np.nan)
-    scores = np.zeros(lattice.shape, np.float32)
+    scores: np.ndarray = np.zeros(lattice.shape, np.float32)
     step = lattice.cell_px[0] / CELL_PX, lattice.cell_px[1] / CELL_PX  # LR base pixels per pixel
     for i0, j0, block in _blocks(wanted):
         rows, columns = block.shape
