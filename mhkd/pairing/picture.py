@@ -66,5 +66,6 @@ def _chessboard(
     mpp = lr.mpp * scale
     seen = lr.read_region(*start, *size, mpp, from_base=False)
     other = warped(hr, alignment, *start, size, (scale, scale), mpp, from_base=False)
-    column, row = np.arange(size[0]) // square_px, np.arange(size[1]) // square_px
+    column: np.ndarray = np.arange(size[0]) // square_px
+    row: np.ndarray = np.arange(size[1]) // square_px
     return np.where(((row[:, None] + column) % 2 == 0)[..., None], seen, other)
