@@ -3,13 +3,32 @@
 import contextlib
 import os
 import sys
+import unicodedata
 from collections.abc import Iterator
 
 from .missing import remedy
 
+_LONGEST = 4000  # characters of a message: two paths may have so many
+
 
 class InputError(ValueError):
-    """Bad input by the user. The message names the file (or key) and says what to do."""
+    """Bad input by the user. The message names the file (or key) and says what to do.
+
+    It is one line whatever names the file holds: without line breaks and without what a terminal obeys.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(_in_one_line(str(message)))
+
+
+def _in_one_line(text: str) -> str:
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
+    text = " ".join(part.strip() for part in text.splitlines())
+    if text.isprintable():
+        return text
+    # Controls, and marks that turn the direction of what follows; names of files that are no UTF-8 stay.
+    return "".join(f"\\u{ord(c):04x}" if unicodedata.category(c) in ("Cc", "Cf") else c for c in text)
 
 
 @contextlib.contextmanager

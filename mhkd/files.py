@@ -179,6 +179,32 @@ def write_json(content: Any, path: str | os.PathLike[str], indent: int | None = 
     write_text(json.dumps(content, indent=indent, allow_nan=False) + "\n", path)
 
 
+def read_json(path: str | os.PathLike[str], kind: type, again: str) -> Any:
+    """The content of a small JSON file that the project wrote, which may be anyone's now.
+
+    Args:
+        path: file.
+        kind: dict or list.
+        again: the remedy.
+
+    Raises:
+        InputError: missing, or no JSON of that kind.
+    """
+    try:
+        refuse_pipe(path)
+        with open(path, encoding="utf-8") as f:
+            content = json.load(f)
+    except FileNotFoundError as e:
+        raise InputError(f"{path}: is missing: {again}") from e
+    except InputError:
+        raise
+    except (OSError, ValueError, RecursionError) as e:
+        raise InputError(f"{path}: cannot be read ({e}): {again}") from e
+    if not isinstance(content, kind):
+        raise InputError(f"{path}: holds no {'list' if kind is list else 'object'}: {again}")
+    return content
+
+
 def fitting_name(name: str, suffix: str) -> str:
     """``name + suffix``, cut short, with a checksum in place of what is cut, where a file system has no room.
 

@@ -1,6 +1,5 @@
 """Writes a packed student, see :mod:`mhkd.packed_student`: its files and a card that says what it is for."""
 
-import json
 import os
 import shutil
 import zipfile
@@ -12,7 +11,7 @@ import yaml
 
 from .errors import InputError
 from .evaluation.threshold_file import WEIGHTS, threshold_path, weights_of, working_threshold
-from .files import replacing, sha256
+from .files import read_json, replacing, sha256
 from .onnx_file import is_onnx, load_onnx
 from .packed_student import CARD, FOLDER, ONNX, SUFFIX, THRESHOLDS, is_packed, read_card
 from .version import __version__
@@ -24,6 +23,7 @@ ORDER = (
     "not_for", "weights_sha256", "mhkd",
 )  # fmt: skip
 SHOWN = ("AP", "AR", "accuracy", "balanced_accuracy", "kappa", "auc")  # begin, or end, names of scores
+_AGAIN = "write it anew, or name another file"
 _AT_THRESHOLD = ("/sensitivity", "/precision", "/f1")
 
 
@@ -140,14 +140,14 @@ def _scores_of_run(folder: Path) -> dict[str, str]:
             continue
         mine = mine or sha256(folder / WEIGHTS)
         if sha256(weights) == mine:
-            found = _read_json(path).get("results", {}).get("student", {})
+            found = read_json(path, dict, _AGAIN).get("results", {}).get("student", {})
             return {k: f"{v:.1f}" for k, v in found.items() if isinstance(v, (int, float)) and _is_shown(k)}
     return {}
 
 
 def _scores_of(path: Path) -> dict[str, str]:
     """Scores with their intervals, of ``mhkd score`` or of a classifier's evaluation."""
-    content = _read_json(path)
+    content = read_json(path, dict, _AGAIN)
     try:
         scores, intervals = content["scores"], content.get("intervals")
         if intervals is None:
@@ -172,16 +172,6 @@ def _scores_of(path: Path) -> dict[str, str]:
 
 def _is_shown(name: str) -> bool:
     return name.rsplit("/", 1)[-1].startswith(SHOWN)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as e:
-        raise InputError(f"{path}: cannot be read ({one_line(e)})") from e
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: holds no JSON object")
-    return content
 
 
 def _read_card_file(path: str | os.PathLike[str]) -> dict[str, Any]:

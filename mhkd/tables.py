@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 
 from .errors import InputError
+from .files import refuse_pipe
 
 # A spreadsheet takes a text that begins so for a formula and runs it.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -47,6 +48,7 @@ def read_csv(path: str | os.PathLike[str], what: str) -> tuple[list[str], list[t
         InputError: no such table, or it cannot be read.
     """
     try:
+        refuse_pipe(path)
         with open(path, encoding="utf-8-sig", newline="") as f:
             head = f.readline()
             f.seek(0)
@@ -54,6 +56,8 @@ def read_csv(path: str | os.PathLike[str], what: str) -> tuple[list[str], list[t
             rows = [(reader.line_num, [field.strip() for field in row]) for row in reader]
     except FileNotFoundError as e:
         raise InputError(f"{path}: there is no such table of {what}: correct the path") from e
+    except InputError:
+        raise
     except (OSError, ValueError, csv.Error) as e:
         raise InputError(f"{path}: cannot be read as CSV ({e})") from e
     columns = [c.lower() for c in rows[0][1]] if rows else []

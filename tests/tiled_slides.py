@@ -1,6 +1,7 @@
 """Small drawn slides and what `mhkd tile` makes of them."""
 
 import json
+import zlib
 
 import mhkd  # noqa: F401  (before Detectron2)
 from mhkd.cli import main
@@ -61,3 +62,11 @@ def run(slides, out, *more, exit_code=0, args=ARGS):
 
 def manifest_of(out):
     return json.loads((out / "manifest.json").read_text())
+
+
+def mark(part_file):
+    """A mark that comes through where what is finished is not done again."""
+    part = json.loads(part_file.read_text())
+    del part["crc32"]
+    part["counts"]["marks"] = 1
+    part_file.write_text(json.dumps({**part, "crc32": zlib.crc32(json.dumps(part).encode())}))

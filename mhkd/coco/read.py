@@ -10,6 +10,7 @@ from typing import Any
 import pycocotools.mask as mask_util
 
 from ..errors import InputError
+from ..files import refuse_pipe
 from ..slides.images import check_whole, image_size
 from . import schema as coco_schema
 from .schema import ANNOTATION_KEYS, CATEGORY_KEYS, IMAGE_KEYS
@@ -46,6 +47,7 @@ def read_coco(json_file: str) -> dict[str, Any]:
 def load_coco(json_file: str) -> dict[str, Any]:
     """As :func:`read_coco`, but the records themselves may have any fault."""
     try:
+        refuse_pipe(json_file)
         with open(json_file, encoding="utf-8-sig") as f:  # some tools begin files with UTF-8's mark
             content = json.load(f)
     except FileNotFoundError as e:
@@ -53,6 +55,8 @@ def load_coco(json_file: str) -> dict[str, Any]:
             f"{json_file}: there is no such annotation file: put it there, or point the environment "
             "variable DETECTRON2_DATASETS at the folder that holds the datasets"
         ) from e
+    except InputError:
+        raise
     except (ValueError, RecursionError) as e:  # JSONDecodeError, UnicodeDecodeError
         what = "is empty" if os.path.getsize(json_file) == 0 else f"is no valid JSON ({e})"
         raise InputError(f"{json_file}: {what}: export or copy the annotations again") from e

@@ -9,11 +9,11 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from ..engine.evaluation import evaluate
 from ..engine.exported import load_exported
 from ..evaluation.predictions import JSON_FILE, Predictions, read_predictions
-from ..files import write_json
+from ..files import read_json, write_json
 from ..tasks import VIEWS, get_task
 from .measure import count_flops, count_parameters
 from .plan import Training
-from .scores import network_cfg
+from .scores import AGAIN, network_cfg
 
 KEPT = "table_scores.json"
 
@@ -33,8 +33,8 @@ def score_classes(training: Training) -> tuple[Predictions, dict[str, Any]]:
     (name,) = training.cfg.DATASETS.TEST
     folder = training.folder / "inference" / view_of(training) / name
     if path.is_file() and (folder / JSON_FILE).is_file():
-        known = json.loads(path.read_text())
-        if known["of"] == stamp:
+        known = read_json(path, dict, AGAIN)
+        if known.get("of") == stamp:
             return read_predictions(folder), known["cost"]
     classes = MetadataCatalog.get(name).thing_classes
     network = load_exported(network_cfg(training), classes)

@@ -1,6 +1,5 @@
 """What a table needs trained: what is finished, what resumes, what rows share, and how long it takes."""
 
-import json
 import os
 import shutil
 from collections import defaultdict
@@ -13,7 +12,7 @@ from detectron2.config import CfgNode
 from ..engine.record import other_settings, settings_differences, step_differences
 from ..engine.resume import done_file, find_start, left_over, within_step_files
 from ..engine.settled import settled
-from ..files import replacing_folder
+from ..files import read_json, replacing_folder
 from ..schedules import Step, get_schedule, plan_steps
 from ..tasks import get_task
 from .rows import Method
@@ -64,7 +63,10 @@ class Training:
 
     def reports(self) -> list[dict]:
         """``stage.json`` of every step."""
-        return [json.loads((self.folder / s.folder / "stage.json").read_text()) for s in self.steps]
+        files = (self.folder / s.folder / "stage.json" for s in self.steps)
+        return [
+            read_json(file, dict, "move its folder away to have that step trained again") for file in files
+        ]
 
 
 def plan_training(method: Method, group: str, cfg: CfgNode) -> Training:
@@ -144,7 +146,7 @@ def seconds_per_iteration(root: Path) -> dict[tuple, float]:
     """Measured means of the finished steps under ``root``, by :func:`_cost_key`."""
     measured = defaultdict(list)
     for path in root.glob("*/*/*_*/stage.json"):
-        report = json.loads(path.read_text())
+        report = read_json(path, dict, "move its folder away to have that step trained again")
         iterations = report["end_iter"] - report["start_iter"]
         measured[_cost_key(path.parents[1].name, report)].append(report["seconds"] / iterations)
     return {k: sum(v) / len(v) for k, v in measured.items()}

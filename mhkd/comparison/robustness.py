@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +19,11 @@ from ..data.registrar import annotation_files
 from ..engine.evaluation import evaluate, prepare_datasets
 from ..engine.exported import exported_cfg, load_exported
 from ..errors import InputError
-from ..files import sha256, write_json, write_text
+from ..files import read_json, sha256, write_json, write_text
 from ..modeling import is_student
 from ..tables import csv_text
 from .provenance import commit, hardware
+from .scores import AGAIN
 
 
 @dataclass(frozen=True)
@@ -208,8 +208,8 @@ def _score(student: Student, axis: Axis, strength: float, out: Path) -> dict[str
     stamp = {"student": student.checksum, "dataset": dataset}
     stamp |= {"annotations": [sha256(file) for file in annotation_files(dataset)]}
     if path.is_file():
-        known = json.loads(path.read_text())
-        if known["of"] == stamp:
+        known = read_json(path, dict, AGAIN)
+        if known.get("of") == stamp:
             return known["scores"]
     if axis.key:
         cfg.INPUT.SCANNER[axis.key] = type(cfg.INPUT.SCANNER[axis.key])(strength)

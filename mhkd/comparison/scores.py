@@ -1,6 +1,5 @@
 """Scores and detections of a trained row, kept beside it."""
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,11 +13,12 @@ from ..engine.evaluation import evaluate
 from ..engine.exported import exported_cfg, load_exported
 from ..evaluation.evaluator import coco_scores
 from ..evaluation.mask_scores import MASK_METRICS
-from ..files import write_json
+from ..files import read_json, write_json
 from ..tasks import VIEWS
 from .plan import Training
 
 METRICS = ("AP", "AP50", "AP75", "AR")
+AGAIN = "remove it, and the network is scored anew"
 
 
 def views_of(training: Training) -> tuple[str, ...]:
@@ -32,16 +32,17 @@ def detect(training: Training) -> dict[str, list[dict]]:
     It is run anew only where the weights or the annotations have changed.
     """
     path, stamp = training.folder / "table_scores.json", _stamp(training)
-    known = json.loads(path.read_text())["of"] if path.is_file() else {}
+    known = read_json(path, dict, AGAIN).get("of") if path.is_file() else {}
     # What is kept of before it depended on these is of 100 detections an image, COCO's, without flips.
-    unchanged, views = {"max_dets": 100, "flips": False} | known == stamp, views_of(training)
+    unchanged = isinstance(known, dict) and {"max_dets": 100, "flips": False} | known == stamp
+    views = views_of(training)
     if not unchanged or not all(detections_file(training, v).is_file() for v in views):
         cfg = training.cfg
         classes = MetadataCatalog.get(cfg.DATASETS.TEST[0]).thing_classes
         network = load_exported(network_cfg(training), classes)
         scores = {which: _kept(evaluate(cfg, network, which)) for which in views}
         write_json({"of": stamp, "scores": scores}, path)
-    return {which: json.loads(detections_file(training, which).read_text()) for which in views}
+    return {which: read_json(detections_file(training, which), list, AGAIN) for which in views}
 
 
 def score(
@@ -66,7 +67,7 @@ def detections_file(training: Training, which: str) -> Path:
 
 def lr_detections(training: Training) -> list[dict]:
     """What the row found on LR, in COCO's result format."""
-    return json.loads(detections_file(training, views_of(training)[0]).read_text())
+    return read_json(detections_file(training, views_of(training)[0]), list, AGAIN)
 
 
 def network_cfg(training: Training) -> CfgNode:

@@ -94,7 +94,10 @@ def write_corrected(
         else:
             left_out.append(slide.name)
     if not texts:
-        raise InputError("nobody has corrected any of these slides: do so with mhkd view, or give --all")
+        raise InputError(
+            f"nobody has corrected any of the slides {', '.join(left_out)}: do so with mhkd view, or give "
+            "--all"
+        )
     for path, text in texts.items():
         if path.exists() and not overwrite and path.read_text(encoding="utf-8", errors="replace") != text:
             raise InputError(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..files import writing_to
+from ..files import refuse_pipe, writing_to
 from ..slide_detection.finished import FinishedSlide
 
 logger = logging.getLogger(__name__)
@@ -125,6 +125,7 @@ class CorrectionFile:
     def _read_on(self) -> None:
         """What has been added since the last time."""
         try:
+            refuse_pipe(self.path)
             with open(self.path, "rb") as f:
                 if os.fstat(f.fileno()).st_size < self._offset:  # another file
                     self._forget()

@@ -49,7 +49,7 @@ def inspect_datasets(
                 raise
             warnings.add("splits that cannot be read", e)
     if not splits:
-        raise InputError("\n".join(warnings.examples["splits that cannot be read"]))
+        raise InputError("; ".join(warnings.examples["splits that cannot be read"]))
     for folder in sorted({os.path.dirname(path) for path in files.values()}):
         for path in stray_files(folder):
             warnings.add("files that are no split, which are called annotations_<split>.json", path)

@@ -172,8 +172,36 @@ def _unpack(path: str, key: str) -> RegionEntries | None:
         with np.load(path) as found:
             if str(found["key"]) != key:
                 return None
-            texts, categories = json.loads(str(found["texts"]))
+            texts, named = json.loads(str(found["texts"]))
             columns = {k: found[k] for k in ("images", "annotations", "first")}
+        categories = tuple((i, n) for i, n in named)
+        if not _is_ours(columns, texts, categories):
+            return None
     except Exception:  # not there, cut short, ...
         return None
-    return RegionEntries(columns, texts, tuple((i, n) for i, n in categories))
+    return RegionEntries(columns, texts, categories)
+
+
+def _is_ours(
+    columns: dict[str, np.ndarray], texts: list[str], categories: tuple[tuple[int, str], ...]
+) -> bool:
+    """Whether columns are as :func:`_parse` makes them: the file may be damaged, or anyone's."""
+    images, annotations, first = (columns[k] for k in ("images", "annotations", "first"))
+    if {images.dtype, annotations.dtype} != {np.dtype(np.float64)}:
+        return False
+    if images.shape[1:] != (len(IMAGE),) or annotations.shape[1:] != (len(ANNOTATION),):
+        return False
+    of = dict(zip(IMAGE, images.T))
+    numbers = images[:, [IMAGE.index(k) for k in ("slide", "patient", "file", "region_file")]]
+    begin = np.searchsorted(annotations[:, 1], images[:, 0])
+    return bool(
+        _is_sound(images, annotations, categories)
+        and all(isinstance(text, str) for text in texts)
+        and all(is_id(number) and isinstance(name, str) for number, name in categories)
+        and (np.diff(images[:, 0]) > 0).all() and (np.diff(annotations[:, 1]) >= 0).all()
+        and np.array_equal(first, np.append(begin, len(annotations)))
+        and (numbers[:, :2] >= -1).all() and (numbers[:, 2:] >= 0).all() and (numbers < len(texts)).all()
+        and np.isfinite([of["x_px"], of["y_px"]]).all() and np.isfinite(annotations).all()
+        and all((np.isnan(of[k]) | (of[k] > 0)).all() for k in ("mpp", "slide_mpp"))
+        and (of["region_mpp"] > 0).all()
+    )  # fmt: skip

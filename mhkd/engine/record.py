@@ -14,7 +14,7 @@ from detectron2.data import DatasetCatalog
 from ..config import load_cfg, parse_cfg
 from ..data.registrar import annotation_files, image_files
 from ..errors import InputError
-from ..files import sha256
+from ..files import read_json, sha256
 from ..schedules import Step, get_schedule
 from ..tasks import get_task
 from .checkpoint import load_file
@@ -112,12 +112,7 @@ def step_differences(step: Step, cfg: CfgNode, folder: Path, conventions: bool =
     Raises:
         InputError: its record cannot be read.
     """
-    try:
-        report = dict(json.loads((folder / "stage.json").read_text()))
-    except (ValueError, TypeError) as e:
-        raise InputError(
-            f"{folder / 'stage.json'}: not readable (cut short?): move it away to have that step scored again"
-        ) from e
+    report = read_json(folder / "stage.json", dict, "move it away to have that step scored again")
     different = plan_differences(step.describe(), report)
     network = "student" if step.stage.student else "teacher"
     exported, checkpoint = folder / network / "config.yaml", folder / "model_final.pth"

@@ -1,6 +1,5 @@
 """What a classifier says of images and what they are; the files that keep both."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..files import write_json, write_text
+from ..files import read_json, write_json, write_text
 from ..tables import csv_text
 from .bootstrap import Groups, groups_of
 
@@ -142,8 +141,8 @@ def read_predictions(folder: Path) -> Predictions:
         InputError: missing or damaged.
     """
     path = folder / JSON_FILE
+    content = read_json(path, dict, "score the network again")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
         images = content["images"]
         return Predictions(
             np.array([i["probabilities"] for i in images]),
@@ -152,5 +151,5 @@ def read_predictions(folder: Path) -> Predictions:
             [{k: i[k] for k in _KNOWN if k in i} for i in images],
             bool(content["ordered"]),
         )
-    except (OSError, ValueError, KeyError, TypeError) as e:
+    except (ValueError, KeyError, TypeError, OverflowError) as e:
         raise InputError(f"{path}: cannot be read ({e}): score the network again") from e

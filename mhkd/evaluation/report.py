@@ -1,10 +1,12 @@
 """The table of a training: what the teacher reaches, what each step adds, what LR alone would give."""
 
-import json
+import re
 from pathlib import Path
 from typing import Any
 
+from ..coco.schema import MAX_NUMBER
 from ..errors import InputError
+from ..files import read_json
 from ..yaml_files import read_config
 from .mask_scores import MASK_METRICS
 
@@ -20,6 +22,7 @@ STEP_TITLES = {
     "semantic": "output",
 }
 METRICS = ("AP", "AP50", "AP75", "AR")
+_STEP = re.compile(r"\d{1,6}_\w+")
 TEACHER_AP = "teacher's AP on HR"  # after a step in which it trained, too
 
 
@@ -116,8 +119,41 @@ def _reports(output_dir: Path) -> dict[int, dict[str, Any]]:
     files = sorted(Path(output_dir).glob("*_*/stage.json"))
     if not files:
         raise InputError(f"{output_dir}: no finished step in it (no <k>_<step>/stage.json); train first")
-    reports = [json.loads(f.read_text()) for f in files]
+    reports = [read_stage(f) for f in files]
     return {int(r["step"].split("_", 1)[0]): r for r in reports}
+
+
+def read_stage(path: Path) -> dict[str, Any]:
+    """``stage.json`` of a finished step, as far as tables and curves need it.
+
+    Returns:
+        Among others its name, "<position>_<name>", in "step", its scores in "results", and "seconds".
+
+    Raises:
+        InputError: it is no such record.
+    """
+    again = "restore it, or move its folder away and train that step again"
+    report = read_json(path, dict, again)
+    step, results, losses = (report.get(k) for k in ("step", "results", "losses"))
+    good = isinstance(step, str) and _STEP.fullmatch(step) is not None
+    good = good and isinstance(results, dict) and all(map(_are_scores, results.values()))
+    good = good and _is_number(report.get("seconds", 0))
+    good = good and (losses is None or isinstance(losses, (list, dict)))
+    good = good and all(isinstance(name, str) for name in losses or ())
+    if not good:
+        raise InputError(f"{path}: is no record of a step with its scores: {again}")
+    return report
+
+
+def _are_scores(scores: Any) -> bool:
+    """By name, in percent or None; or nothing, where a network was not scored."""
+    return not scores or (
+        isinstance(scores, dict) and all(v is None or _is_number(v) for v in scores.values())
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < MAX_NUMBER
 
 
 def _row(report: dict[str, Any], which: str) -> dict[str, Any]:
@@ -128,4 +164,4 @@ def _row(report: dict[str, Any], which: str) -> dict[str, Any]:
     for prefix in _test_sets(scores):
         metrics = {prefix + m for m in (*METRICS, *MASK_METRICS)}
         kept |= {k: v for k, v in scores.items() if k in metrics or k.startswith(f"{prefix}AP-")}
-    return {**{k: v and round(v, 2) for k, v in kept.items()}, "seconds": report["seconds"]}
+    return {**{k: v and round(v, 2) for k, v in kept.items()}, "seconds": report.get("seconds")}

@@ -5,7 +5,6 @@ make finished slides another student's. An ``.onnx`` student brings one along, w
 replaces.
 """
 
-import json
 import logging
 import os
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
-from ..files import sha256, write_json
+from ..files import read_json, sha256, write_json
 from ..onnx_file import is_onnx, load_onnx
 from ..packed_student import unpacked
 
@@ -70,18 +69,18 @@ def working_threshold(student: str | os.PathLike[str], given: float | None = Non
 
 def _recorded(student: str) -> WorkingThreshold:
     path = threshold_path(student)
+    if not os.path.lexists(path):
+        return _brought_by(student)
+    again = (
+        "give --score-threshold, choose one anew with mhkd score --choose-threshold, or move the file away"
+    )
+    content = read_json(path, dict, again)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
         score, weights = content["score_threshold"], content["weights_sha256"]
         if isinstance(score, bool) or not 0 <= score <= 1:
             raise ValueError(f"score_threshold {score}")
-    except FileNotFoundError:
-        return _brought_by(student)
-    except (OSError, ValueError, TypeError, KeyError) as e:
-        raise InputError(
-            f"{path}: records no score threshold ({e}): give --score-threshold, choose one anew with mhkd "
-            "score --choose-threshold, or move the file away"
-        ) from e
+    except (ValueError, TypeError, KeyError) as e:
+        raise InputError(f"{path}: records no score threshold ({e}): {again}") from e
     if weights != sha256(weights_of(student)):
         logger.warning(f"{path}: was chosen for other weights than those beside it, so it is not used")
         return WorkingThreshold(DEFAULT, f"default: {path.name} of the student is of other weights")
@@ -129,10 +128,10 @@ def record_threshold(student: str | os.PathLike[str], choice: "Choice", chosen_o
 def chosen_on(student_folder: str | os.PathLike[str]) -> str | None:
     """What the folder's threshold was chosen on; None where it records none."""
     try:
-        known = json.loads((Path(student_folder) / FILE).read_text(encoding="utf-8"))["chosen_on"]
-        return known if isinstance(known, str) else None
-    except (OSError, ValueError, KeyError, TypeError):
+        known = read_json(Path(student_folder) / FILE, dict, "").get("chosen_on")
+    except InputError:
         return None
+    return known if isinstance(known, str) else None
 
 
 def forget_threshold(student_folder: str | os.PathLike[str]) -> None:

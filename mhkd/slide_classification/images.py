@@ -79,7 +79,7 @@ def classify_images(
     key = f"{classifier.checksum} {image_mpp} {are_lr}"
     said = Said()
     with Journal(out / JOURNAL, key) as journal:
-        known = {(r["file"], *r["state"]): r["probabilities"] for r in journal.records.values()}
+        known = dict(filter(None, (_known(r, len(classifier.class_names)) for r in journal.records.values())))
         number = len(journal.records)
         for path in tqdm(list(paths), desc="images", unit="image"):
             try:
@@ -95,6 +95,17 @@ def classify_images(
             except InputError as e:
                 said.errors[path] = " ".join(str(e).split())
     return said
+
+
+def _known(record: Any, num_classes: int) -> tuple[tuple[Any, ...], list[float]] | None:
+    """(file, its state), and what was said of it; None of a record that no run has written."""
+    try:
+        file, state, said = record["file"], record["state"], [float(p) for p in record["probabilities"]]
+        sound = isinstance(file, str) and all(type(n) is int for n in state) and len(said) == num_classes
+        sound = sound and all(0 <= p <= 1 for p in said) and abs(sum(said) - 1) < 1e-3
+    except (LookupError, TypeError, ValueError, OverflowError):
+        return None
+    return ((file, *state), said) if sound else None
 
 
 def to_lr(

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from ..classifier import Classifier
 from ..errors import InputError
 from ..evaluation.detections import Detections
-from ..files import write_json, write_text
+from ..files import read_json, write_json, write_text
 from ..slide_detection.exports.dsa import dsa_annotation
 from ..slide_detection.exports.geojson import qupath_geojson
 from ..slide_detection.slide_folder import file_state, reading, writing
@@ -148,9 +148,9 @@ def _key(path: str, state: Any, slide: Slide, classifier: Classifier, cut: Cut) 
 def _finished(folder: Path, key: str) -> list[float] | None:
     """Probabilities of a slide whose results are there and of this key."""
     try:
-        run = json.loads((folder / RUN).read_text(encoding="utf-8"))
+        run = read_json(folder / RUN, dict, "")
         found = [float(p) for p in run["probabilities"]]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):  # InputError is a ValueError
         return None
     whole = all((folder / name).is_file() for name in FILES)
     return found if run.get("key") == key and whole else None

@@ -1,6 +1,5 @@
 """Reads what ``mhkd detect`` left in a folder: one sub-folder a slide, finished where run.json is there."""
 
-import json
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ import shapely
 from ..errors import InputError
 from ..evaluation.detections import Detections
 from ..evaluation.threshold_file import COUNTING, DEFAULT
+from ..files import read_json
 from ..slides.slide import Slide
 from .checksum import checksum
 from .options import DetectOptions
@@ -79,7 +79,7 @@ class FinishedSlide:
     @cached_property
     def summary(self) -> dict[str, Any]:
         """Content of summary.json: "glomeruli", "counts", "tissue_mm2", ..."""
-        return _read_json(self.folder / SUMMARY, dict)
+        return read_json(self.folder / SUMMARY, dict, _AGAIN)
 
     def detections(self) -> Detections:
         """All that are kept, in base pixels, in the order of the file.
@@ -88,7 +88,7 @@ class FinishedSlide:
             InputError: the file is missing or damaged.
         """
         path = self.folder / RESULTS
-        found = _read_json(path, list)
+        found = read_json(path, list, _AGAIN)
         try:
             boxes = np.array([d["bbox"] for d in found], np.float64).reshape(-1, 4)
             boxes[:, 2:] += boxes[:, :2]
@@ -217,7 +217,7 @@ def read_finished(folder: Path, run_file: Path) -> FinishedSlide:
     Raises:
         InputError: a file is missing or damaged.
     """
-    run = _read_json(run_file, dict)
+    run = read_json(run_file, dict, _AGAIN)
     classes, parameters = run.get("classes"), run.get("parameters", {})
     named = isinstance(classes, list) and classes and all(isinstance(c, str) for c in classes)
     slide_file = run.get("slide_file")
@@ -302,15 +302,3 @@ def _some(names: Sequence[str]) -> str:
 
 
 _AGAIN = "run mhkd detect again for this slide"
-
-
-def _read_json(path: Path, kind: type) -> Any:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as e:
-        raise InputError(f"{path}: is missing: {_AGAIN}") from e
-    except (OSError, ValueError, RecursionError) as e:
-        raise InputError(f"{path}: cannot be read ({e}): {_AGAIN}") from e
-    if not isinstance(content, kind):
-        raise InputError(f"{path}: holds no {'list' if kind is list else 'object'}: {_AGAIN}")
-    return content

@@ -10,7 +10,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from ..files import locked
+from ..files import locked, refuse_pipe
 
 
 class Journal:
@@ -41,6 +41,8 @@ class Journal:
         busy = "another process is at work on this slide: wait for it, or choose another --out"
         with contextlib.ExitStack() as stack:
             stack.enter_context(locked(path.parent, f"{path.parent.parent}: {busy}"))
+            if os.path.lexists(path):
+                refuse_pipe(path)
             # Unbuffered: nothing is left to be written when a full disk has stopped the run.
             self._file = stack.enter_context(open(path, "a+b", buffering=0))
             self.records = self._load(key)
@@ -72,6 +74,8 @@ class Journal:
                 found = content
                 if found != key:
                     break
+            elif not _is_record(content):
+                break
             else:
                 records[content[0]] = content[1]
             good += len(line)
@@ -94,5 +98,9 @@ def _parse(line: bytes) -> Any:
         crc, text = line[:8], line[9:-1]
         whole = line.endswith(b"\n") and int(crc, 16) == zlib.crc32(text)
         return json.loads(text) if whole else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
+
+
+def _is_record(content: Any) -> bool:
+    return isinstance(content, list) and len(content) == 2 and type(content[0]) is int

@@ -26,7 +26,7 @@ from .exports import slide_image_id, write_outputs
 from .grid import Grid
 from .journal import Journal
 from .options import DetectOptions
-from .search import find_tissue, grid_over, merge_batches, run_batches
+from .search import find_tissue, grid_over, merge_batches, run_batches, sound_records
 from .slide_folder import (
     JOURNAL,
     RESULTS,
@@ -164,6 +164,7 @@ def _look(
             remarks += _left_out(path, quality, mask)
             area_um2 = _area_um2(mask, mpp)
     grid = grid_over(mask, mpp, slide, student, options)
+    journal.records = sound_records(journal.records, grid, student, options)
     before = len(journal.records)
     with reading(path, state):
         slide_file = checksum(path)

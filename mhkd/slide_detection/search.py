@@ -26,6 +26,8 @@ MIN_TISSUE_UM2 = 10_000.0  # smaller pieces are dust; a glomerulus has 30 000
 MAX_HOLE_UM2 = 100_000.0  # a pale glomerulus is no hole in the tissue
 CUT_LR_PX = 1.0  # a box that ends so near to a tile's side is cut by it
 NEAR_SHARE = 0.25  # of a box's width or height: one that ends so near to it may be
+FARTHEST_PX = 1e6  # that a box of a tile may reach
+_POLYGON = 3  # shapely's number of the type
 AHEAD = 2  # batches that are read while one is in the network
 
 
@@ -107,6 +109,43 @@ def run_batches(
                 bar.update(len(futures))
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def sound_records(
+    records: dict[int, Any], grid: Grid, student: Student, options: DetectOptions
+) -> dict[int, Any]:
+    """Those of the journal's records that a run of this search may have written; the rest is done anew."""
+    size, n = options.batch_size, len(grid.corners)
+    tiles = {k: min(size, n - k * size) for k in range(-(-n // size))}
+    return {
+        k: record
+        for k, record in records.items()
+        if k in tiles and _is_sound(record, tiles[k], len(student.class_names))
+    }
+
+
+def _is_sound(record: Any, num_tiles: int, num_classes: int) -> bool:
+    """Whether it has boxes, scores, classes and perhaps outlines of so many tiles."""
+    try:
+        for boxes, scores, classes, *outlines in record:
+            boxes, scores = np.array(boxes, np.float64).reshape(-1, 4), np.array(scores, np.float64)
+            classes, n = np.array(classes), len(boxes)
+            sound = scores.shape == classes.shape == (n,) and len(outlines) <= 1
+            sound = sound and bool(
+                (np.abs(boxes) < FARTHEST_PX).all() and (boxes[:, :2] <= boxes[:, 2:]).all()
+            )
+            sound = sound and bool(((scores >= 0) & (scores <= 1)).all())
+            sound = sound and (n == 0 or classes.dtype.kind == "i")
+            sound = sound and bool(((classes >= 0) & (classes < num_classes)).all())
+            for polygons in outlines:
+                found = shapely.from_wkt(np.array(polygons, object))
+                sound = sound and found.shape == (n,) and bool((shapely.get_type_id(found) == _POLYGON).all())
+                sound = sound and bool(np.isfinite(shapely.get_coordinates(found)).all())
+            if not sound:
+                return False
+        return len(record) == num_tiles
+    except (TypeError, ValueError, OverflowError, shapely.GEOSException):
+        return False
 
 
 def merge_batches(

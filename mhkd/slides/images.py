@@ -1,4 +1,4 @@
-"""Plain image files: PNG, JPEG and whatever else Pillow opens."""
+"""Plain image files: PNG, JPEG and the like."""
 
 import os
 import struct
@@ -8,12 +8,16 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ..errors import InputError
+from ..files import refuse_pipe
 from . import tiff
 
 _ENDS = {  # how files begin and end
     b"\x89PNG": b"\0\0\0\0IEND\xaeB`\x82",
     b"\xff\xd8\xff": b"\xff\xd9",
 }
+# Others have readers of their own, that of EPS starts Ghostscript.
+FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
+MAX_PX = 2**26  # of one image, held in memory several times over: few bytes may stand for many pixels
 _TAIL_BYTES = 2**16  # programs write that much after the end of an image at most
 
 
@@ -21,7 +25,7 @@ def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:
     """Read an 8-bit image file, its EXIF orientation applied.
 
     Args:
-        path: any image file that Pillow opens.
+        path: an image file of one of FORMATS.
 
     Returns:
         uint8 RGB, shape (H, W, 3); transparent pixels are white.
@@ -33,12 +37,11 @@ def read_rgb(path: str | os.PathLike[str]) -> np.ndarray:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Pillow's on odd EXIF: the pixels are what counts
-                image = ImageOps.exif_transpose(image)
+                ImageOps.exif_transpose(image, in_place=True)
             if "A" in image.mode or "transparency" in image.info:
-                image = image.convert("RGBA")
-                white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-                image = Image.alpha_composite(white, image)
-            return np.array(image.convert("RGB"))
+                image = image if image.mode == "RGBA" else image.convert("RGBA")
+                image = Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image)
+            return np.array(image if image.mode == "RGB" else image.convert("RGB"))
         except Exception as e:  # decoders raise OSError, SyntaxError, ValueError, struct.error, ...
             raise InputError(
                 f"{path}: cannot be decoded ({e}): it is damaged or cut short, restore it"
@@ -49,7 +52,7 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
     """Open an image file and read its header only.
 
     Args:
-        path: any image file that Pillow opens.
+        path: an image file of one of FORMATS.
 
     Returns:
         Not decoded yet; a context manager.
@@ -58,13 +61,22 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
         InputError: the file is missing, is no image, or has more than 8 bits a channel.
     """
     try:
-        image = Image.open(path)
+        refuse_pipe(path)
+        image = Image.open(path, formats=FORMATS)
+    except InputError:
+        raise
     except FileNotFoundError as e:
         raise InputError(
             f"{path}: there is no such image: restore it, or correct file_name in the annotation file"
         ) from e
     except Exception as e:  # UnidentifiedImageError, DecompressionBombError, decoders' own
         raise InputError(f"{path}: is no image that can be read ({e}): restore or convert it") from e
+    if image.width * image.height > MAX_PX:
+        image.close()
+        raise InputError(
+            f"{path}: has {image.width}x{image.height} px, more than {MAX_PX // 10**6} megapixels: cut it "
+            "into tiles, or make a tiled TIFF of it and read that as a slide"
+        )
     if image.mode[0] in "IF":  # Pillow would clip these to white
         image.close()
         raise InputError(f"{path}: has more than 8 bits a channel ({image.mode}): convert it to 8 bits")
@@ -75,7 +87,7 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """Size of an image file as :func:`read_rgb` returns it, from its header alone.
 
     Args:
-        path: any image file that Pillow opens.
+        path: an image file of one of FORMATS.
 
     Returns:
         Width and height in pixels.
@@ -125,6 +137,7 @@ def check_whole(path: str | os.PathLike[str]) -> None:
         InputError: it is cut short, or cannot be read.
     """
     try:
+        refuse_pipe(path)
         with open(path, "rb") as f:
             head = f.read(4)
             f.seek(max(0, f.seek(0, os.SEEK_END) - _TAIL_BYTES))

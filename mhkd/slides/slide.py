@@ -28,6 +28,7 @@ OPEN_SLIDES = 8  # per process, see open_slide
 SAME_MPP = 0.02  # relative: scanners differ by this from what they record
 # A region is put together from blocks that read no more level pixels than this per axis: memory.
 BLOCK_PX = 2048
+COARSEST = 2 * BLOCK_PX  # pixels of a level that one of the output may cover: a slide is no dot
 _LANCZOS_SUPPORT_PX, _SUPPORT_PX = 3, 1  # of the filters, in output pixels
 # A region may drift by this from the pixel grid, at its far end, and still count as lying on it.
 _ON_GRID_PX = 0.01
@@ -149,6 +150,11 @@ class Slide:
         if not from_base:
             fine_enough = min(scales) * (1 + 1e-3)
             downsample = max(d for d in self.pixels.downsamples if d == 1 or d <= fine_enough)
+        if max(scales) / downsample > COARSEST:
+            raise InputError(
+                f"{self.path}: cannot be read with {mpp:g} um per pixel: each would be {max(scales):.0f} of "
+                "the slide's own"
+            )
         x_axis = _Axis(x_px / downsample, scales[0] / downsample, width_px)
         y_axis = _Axis(y_px / downsample, scales[1] / downsample, height_px)
 

@@ -1,6 +1,5 @@
 """Detection: boxes of glomeruli, the paper's task."""
 
-import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ from ..errors import InputError
 from ..evaluation.best_threshold import Choice, best_f1
 from ..evaluation.evaluator import CocoEvaluator, coco_dict
 from ..evaluation.pooled import pooled_of_coco
+from ..files import read_json
 from ..losses import OF_DETECTOR
 from ..modeling import FlipAveraged, exported_form, is_student, student_cfg, teacher_cfg
 from ..modeling.network_cfg import SHIFTED
@@ -81,7 +81,7 @@ class DetectionTask(Task):
 
     def best_threshold(self, dataset: str, folder: Path) -> Choice | None:
         """The one with the best F1."""
-        results = json.loads((folder / "coco_instances_results.json").read_text())
+        results = read_json(folder / "coco_instances_results.json", list, "score the network again")
         truth = coco_dict(DatasetCatalog.get(dataset), MetadataCatalog.get(dataset))
         return best_f1(pooled_of_coco(truth, results))
 

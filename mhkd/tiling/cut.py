@@ -4,7 +4,6 @@ A class is that of the object; of sections and whole slides that which is annota
 whatever is annotated, that which a table gives the slide.
 """
 
-import json
 import math
 import os
 from collections import Counter, defaultdict
@@ -15,8 +14,9 @@ from typing import Any
 import numpy as np
 import shapely
 
+from ..coco.schema import is_number
 from ..errors import InputError
-from ..files import write_json
+from ..files import read_json, write_json
 from ..slides.slide import Slide
 from ..slides.tissue import little_tissue, mask_mpp, tissue_boxes, tissue_mask
 from .layout import MAX_IMAGE_PX
@@ -122,12 +122,15 @@ def read_cut(folder: str) -> Cut | None:
         InputError: it cannot be read.
     """
     path = os.path.join(folder, CUT_FILE)
-    try:
-        with open(path, encoding="utf-8") as f:
-            return Cut(**json.load(f))
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return None
-    except (OSError, ValueError, TypeError, InputError) as e:
+    content = read_json(path, dict, "remove it")
+    numbers = {key: value for key, value in content.items() if key != "mode"}
+    try:
+        if not all(value is None or is_number(value) for value in numbers.values()):
+            raise ValueError("what is no number")
+        return Cut(**content)
+    except (ValueError, TypeError) as e:
         raise InputError(f"{path}: does not say how the images were cut ({e}): remove it") from e
 
 

@@ -5,10 +5,12 @@ names no earlier dataset has, then the annotation files, then ``manifest.json``.
 annotation file is there has its pictures, and a manifest stands for a complete dataset.
 """
 
+import contextlib
 import importlib.metadata
 import json
 import os
 import platform
+import re
 import shutil
 import sys
 import time
@@ -22,7 +24,7 @@ import pyvips
 
 from ..annotations.folders import Unused
 from ..errors import InputError
-from ..files import writing_to
+from ..files import read_json, writing_to
 from ..slides.file_names import slide_name
 from ..system import relative_path
 from ..version import __version__
@@ -30,6 +32,10 @@ from .collect import coco_records
 from .labels import label_rows, labels_text
 
 MANIFEST = "manifest.json"
+_FILE, _FOLDER = (
+    re.compile(r"(annotations_|labels_)[\w.-]+\.(json|csv)"),
+    re.compile(r"images/[^/\\\0]*[^./\\\0]"),
+)
 _PACKAGES = ("numpy", "shapely", "Pillow", "large-image")
 
 
@@ -69,10 +75,10 @@ def publish(
         InputError: a split would be without tiles, or a dataset of annotated slides without an object; or
             the disk is full.
     """
-    reasons = "".join(f"\n  {s['error']}" for s in skipped)
+    reasons = "".join(f"; {s['error']}" for s in skipped)
     if not any(part["annotated"] or part["annotation_file"] is None for part in parts):
         counts: Counter[str] = sum((Counter(p["counts"]) for p in parts), Counter())
-        reasons += "".join(f"\n  {n} {what}" for what, n in sorted(counts.items()))
+        reasons += "".join(f"; {n} {what}" for what, n in sorted(counts.items()))
         what = "slide with annotated objects" if parts else "slide"
         raise InputError(f"{out}: no {what} could be used{reasons}")
     if classes is None:
@@ -90,7 +96,7 @@ def publish(
             write = _write_labels if labelled else _write_split
             reports[split] = write(json_files[name], read, category_ids)
         if reports[split]["tiles"] == 0:
-            reasons += "".join(f"\n  {warning}" for warning in _warnings(chosen, {}))
+            reasons += "".join(f"; {warning}" for warning in _warnings(chosen, {}))
             raise InputError(f"{out}: the split {split} has no tiles{reasons}")
     folders = sorted({part["folder"] for part in parts if part["folder"]})
     manifest = {
@@ -125,8 +131,7 @@ def _reader(
 
     def read() -> Iterator[dict[str, Any]]:
         for part in parts:
-            with open(part["part_file"], encoding="utf-8") as f:
-                tiles = json.load(f)["tiles"]
+            tiles = read_json(part["part_file"], dict, "remove it")["tiles"]
             yield {
                 "slide_file": _relative(part["slide_file"], out),
                 "slide_mpp": part["slide_mpp"],
@@ -244,26 +249,28 @@ def _rename_into_place(
         os.replace(os.path.join(work, folder), target)
     for name, path in json_files.items():
         os.replace(path, os.path.join(out, name))
-    for name in set(before.get("files", ())) - set(json_files):
-        _remove(os.path.join(out, os.path.basename(name)))
+    for name in _named(before, "files", _FILE) - set(json_files):
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+            os.remove(os.path.join(out, name))
     os.replace(manifest_file, os.path.join(out, MANIFEST))
-    for old in set(before.get("folders", ())) - {f"images/{f}" for f in folders}:
-        shutil.rmtree(os.path.join(place, os.path.basename(old)), ignore_errors=True)
+    for old in _named(before, "folders", _FOLDER) - {f"images/{f}" for f in folders}:
+        shutil.rmtree(os.path.join(out, old), ignore_errors=True)
 
 
 def _manifest_of(out: str) -> dict[str, Any]:
     """Of an earlier dataset in the same folder; empty if there is none that is ours."""
     try:
-        with open(os.path.join(out, MANIFEST), encoding="utf-8") as f:
-            found = json.load(f)
-    except (OSError, ValueError):
+        found = read_json(os.path.join(out, MANIFEST), dict, "")
+    except InputError:
         return {}
-    return found if isinstance(found, dict) and "versions" in found else {}
+    return found if "versions" in found else {}
 
 
-def _remove(path: str) -> None:
-    if os.path.exists(path):
-        os.remove(path)
+def _named(manifest: Mapping[str, Any], key: str, name: re.Pattern[str]) -> set[str]:
+    """Names in a list of a manifest, which is anyone's: only such as a dataset's own are taken for that."""
+    found = manifest.get(key)
+    texts = [n for n in found if isinstance(n, str)] if isinstance(found, list) else []
+    return {n for n in texts if name.fullmatch(n)}
 
 
 def _relative(path: str, out: str) -> str:

@@ -9,6 +9,7 @@ import hashlib
 import json
 import logging
 import os
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from PIL import Image
 
 from ..annotations import ClassMap, find_annotations, read_with
 from ..errors import InputError
-from ..files import WriteError, replacing_folder, sha256, write_json
+from ..files import WriteError, read_json, replacing_folder, sha256, write_json
 from ..slides.file_names import slide_name
 from ..slides.slide import Slide, open_slide, slide_with_mpp
 from ..slides.slide_table import mpp_of, row_of
@@ -115,34 +116,43 @@ def tile_slide(path: str, work: str, options: TileOptions, only_slide: bool = Fa
             names = annotations and read_with(annotations)
             key = _key(path, {**sums, "names_sha256": sha256(names)} if names else sums, options)
             part_file = os.path.join(work, f"{key}.json")
-            if not _is_made(part_file, work):
+            folder = f"{slide_name(path)}_{key[:8]}" if options.tiles == "png" else None
+            if not _is_made(part_file, work, folder):
                 explicit = only_slide and not os.path.isdir(options.annotations or ".")
-                made = _make_part(path, annotations, explicit, key, work, options)
-                write_json({**sums, **made}, part_file, indent=None)
-        with open(part_file, encoding="utf-8") as f:
-            part = json.load(f)
+                made = {**sums, **_make_part(path, annotations, explicit, folder, work, options)}
+                write_json({**made, "crc32": _crc32(made)}, part_file, indent=None)
+        part = read_json(part_file, dict, "give the same command again")
     except WriteError:
         raise
     except Exception as e:  # whatever is wrong with one slide, the others are not lost
         fault = str(e) if isinstance(e, InputError) else f"{path}: {type(e).__name__}: {e}"
         return {"slide_file": path, "error": fault}
-    del part["tiles"]
+    del part["tiles"], part["crc32"]
     return {**part, "slide_file": path, "annotation_file": annotations, "part_file": part_file}
 
 
-def _is_made(part_file: str, work: str) -> bool:
-    """Whether the part is there, and its pictures: in the work folder, or published already."""
+def _is_made(part_file: str, work: str, folder: str | None) -> bool:
+    """Whether the part is there as it was written, and its pictures: in the work folder, or published.
+
+    Args:
+        folder: of its pictures, if it has any.
+    """
     try:
-        with open(part_file, encoding="utf-8") as f:
-            folder = json.load(f)["folder"]
-    except (OSError, ValueError, LookupError):
+        part = read_json(part_file, dict, "")
+    except InputError:
+        return False
+    if part.pop("crc32", None) != _crc32(part) or part.get("folder") != folder:
         return False
     places = (work, os.path.join(os.path.dirname(work), "images"))
     return folder is None or any(os.path.isdir(os.path.join(p, folder)) for p in places)
 
 
+def _crc32(part: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(part).encode())
+
+
 def _make_part(
-    path: str, annotations: str | None, explicit: bool, key: str, work: str, options: TileOptions
+    path: str, annotations: str | None, explicit: bool, folder: str | None, work: str, options: TileOptions
 ) -> dict[str, Any]:
     cut = options.layout if isinstance(options.layout, Cut) else None
     slide_class = None if options.annotated else ""
@@ -180,9 +190,7 @@ def _make_part(
             f"objects larger than a tile ({size}): a region of interest? Drop it with --class, or give its "
         )
         counts[f"{what}class to --within if only what lies in it is annotated"] += 1
-    folder = None
-    if options.tiles == "png":
-        folder = f"{slide_name(path)}_{key[:8]}"
+    if folder:
         _write_pictures(tiles, slide, os.path.join(work, folder), options)
     elif options.verify:
         for tile in tiles:

@@ -11,7 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from ..errors import InputError
+from ..errors import InputError, about
 from ..slides.slide_table import by_slide, read_rows, row_of
 
 DEFAULT_SHARES = "train=0.8,val=0.2"
@@ -240,7 +240,8 @@ def read_split_table(path: str, slides: Iterable[str]) -> tuple[dict[str, str], 
         if "patient" in row:
             patients[slide] = row["patient"]
         if "split" in row:
-            splits[check_split_name(row["split"])].append(slide)
+            with about(path):
+                splits[check_split_name(row["split"])].append(slide)
     return patients, dict(splits) or None
 
 

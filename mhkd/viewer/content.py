@@ -20,6 +20,7 @@ from .tiles import DeepZoom
 
 logger = logging.getLogger(__name__)
 
+MAX_UM = 1e9  # that a place on a slide may have
 OUTLINE_TOLERANCE_PX = 1.0  # an outline of thousands of points is drawn no better than one of dozens
 
 
@@ -154,9 +155,12 @@ class ShownSlide:
             found = [
                 (reason, corner) for reason, corners in quality["squares_um"].items() for corner in corners
             ]
-            boxes = np.array([[x, y, x + side, y + side] for _, (x, y) in found]).reshape(-1, 4)
+            corners = np.array([(x, y) for _, (x, y) in found], np.float64).reshape(-1, 2)
+            boxes = np.hstack([corners, corners + float(side)])
+            if not np.abs(boxes).max(initial=0) < MAX_UM:
+                return []
             placed = self.on_page(boxes / np.tile(mpp_xy, 2))
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             return []  # older results have none
         return [{"reason": reason, "box": box} for (reason, _), box in zip(found, placed)]
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
 from ..files import replacing
-from ..fonts import sans
+from ..fonts import drawn, sans
 from ..palette import ERROR_BAR, FOUND, OURS, PAPERS
 from ..slides.views import read_view
 from .overlay import Comparison
@@ -119,11 +119,11 @@ def _grid(panels: list[tuple[np.ndarray, list]], title: str) -> np.ndarray:
     size = columns * (width + gap) + gap, line + rows * (height + line + gap)
     canvas = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(canvas)
-    draw.text((gap, line // 2), title, "black", font, anchor="lm")
+    draw.text((gap, line // 2), drawn(title), "black", font, anchor="lm")
     for k, (panel, caption) in enumerate(panels):
         x, y = gap + k % columns * (width + gap), line + k // columns * (height + line + gap)
         canvas.paste(Image.fromarray(cv2.resize(panel, (width, height))), (x, y + line))
-        for color, text in caption:
+        for color, text in ((color, drawn(text)) for color, text in caption):
             if color != "black":
                 draw.rectangle((x, y + 6, x + 12, y + 18), fill=color, outline="black")
                 x += 17

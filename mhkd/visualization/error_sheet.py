@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ..errors import InputError
 from ..evaluation.matching import judge
 from ..files import fitting_name, replacing
-from ..fonts import sans
+from ..fonts import drawn, sans
 from ..palette import FALSE_POSITIVE, FOUND, MISSED, NOT_SCORED, OTHER_CLASS
 from ..slide_detection.scores.scored_slide import ScoredSlide
 from ..slides.slide import Slide
@@ -155,5 +155,5 @@ def _strip(text: str, color: str) -> np.ndarray:
     draw = ImageDraw.Draw(strip)
     middle, half = strip.height // 2, FONT_PX // 2
     draw.rectangle((4, middle - half, 4 + 2 * half, middle + half), color, "black")
-    draw.text((4 + 3 * half, middle), text, "black", font, anchor="lm")
+    draw.text((4 + 3 * half, middle), drawn(text), "black", font, anchor="lm")
     return np.asarray(strip)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import re
 from pathlib import Path
@@ -15,6 +16,7 @@ from ..losses import LOSS_REGISTRY
 
 logger = logging.getLogger(__name__)
 
+MAX_ITERATIONS = 10**9
 Rows = dict[int, dict[str, Any]]  # iteration -> what was logged at it
 
 SCORE = re.compile(r"bbox/([^/]+/)?AP(?:50)?$")
@@ -44,21 +46,29 @@ def read_metrics(path: str | os.PathLike[str]) -> Rows:
     unreadable = 0
     for line in path.read_text(errors="replace").splitlines():
         try:
-            row = json.loads(line)
+            row = {k: v for k, v in json.loads(line).items() if _is_number(v)}
+            if not 0 <= row["iteration"] < MAX_ITERATIONS:
+                raise ValueError
             rows.setdefault(int(row["iteration"]), {}).update(row)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, LookupError, AttributeError, RecursionError):
             unreadable += bool(line.strip())
     if unreadable:
         logger.warning("%s: left out %d unreadable line(s)", path, unreadable)
     if not rows:
         raise InputError(f"{path}: holds no metrics. Has the training written any yet?")
     rows = dict(sorted(rows.items()))
-    stage = next((row["stage"] for row in rows.values() if "stage" in row), None)
+    stages = (row["stage"] for row in rows.values() if "stage" in row)
+    stage = next((s for s in stages if math.isfinite(s)), None)
     for row in rows.values():
-        stage = row.get("stage", stage)
+        stage = row["stage"] if math.isfinite(row.get("stage", math.nan)) else stage
         if stage is not None:
             row["stage"] = int(stage)
     return rows
+
+
+def _is_number(value: Any) -> bool:
+    """Of a loss also one that is not finite; not a whole number that no float holds."""
+    return type(value) is float or (type(value) is int and abs(value) < MAX_ITERATIONS)
 
 
 def align(runs: dict[str, Rows]) -> dict[str, Rows]:

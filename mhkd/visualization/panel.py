@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw
 
-from ..fonts import sans
+from ..fonts import drawn, sans
 from ..palette import CAPTION, MISSED, NOT_SCORED
 
 Mark = tuple[np.ndarray, str, str]  # box XYXY, colour, label
@@ -45,7 +45,7 @@ def draw_panel(
     for corners, color in outlines:
         ring = np.concatenate([corners, corners[:1]]) * scale
         draw.line(ring.ravel().tolist(), color, OUTLINE_PX, joint="curve")
-    for box, color, label in (m for m in marks if m[2]):
+    for box, color, label in ((b, c, drawn(text)) for b, c, text in marks if text):
         # Beside the tissue, not on it; a miss below, as it often lies under a false positive.
         x0, y0, _, y1 = (box * scale).tolist()
         top = min(max(y1 if color == MISSED else y0 - LABEL_HEIGHT_PX, 1), size[1] - LABEL_HEIGHT_PX)
@@ -84,6 +84,8 @@ def compose_pair(
         uint8 RGB.
     """
     font = sans(STRIP_FONT_PX)
+    title, captions = drawn(title), [drawn(caption) for caption in captions]
+    legend = [(color, drawn(text)) for color, text in legend]
     line = int(1.6 * STRIP_FONT_PX)
     height, width = panels[0].shape[:2]
     legend_width = sum(int(font.getlength(text)) + 3 * STRIP_FONT_PX for _, text in legend)

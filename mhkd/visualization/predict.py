@@ -1,6 +1,5 @@
 """What a trained student finds on a dataset, as pictures; and a training's curves."""
 
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from ..config import load_cfg
 from ..data.mapper import PairedResolutionMapper
 from ..data.registrar import ensure_registered
 from ..engine.exported import exported_cfg, load_exported
+from ..evaluation.report import read_stage
 from ..slides.views import read_view
 from .curves import plot_curves
 from .overlay import write_overlays
@@ -71,7 +71,7 @@ def draw_curves(runs: dict[str, Path], out: Path) -> Path:
     names = {0: "teacher"}
     for folder in runs.values():
         for report in sorted(Path(folder).glob("*/stage.json")):
-            position, name = json.loads(report.read_text())["step"].split("_", 1)
+            position, name = read_stage(report)["step"].split("_", 1)
             names.setdefault(int(position), name)
     return plot_curves({k: Path(v) / "metrics.json" for k, v in runs.items()}, out, names)
 

@@ -129,6 +129,13 @@ class Command:
         return os.mkdir, ("RAN",)
 
 
+class Bytes:
+    """10 GiB of zeros."""
+
+    def __reduce__(self):
+        return bytearray, (10 * 2**30,)
+
+
 def write_compressed(path, content):
     torch.save(content, path.with_suffix(".tmp"))
     with zipfile.ZipFile(path.with_suffix(".tmp")) as plain, zipfile.ZipFile(path, "w", 8) as z:
@@ -140,6 +147,11 @@ WEIGHTS = {
     "empty": (lambda path: path.write_bytes(b""), "is no checkpoint"),
     "text": (lambda path: path.write_text("weights"), "is no checkpoint"),
     "a command": (lambda path: torch.save({"model": Command()}, path), "damaged, or holds more than tensors"),
+    "a number of bytes": (lambda path: torch.save({"model": Bytes()}, path), "asks for a bytearray"),
+    "a number of bytes in the old form": (
+        lambda path: torch.save({"model": Bytes()}, path, _use_new_zipfile_serialization=False),
+        "asks for a bytearray",
+    ),
     "a list": (lambda path: torch.save([1, 2], path), "holds no weights but a list"),
     "none": (lambda path: torch.save({"model": {}}, path), "network of more than"),
     "one number for many": (

@@ -1,7 +1,7 @@
 import json
 
 from mhkd.errors import InputError
-from mhkd.evaluation.report import collect, markdown
+from mhkd.evaluation.report import collect, markdown, read_stage
 
 import pytest
 
@@ -93,4 +93,37 @@ def test_nothing_to_report(tmp_path):
         collect(tmp_path)
     write(tmp_path, "0_teacher", 60.0, teacher={}, direct={})
     with pytest.raises(InputError, match="DATASETS.TEST was empty"):
+        collect(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"step": 7},
+        {"step": "basic"},
+        {"step": "1_a\nb"},
+        {"step": "9999999_a"},
+        {"results": None},
+        {"results": []},
+        {"results": {"student": 7}},
+        {"results": {"student": {"AP": "x"}}},
+        {"seconds": None},
+        {"seconds": 10**400},
+        {"losses": [[]]},
+        {"losses": "detect"},
+    ],
+    ids=str,
+)
+def test_a_record_that_is_none(tmp_path, change):
+    path = tmp_path / "1_basic" / "stage.json"
+    path.parent.mkdir()
+    record = {
+        "step": "1_basic",
+        "results": {"student": {"AP": 1.5, "AP-a": None}, "teacher": None},
+        "seconds": 2,
+    }
+    path.write_text(json.dumps(record))
+    assert read_stage(path) == record
+    path.write_text(json.dumps({**record, **change}))
+    with pytest.raises(InputError, match="stage.json: is no record of a step"):
         collect(tmp_path)

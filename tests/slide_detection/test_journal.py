@@ -3,9 +3,13 @@ import signal
 
 import mhkd  # noqa: F401  (first)
 from mhkd.errors import InputError
+from mhkd.slide_detection.grid import Grid
 from mhkd.slide_detection.journal import Journal
+from mhkd.slide_detection.options import DetectOptions
+from mhkd.slide_detection.search import sound_records
 
 import pytest
+from blob_student import blob_student
 
 RECORDS = {0: [[[1.5, 2.25]], [0.1]], 2: [[], []]}
 
@@ -83,3 +87,41 @@ def test_what_a_killed_run_has_forked_does_not_keep_the_next_one_out(tmp_path):
         os.kill(worker, signal.SIGKILL)
         os.close(reads)
         os.close(writes)
+
+
+def test_records_that_no_search_has_written_are_done_anew():
+    """Two batches of two tiles, one of one; the classes are two."""
+    grid = Grid((40, 8), (8, 8), 2, ((0, 0),) * 5)
+    tile = [[[1.5, 2, 3, 4]], [0.5], [1]]
+    outlined = [[[1, 2, 3, 4]], [0.5], [0], ["POLYGON ((1 2, 3 2, 3 4, 1 2))"]]
+    sound = {0: [tile, tile], 1: [outlined, [[], [], []]], 2: [tile]}
+    assert sound_records(sound, grid, blob_student(), DetectOptions(batch_size=2)) == sound
+    bad = [
+        None,
+        7,
+        "x",
+        [],
+        [tile],
+        [tile, 7],
+        [tile, []],
+        [tile, [[], []]],
+        [tile, [[[1, 2, 3]], [0.5], [0]]],
+        [tile, [[[1, 2, 3, 4]], [0.5, 0.5], [0]]],
+        [tile, [[[1, 2, 3, 4]], [0.5], [2]]],
+        [tile, [[[1, 2, 3, 4]], [0.5], [-1]]],
+        [tile, [[[1, 2, 3, 4]], [0.5], [0.5]]],
+        [tile, [[[1, 2, 3, 4]], ["x"], [0]]],
+        [tile, [[[1, 2, 3, 4]], [1.5], [0]]],
+        [tile, [[[1, 2, 3, float("nan")]], [0.5], [0]]],
+        [tile, [[[3, 2, 1, 4]], [0.5], [0]]],
+        [tile, [[[1, 2, 3, 1e9]], [0.5], [0]]],
+        [tile, [[[1, 2, 3, 4]], [0.5], [10**30]]],
+        [tile, [*tile, ["POINT (1 2)"]]],
+        [tile, [*tile, ["x"]]],
+        [tile, [*tile, [7]]],
+        [tile, [*tile, []]],
+    ]
+    for record in bad:
+        records = {**sound, 0: record, 3: [tile], -1: [tile]}
+        found = sound_records(records, grid, blob_student(), DetectOptions(batch_size=2))
+        assert found == {1: sound[1], 2: sound[2]}, record

@@ -1,12 +1,17 @@
+import os
+import subprocess
+
 import mhkd  # noqa: F401  (first)
 from mhkd.data import read_view
 from mhkd.errors import InputError
-from mhkd.slides.images import image_size
+from mhkd.slides.images import check_whole, image_size, read_rgb
+from mhkd.slides.slide import Slide
 
 import numpy as np
 import pytest
 import pyvips
 from PIL import Image
+from tiled_slides import write_slide
 
 
 @pytest.fixture
@@ -120,3 +125,29 @@ def test_both_views_of_a_region_show_the_same_tissue(tmp_path):
     # the region may say what its slide does not
     e["region"] = {**region, "slide_mpp": 0.5}
     np.testing.assert_array_equal(read_view(e, "hr"), slide[50:180, 30:120])
+
+
+def test_an_image_starts_no_program_and_is_no_bomb(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 50 40\nshowpage\n")
+    started = []
+    monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: started.append(a))
+    with pytest.raises(InputError, match=r"a\.png: is no image"):
+        read_rgb(path)
+    assert not started
+    Image.new("1", (9000, 8000)).save(path)
+    for read in (read_rgb, image_size):
+        with pytest.raises(InputError, match=r"a\.png: has 9000x8000 px, more than 67 megapixels"):
+            read(path)
+    path.unlink()
+    os.mkfifo(path)
+    for read in (read_rgb, image_size, check_whole):
+        with pytest.raises(InputError, match=r"a\.png: is no file"):
+            read(path)
+
+
+def test_a_region_is_no_coarser_than_can_be_read(tmp_path):
+    slide = Slide(write_slide(tmp_path, "a"))  # 600 x 400 px of 1 um
+    assert slide.read_region(0, 0, 1, 1, 4000).shape == (1, 1, 3)
+    with pytest.raises(InputError, match="1e.09 um per pixel: each would be 1000000000"):
+        slide.read_region(0, 0, 1, 1, 1e9)

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
-PARTS = sorted(path.stem for path in HERE.glob("*.py") if not path.stem.startswith("_"))
+PARTS = sorted(path.stem for path in HERE.glob("*.py") if not path.stem.startswith(("_", "test_")))
 BROKEN = "BROKEN"
 
 

@@ -13,7 +13,7 @@ from mhkd.slides.images import read_rgb
 import numpy as np
 import pytest
 from support import room_for
-from tiled_slides import BY_PATIENT, manifest_of, run, write_annotations, write_slide
+from tiled_slides import BY_PATIENT, manifest_of, mark, run, write_annotations, write_slide
 
 
 def files_in(folder):
@@ -141,17 +141,40 @@ def test_slides_that_cannot_be_used_are_reported(slides, out):
 
 
 def test_a_stopped_run_goes_on(slides, out):
-    """What is finished is not done again: a mark set in it by hand comes through."""
+    """What is finished is not done again, and what is damaged is: a mark set in it by hand comes through."""
     good = (slides / "ann_2.geojson").read_bytes()
     (slides / "ann_2.geojson").write_text("{")
     run(slides, out, "--strict", exit_code=2)
     assert not (out / "annotations_train.json").exists()
     [part_file] = (out / ".tile").glob("*.json")  # of ann_1
-    part = json.loads(part_file.read_text())
-    part["counts"]["marks"] = 1
-    part_file.write_text(json.dumps(part))
+    whole = part_file.read_text()
+    mark(part_file)
     (slides / "ann_2.geojson").write_bytes(good)
     assert "warning: ann_1.tiff: 1 marks" in run(slides, out)
+    for damaged in (whole[:50], whole.replace('"counts"', '"x"'), "7", whole.replace("300", "301")):
+        part_file.write_text(damaged)
+        run(slides, out)
+        assert part_file.read_text() == whole
+
+
+@pytest.mark.parametrize("key", ["files", "folders"])
+def test_a_manifest_from_elsewhere_removes_nothing_of_the_users(slides, out, key):
+    run(slides, out, "--tiles", "png")
+    own = [out / "notes.txt", out / "images" / "own" / "a.png", out.parent / "other" / "a.txt"]
+    for path in own:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine")
+    manifest = json.loads((out / "manifest.json").read_text())
+    for names in (
+        ["..", ".", "", "/", "images", "images/..", "images/.", "../other"],
+        7,
+        [7],
+        ["notes.txt"],
+        "abc",
+    ):
+        (out / "manifest.json").write_text(json.dumps({**manifest, key: names}))
+        run(slides, out, "--tiles", "png")
+        assert all(path.read_text() == "mine" for path in own)
 
 
 @pytest.mark.parametrize(
@@ -181,9 +204,7 @@ def test_a_finished_dataset_grows(slides, out, tiles):
     more = ["--tiles", tiles, "--keep-empty", "0"]
     run(slides, out, *more)
     for part_file in (out / ".tile").glob("*.json"):
-        part = json.loads(part_file.read_text())
-        part["counts"]["marks"] = 1
-        part_file.write_text(json.dumps(part))
+        mark(part_file)
     write_slide(slides, "eve", shade=9)
     if tiles == "png":
         [folder] = (out / "images").glob("ann_1_*")

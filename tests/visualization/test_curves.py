@@ -31,7 +31,22 @@ def test_last_value_of_a_repeated_iteration_wins(tmp_path):
     assert [(i, row["total_loss"]) for i, row in rows.items()] == [(19, 3.0), (39, 2.5), (59, 1.0)]
 
 
-@pytest.mark.parametrize("tail", ['{"iteration": 39, "tot', '{"iteration": 39', "39", '{"a": 1}\n'])
+@pytest.mark.parametrize(
+    "tail",
+    [
+        '{"iteration": 39, "tot',
+        '{"iteration": 39',
+        "39",
+        '{"a": 1}\n',
+        '{"iteration": Infinity}\n',
+        "[" * 100_000,
+        '{"iteration": NaN}\n',
+        '{"iteration": -1}\n',
+        '{"iteration": "2"}\n',
+        '{"iteration": [2]}\n',
+        '{"iteration": 19, "total_loss": "x", "lr": [1]}\n',
+    ],
+)
 def test_line_cut_short_is_left_out(tmp_path, tail):
     path = write(tmp_path / "metrics.json", {"iteration": 19, "total_loss": 3.0}, tail=tail)
     assert read_metrics(path) == {19: {"iteration": 19, "total_loss": 3.0}}

@@ -160,8 +160,8 @@ def load_slides(
             "classes as one with --one-class"
         )
     if not slides:
-        reasons = "".join(f"\n  {r}" for r in (*failed.values(), *unannotated.values()))
-        raise InputError(f"{annotations}: no slide can be scored:{reasons}")
+        reasons = "; ".join((*failed.values(), *unannotated.values()))
+        raise InputError(f"{annotations}: no slide can be scored: {reasons}")
     return slides, unannotated, failed
 
 
