@@ -194,7 +194,10 @@ class OnnxNetwork:
         return boxes, scores, classes
 
     def _record(self) -> OnnxRecord:
-        text = self._session.get_modelmeta().custom_metadata_map.get(KEY)
+        try:
+            text = self._session.get_modelmeta().custom_metadata_map.get(KEY)
+        except UnicodeDecodeError as e:
+            raise InputError(f"{self.path}: is damaged: what it records is no text: export it anew") from e
         if text is None:
             raise InputError(
                 f"{self.path}: is a network, but no student of mhkd: one is made by mhkd export STUDENT "

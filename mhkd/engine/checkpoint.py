@@ -108,10 +108,11 @@ def _equals_its_checksums(path: Path) -> bool:
 
 def _asks_for_memory(path: Path) -> bool:
     """Of all that torch's own reader allows, this alone takes as much memory as a number says."""
-    if path.stat().st_size == 0:
-        return False
-    with open(path, "rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return content.find(b"\nbytearray\n") >= 0
+    try:
+        with open(path, "rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return content.find(b"\nbytearray\n") >= 0
+    except (OSError, ValueError):
+        return False  # empty, or not to be read; said where it is loaded
 
 
 def size(weights: Mapping[str, torch.Tensor]) -> tuple[int, int]:

@@ -18,6 +18,8 @@ from ..slides.slide import Slide
 from .checksum import checksum
 from .options import DetectOptions
 
+FARTHEST_PX = 1e9  # that a box may reach
+SMALLEST_MPP, LARGEST_MPP = 1e-6, 1e6  # micrometres per pixel, of any file
 RUN, RESULTS, SUMMARY = "run.json", "coco_instances_results.json", "summary.json"
 
 
@@ -93,8 +95,8 @@ class FinishedSlide:
             boxes = np.array([d["bbox"] for d in found], np.float64).reshape(-1, 4)
             boxes[:, 2:] += boxes[:, :2]
             scores = np.array([d["score"] for d in found], np.float32)
-            if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
-                raise ValueError("a box or a score is no finite number")
+            if not ((np.abs(boxes) < FARTHEST_PX).all() and np.isfinite(scores).all()):
+                raise ValueError("a box or a score is no finite number, or off every slide")
             classes = np.array([d["category_id"] - 1 for d in found], np.int64)
             names = self.grade_names
             none = [0.0] * len(names)  # of the one that stands for none
@@ -233,6 +235,10 @@ def read_finished(folder: Path, run_file: Path) -> FinishedSlide:
     for name in ("size_px", "mpp_xy"):
         if run.get(name) is not None and not _is_positive_pair(run[name]):
             raise InputError(f"{run_file}: {name} is not two numbers above 0: {_AGAIN}")
+    slide_mpp = parameters.get("slide_mpp")
+    for mpp in (*(run.get("mpp_xy") or ()), *([] if slide_mpp is None else [slide_mpp])):
+        if not (_is_number(mpp) and SMALLEST_MPP < mpp < LARGEST_MPP):
+            raise InputError(f"{run_file}: a resolution is no number of micrometres: {_AGAIN}")
     for name in ("glomeruli", "tissue_mm2"):
         value = slide.summary.get(name)
         if value is not None and not (_is_number(value) and value >= 0):

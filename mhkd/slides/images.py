@@ -16,7 +16,7 @@ _ENDS = {  # how files begin and end
     b"\xff\xd8\xff": b"\xff\xd9",
 }
 # Others have readers of their own, that of EPS starts Ghostscript.
-FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
 MAX_PX = 2**26  # of one image, held in memory several times over: few bytes may stand for many pixels
 _TAIL_BYTES = 2**16  # programs write that much after the end of an image at most
 
@@ -62,7 +62,8 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
     """
     try:
         refuse_pipe(path)
-        image = Image.open(path, formats=FORMATS)
+        Image.init()  # else formats are not known yet
+        image = Image.open(path, formats=[f for f in FORMATS if f in Image.OPEN])
     except InputError:
         raise
     except FileNotFoundError as e:
