@@ -39,12 +39,12 @@ class JpegTiles:
         Raises:
             LookupError: no page of JPEG tiles in colour, or one of a layout that is not known here.
         """
+        if page.offsets is None or page.byte_counts is None:
+            raise LookupError
         self.size_px, self.tile_px = page.size_px, page.unit_px
         across, down = (-(-n // t) for n, t in zip(self.size_px, self.tile_px))
         if not (
             page.is_tiled
-            and page.offsets is not None
-            and page.byte_counts is not None
             and page.first(tiff.COMPRESSION) == _JPEG
             and page.samples == 3
             and list(page.tags[tiff.BITS]) == [8, 8, 8]
@@ -65,6 +65,8 @@ class JpegTiles:
             uint8 RGB, shape (tile height, tile width, 3) also at the page's edges; None if there are no data,
             or none that decode without a complaint.
         """
+        if row >= self._sizes.shape[0] or column >= self._sizes.shape[1]:
+            return None  # of a level whose size was rounded down
         size = int(self._sizes[row, column])
         pixels = np.empty((*self.tile_px[::-1], 3), np.uint8)
         if size > 2 * pixels.nbytes:

@@ -6,6 +6,7 @@ stack looks like a grey slide.
 
 import math
 import unicodedata
+from typing import NamedTuple
 
 import defusedxml.ElementTree
 
@@ -23,25 +24,32 @@ _UM = {
 }  # fmt: skip
 
 
-def read_ome(description: str | None) -> tuple[tuple[float, float] | None, int | None]:
+class Ome(NamedTuple):
+    """What is said; None where it is not."""
+
+    mpp: tuple[float, float] | None = None
+    channels: int | None = None
+    size_px: tuple[int, int] | None = None
+
+
+def read_ome(description: str | None) -> Ome:
     """Read a TIFF's image description.
 
     Args:
         description: of its first page.
 
     Returns:
-        Micrometres per pixel along x and y, and the number of channels; None where it is no OME-XML or does
-        not say.
+        Micrometres per pixel along x and y, the number of channels, and width and height.
     """
     if not description or "<OME" not in description or "<Pixels" not in description:
-        return None, None
+        return Ome()
     try:
         root = defusedxml.ElementTree.fromstring(description.strip("\0 \r\n"), forbid_dtd=True)
     except (ValueError, SyntaxError):  # defusedxml's refusals, broken XML
-        return None, None
+        return Ome()
     pixels = root.find(".//{*}Pixels")
     if pixels is None:
-        return None, None
+        return Ome()
     mpp: tuple[float, float] | None
     try:
         x, y = (
@@ -51,10 +59,12 @@ def read_ome(description: str | None) -> tuple[tuple[float, float] | None, int |
         mpp = (x, y)
     except (KeyError, ValueError):
         mpp = None
-    channels = pixels.get("SizeC", "")
     if mpp is not None and not all(math.isfinite(v) and v > 0 for v in mpp):
         mpp = None
-    return mpp, int(channels) if channels.isdecimal() else None
+    width, height, channels = (
+        int(n) if n.isdecimal() else None for n in (pixels.get(f"Size{axis}", "") for axis in "XYC")
+    )
+    return Ome(mpp, channels, (width, height) if width and height else None)
 
 
 def _um(unit: str) -> float:

@@ -12,10 +12,12 @@ import numpy as np
 import openslide
 
 from ..errors import InputError
+from . import structure
+from .block_mean import block_mean
 from .jpeg_tiles import JpegTiles, find_pages
 from .large_image_canvas import Canvas
 from .openslide_raw import read_bgra
-from .tiff import TiffPage
+from .tiff import PHOTOMETRIC, TiffPage
 from .windows import read_window, tile_cache, tile_cache_lock
 
 OPENSLIDE_CACHE_BYTES = 16 * 2**20  # OpenSlide's own, per process: windows may cut its tiles
@@ -37,14 +39,36 @@ class OpenSlidePixels:
             pages: of a slide of one of the vendors CHECKED.
         """
         self.path = os.fspath(path)
-        self.size_px = canvas.size_px
-        self._origin_px = canvas.origin_px or (0, 0)
         self._open()
+        self.vendor = self._openslide.properties[openslide.PROPERTY_NAME_VENDOR]
+        # Of a TIFF the scanned part is what tiles there are: positions are those of its page all the same.
+        self.size_px = self._openslide.dimensions if pages else canvas.size_px
+        self._origin_px = (0, 0) if pages else canvas.origin_px or (0, 0)
         self.mpp: tuple[float, float] | None = canvas.mpp
         self._levels = self._whole_levels(canvas.levels)
         self.downsamples: Sequence[int] = sorted(self._levels)
         self._pages: dict[int, JpegTiles | None] = {}  # by downsample
-        self._tiff_pages = find_pages(path, pages) if pages and canvas.origin_px is None else {}
+        self._tiff_pages = find_pages(path, pages) if pages else {}
+        sizes = {self._openslide.level_dimensions[n]: d for d, n in self._levels.items()}
+        self._places = {sizes[p.size_px]: p for p in pages if p.is_tiled and p.size_px in sizes}
+
+    def check(self) -> None:
+        """Whether its levels are pictures of the same, see :mod:`mhkd.slides.structure`.
+
+        Raises:
+            InputError: they are not.
+        """
+        structure.check_sizes(self.path, self._openslide.level_dimensions)
+        sizes = {d: self._openslide.level_dimensions[n] for d, n in self._levels.items()}
+        if len({p.first(PHOTOMETRIC) for p in self._places.values()}) == 1:
+            # Without OpenSlide at first, which takes several times as long.
+            self._pages = {d: self._tiff_pages.get(size) for d, size in sizes.items()}
+        try:
+            structure.check_pixels(self, self._places)
+        except InputError:
+            self._pages.clear()
+            structure.check_pixels(self, self._places)
+        self._pages.clear()
 
     def _open(self) -> None:
         """Also after an error, when OpenSlide refuses all further work on what was open."""
@@ -64,10 +88,13 @@ class OpenSlidePixels:
 
     def read(self, downsample: int, x: int, y: int, width: int, height: int) -> np.ndarray:
         """As :meth:`mhkd.slides.windows.Pixels.read`."""
-        page = self._page(downsample)
-        tile_px = page.tile_px if page else (_BLOCK_PX, _BLOCK_PX)
+        page, place = self._page(downsample), self._places.get(downsample)
+        is_sparse = place is not None and place.is_sparse
+        tile_px = place.unit_px if page or is_sparse else (_BLOCK_PX, _BLOCK_PX)
 
         def part(column: int, row: int, left: int, top: int, right: int, bottom: int) -> np.ndarray:
+            if is_sparse and place.is_empty(column, row):
+                return self._of_finer(downsample, left, top, right - left, bottom - top)
             if page:
                 tile = self._cached_tile(page, column, row)
                 if tile is not None:
@@ -77,6 +104,15 @@ class OpenSlidePixels:
 
         level_px = (-(-self.size_px[0] // downsample), -(-self.size_px[1] // downsample))
         return read_window(x, y, width, height, level_px, tile_px, part)
+
+    def _of_finer(self, downsample: int, x: int, y: int, width: int, height: int) -> np.ndarray:
+        """What a level lacks is on a finer one; what the base lacks is white."""
+        if downsample == 1:
+            return np.full((height, width, 3), 255, np.uint8)
+        finer = max(d for d in self.downsamples if d < downsample and downsample % d == 0)
+        ratio = downsample // finer
+        pixels = self.read(finer, x * ratio, y * ratio, width * ratio, height * ratio)
+        return block_mean(pixels, (width, height))
 
     def _page(self, downsample: int) -> JpegTiles | None:
         """The level's JPEG tiles, if they are what OpenSlide reads."""

@@ -15,7 +15,7 @@ _COLOURS = {_WHITE_IS_0: 1, _BLACK_IS_0: 1, _RGB: 3, _PALETTE: 1, _YCBCR: 3}  # 
 _KINDS = {_WHITE_IS_0: "grey", _BLACK_IS_0: "grey", _RGB: "RGB", _PALETTE: "a palette", _YCBCR: "YCbCr"}
 _NAMES = {5: "CMYK", 8: "CIELab", 9: "CIELab", 10: "CIELab"}
 _ALPHA = (1, 2)  # associated, unassociated
-_YCBCR_CODECS = (6, 7, 33003, 33005, 34712)  # JPEG, JPEG 2000: they decode to RGB
+_YCBCR_CODECS = (6, 7, *tiff.JPEG_2000)  # JPEG and JPEG 2000 decode to RGB
 
 
 def check_samples(

@@ -14,11 +14,11 @@ import numpy as np
 import openslide
 
 from ..errors import InputError
-from . import dicom, tiff
+from . import dicom, structure, tiff
 from .images import read_rgb
 from .large_image_canvas import TileSourceError, read_canvas
 from .magic import read_head
-from .ome import read_ome
+from .ome import Ome, read_ome
 from .openslide_pixels import CHECKED, OpenSlidePixels
 from .reader_process import ProcessPixels
 from .samples import check_samples
@@ -26,6 +26,7 @@ from .tiff import TiffPage
 from .vips_pixels import VipsPixels
 from .windows import Pixels, plausible_mpp
 
+_PLAIN_BYTES = 1024  # OpenSlide reads tiles that are not compressed only if they are as long as a multiple
 _PNG_JPEG = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 
 
@@ -57,27 +58,44 @@ def open_pixels(path: str) -> Pixels:
             f"{path}: is no slide or image that OpenSlide, libvips or Pillow know, whatever its name says: "
             "convert it to a tiled pyramidal TIFF"
         )
-    ome_mpp, channels = read_ome(pages[0].description)
+    structure.check_places(path, pages)
+    ome = read_ome(pages[0].description)
     pixels: Pixels | None = None
     if vendor is not None:
-        pixels = _openslide_pixels(path, pages, channels)
+        pixels = _openslide_pixels(path, vendor, pages, ome.channels)
     if pixels is None:  # the largest page, as with OpenSlide: a label or a thumbnail may come first
         number = max(range(len(pages)), key=lambda n: pages[n].size_px[0] * pages[n].size_px[1])
-        drop = check_samples(path, pages[number], pages, channels)
+        drop = check_samples(path, pages[number], pages, ome.channels)
+        levels = [p.size_px for p in pages if p.is_tiled and p.first(tiff.SUBFILE) == 1]
+        structure.check_sizes(path, [pages[number].size_px, *levels])
         pixels = VipsPixels(path, pages[number], number, drop)
-        ome_mpp = ome_mpp if number == 0 else None
-    pixels.mpp = plausible_mpp(ome_mpp or pixels.mpp)
+        pixels.mpp = structure.agreed_mpp(pages[number], pages)
+        ome = ome if number == 0 else Ome()
+    if ome.size_px and ome.size_px != pages[0].size_px:
+        raise InputError(
+            f"{path}: is damaged, or was cut or scaled by a program that left its OME-XML, which says "
+            f"{ome.size_px}, its pixels are {pages[0].size_px}: copy it again, or convert it anew"
+        )
+    pixels.mpp = plausible_mpp(ome.mpp or pixels.mpp)
     return pixels
 
 
-def _openslide_pixels(path: str, pages: Sequence[TiffPage], channels: int | None) -> Pixels | None:
+def _openslide_pixels(
+    path: str, vendor: str, pages: Sequence[TiffPage], channels: int | None
+) -> Pixels | None:
     """None where libvips is to read it."""
     tiled = [p for p in pages if p.is_tiled]
     base = max(tiled, key=lambda p: p.size_px[0], default=pages[0])
     if check_samples(path, base, pages, channels) or base.samples == 2:
         return None  # OpenSlide takes a fourth sample for alpha, whatever it is, and leaves grey's as it is
+    if vendor == "generic-tiff" and base.first(tiff.COMPRESSION, 1) == 1 and base.unit_bytes % _PLAIN_BYTES:
+        return None
     try:
-        return OpenSlidePixels(path, read_canvas(path), pages)
+        pixels = OpenSlidePixels(path, read_canvas(path), pages)
+        if vendor == "generic-tiff":  # the others' is in words
+            pixels.mpp = structure.agreed_mpp(base, pages)
+        pixels.check()
+        return pixels
     except TileSourceError:
         _reject_if_damaged(path)
     return None
@@ -98,6 +116,8 @@ def open_unchecked(path: str) -> Pixels:
         _reject_if_damaged(file)
         raise InputError(f"{path}: is a slide, but none of its levels can be read ({e})") from e
     pixels.mpp = plausible_mpp(pixels.mpp)
+    if pixels.vendor == "dicom":
+        pixels.check()
     return pixels
 
 

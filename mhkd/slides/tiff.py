@@ -8,7 +8,7 @@ because TIFF libraries trust the same numbers.
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NoReturn
 
@@ -18,17 +18,19 @@ from ..errors import InputError
 from ..system import read_at
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
+SUBFILE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 DESCRIPTION, ORIENTATION, SAMPLES, PLANAR, UNIT = 270, 274, 277, 284, 296
 EXTRA_SAMPLES, SAMPLE_FORMAT, JPEG_TABLES, X_RESOLUTION, Y_RESOLUTION = 338, 339, 347, 282, 283
+JPEG_2000 = (33003, 33005, 34712)  # compressions
 _STRIP_OFFSETS, _ROWS_PER_STRIP, _STRIP_BYTES = 273, 278, 279
 _TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS, _TILE_BYTES = 322, 323, 324, 325
+_SUB_PAGES = 330
 _NDPI = 65420  # its offsets beyond 4 GiB are kept in a way of its own
 _RATIONAL = 5
 _INTEGERS = {
-    WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION, SAMPLES, PLANAR, UNIT, EXTRA_SAMPLES,
+    SUBFILE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION, SAMPLES, PLANAR, UNIT, EXTRA_SAMPLES,
     SAMPLE_FORMAT, _STRIP_OFFSETS, _ROWS_PER_STRIP, _STRIP_BYTES, _TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS,
-    _TILE_BYTES,
+    _TILE_BYTES, _SUB_PAGES,
 }  # fmt: skip
 _OTHERS = {DESCRIPTION, JPEG_TABLES, X_RESOLUTION, Y_RESOLUTION}
 # Type -> bytes; of whole numbers and rationals numpy's type (of those with a sign too: none is negative).
@@ -50,9 +52,15 @@ class TiffPage:
 
     Attributes:
         tags: whole numbers as an array, others as the bytes in the file; rationals as pairs of whole numbers.
+        place: begin and end in the file of the table of its tags.
+        value_places: the same of the values of tags, pieces' offsets too, that lie elsewhere; int64 (n, 2).
+        sub_pages: those that only this page leads to, and no reader reads.
     """
 
     tags: dict[int, Any]
+    place: tuple[int, int]
+    value_places: np.ndarray
+    sub_pages: tuple["TiffPage", ...] = ()
 
     def first(self, tag: int, default: int = 0) -> int:
         """The first value of a tag of whole numbers; ``default`` where there is none."""
@@ -96,6 +104,25 @@ class TiffPage:
     def planes(self) -> int:
         """How many times the page's tiles are there: once for each sample where they are apart."""
         return self.samples if self.first(PLANAR, 1) == 2 else 1
+
+    @cached_property
+    def is_sparse(self) -> bool:
+        """Whether a tile or strip has no bytes."""
+        return self.byte_counts is not None and not self.byte_counts.all()
+
+    def is_empty(self, column: int, row: int) -> bool:
+        """Whether that tile or strip has no bytes, of the first plane where they are apart."""
+        columns, rows = (-(-n // u) for n, u in zip(self.size_px, self.unit_px, strict=True))
+        if self.byte_counts is None or column >= columns or row >= rows:
+            return False
+        return not self.byte_counts[row * columns + column]
+
+    @property
+    def unit_bytes(self) -> int:
+        """Of a tile or strip when decoded."""
+        bits = max(int(b) for b in self.tags.get(BITS, [1]))
+        across, down = self.unit_px
+        return -(-across * bits * (self.samples if self.planes == 1 else 1) // 8) * down
 
     @cached_property
     def description(self) -> str | None:
@@ -152,7 +179,10 @@ class _Reader:
             page, offset = self._page(offset, what)
             if page is None:
                 return None
-            self._check(page, what)
+            under = [self._page(int(o), f"a page under {what}")[0] for o in page.tags.get(_SUB_PAGES, ())]
+            page = replace(page, sub_pages=tuple(p for p in under if p is not None))
+            for one in (page, *page.sub_pages):
+                self._check(one, what)
             pages.append(page)
         if not pages:
             self._refuse("it has no pages")
@@ -171,13 +201,23 @@ class _Reader:
         if (entries["tag"] == _NDPI).any():
             return None, 0
         tags: dict[int, Any] = {}
+        elsewhere = []
         for entry in entries:
             tag = int(entry["tag"])
+            n_bytes = int(entry["count"]) * _BYTES.get(int(entry["type"]), 0)
+            if n_bytes > entry["value"].nbytes:
+                begin_value = int(np.frombuffer(entry["value"].tobytes(), self._word)[0])
+                elsewhere.append((begin_value, begin_value + n_bytes))
             if tag in (X_RESOLUTION, Y_RESOLUTION) and entry["type"] != _RATIONAL:
                 continue
             if tag in _INTEGERS or tag in _OTHERS:
-                tags.setdefault(tag, self._values(tag, entry, f"tag {tag} of {what}"))
-        return TiffPage(tags), self._number(begin + n * entry_bytes, self._word, what)
+                if tag in tags:
+                    self._refuse(f"tag {tag} of {what} is there twice")
+                tags[tag] = self._values(tag, entry, f"tag {tag} of {what}")
+        end = begin + n * entry_bytes
+        places = np.array([p for p in elsewhere if p[1] <= self._size], np.int64).reshape(-1, 2)
+        page = TiffPage(tags, (offset, end + np.dtype(self._word).itemsize), places)
+        return page, self._number(end, self._word, what)
 
     def _values(self, tag: int, entry: np.void, what: str) -> np.ndarray | bytes:
         kind, count = int(entry["type"]), int(entry["count"])
@@ -203,16 +243,15 @@ class _Reader:
         n = math.ceil(width / across_px) * math.ceil(length / down_px) * page.planes
         none = np.empty(0)
         offsets, counts = (none if a is None else a for a in (offsets, counts))
-        if (present := min(len(offsets), len(counts))) < n:
-            self._refuse(f"{what} claims {width}x{length} px, which are {n} pieces, and has {present}")
-        offsets, counts = (a[:n].astype(np.float64) for a in (offsets, counts))  # no overflow
+        if (present := {len(offsets), len(counts)}) != {n}:
+            there = " or ".join(map(str, sorted(present)))
+            self._refuse(f"{what} claims {width}x{length} px, which are {n} pieces, and has {there}")
+        offsets, counts = (a.astype(np.float64) for a in (offsets, counts))  # no overflow
         outside = (counts > 0) & (offsets + counts > self._size)
         if outside.any():
             k = int(outside.argmax())
             self._refuse(f"piece {k + 1} of {what}, {counts[k]:.0f} bytes at {offsets[k]:.0f}, is not in it")
-        bits = [int(b) for b in page.tags.get(BITS, [1])]
-        per_pixel = max(bits) / 8 * (page.samples if page.planes == 1 else 1)
-        decoded = across_px * down_px * per_pixel
+        decoded = page.unit_bytes
         longest = counts.max()
         if longest > _MAX_OVERHEAD * decoded + _OVERHEAD_BYTES:
             self._refuse(f"{what} claims {longest:.0f} bytes for a piece of {across_px}x{down_px} px")

@@ -33,25 +33,34 @@ class VipsPixels:
         """
         self.path = os.fspath(path)
         self.mpp = page.mpp
+        self._page, self._number, self._drop_last = page, number, drop_last
+        self._image = self._open()
+        self.size_px = (self._image.width, self._image.height)
+
+    def _open(self) -> pyvips.Image:
+        """Also after an error: libvips gives black for what it reads next of what was open."""
         try:  # by default libvips makes up pixels for damaged ones, and remembers files by name
-            image = pyvips.Image.tiffload(self.path, page=number, fail_on="warning", revalidate=True)
+            image = pyvips.Image.tiffload(self.path, page=self._number, fail_on="warning", revalidate=True)
         except pyvips.Error as e:
             raise InputError(
-                f"{path}: neither OpenSlide nor libvips can open this TIFF: it is damaged or cut short (copy "
-                "it again), or compressed in a way they do not know (convert it)"
+                f"{self.path}: neither OpenSlide nor libvips can open this TIFF: it is damaged or cut short "
+                "(copy it again), or compressed in a way they do not know (convert it)"
             ) from e
-        self._image = image[: image.bands - 1] if drop_last else image
-        self.size_px = (image.width, image.height)
+        return image[: image.bands - 1] if self._drop_last else image
 
     def read(self, downsample: int, x: int, y: int, width: int, height: int) -> np.ndarray:
         """As :meth:`mhkd.slides.windows.Pixels.read`."""
-        return read_window(x, y, width, height, self.size_px, (_BLOCK_PX, _BLOCK_PX), self._part)
+        block_px = self._page.unit_px if self._page.is_sparse else (_BLOCK_PX, _BLOCK_PX)
+        return read_window(x, y, width, height, self.size_px, block_px, self._part)
 
-    def _part(self, _column: int, _row: int, left: int, top: int, right: int, bottom: int) -> np.ndarray:
+    def _part(self, column: int, row: int, left: int, top: int, right: int, bottom: int) -> np.ndarray:
         width, height = right - left, bottom - top
+        if self._page.is_sparse and self._page.is_empty(column, row):
+            return np.full((height, width, 3), 255, np.uint8)
         try:
             data = pyvips.Region.new(self._image).fetch(left, top, width, height)
         except pyvips.Error as e:
+            self._image = self._open()
             raise InputError(
                 f"{self.path}: its pixels at base pixel ({left}, {top}) are damaged, or not what its tags "
                 "say: copy the slide again, or convert it to a tiled TIFF"

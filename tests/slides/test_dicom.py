@@ -38,10 +38,15 @@ def test_pixels_and_resolution_are_the_slides(tmp_path, one_level_slide):
     series = tmp_path / "1.2.840.9"
     series.mkdir()
     write_level(series / "b.dcm", frames, expected.size_px, tile_px, (0.499, 0.499), colour=colour)
-    small = [np.full((tile_px, tile_px, 3), 90, np.uint8)] * 9
+    small = expected.read_region(0, 0, 277, 370, 8 * 0.499)  # 8 times smaller
+    padded = np.pad(small, ((0, -370 % tile_px), (0, -277 % tile_px), (0, 0)))
+    tiles = [
+        padded[y : y + tile_px, x : x + tile_px]
+        for y in range(0, 370, tile_px)
+        for x in range(0, 277, tile_px)
+    ]
     write_level(
-        series / "a.dcm", [jpeg(p) for p in small], (tile_px * 3, tile_px * 3), tile_px, (2, 2), number=2,
-        base=False,
+        series / "a.dcm", [jpeg(t) for t in tiles], (277, 370), tile_px, (4, 4), number=2, base=False
     )  # fmt: skip
     slide = Slide(series)
     assert slide_name(slide.path) == "1.2.840.9"

@@ -66,4 +66,4 @@ def test_what_is_no_length(unit):
     ],
 )
 def test_what_does_not_say_says_nothing(text):
-    assert read_ome(text) == (None, None)
+    assert read_ome(text) == (None, None, None)
