@@ -9,10 +9,14 @@ own are imported. It imports neither Detectron2 nor torch itself, so import it b
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from . import compat
 from .version import __version__
+
+# onnxruntime's wheels send events of their use to their maker unless this is set before they are imported.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 if TYPE_CHECKING:
     from . import modeling
