@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 _inside: set[str] = set()  # folders that this process has locked
 _inside_guard = threading.Lock()
+_locked: set[str] = set()  # those of them whose lock file is there
 LOCK = ".lock"
 TEMPORARY = ".tmp"  # ends the name of what is being written
 NAME_BYTES = 255  # of a file, whatever the file system
@@ -43,9 +44,10 @@ def replacing(path: str | os.PathLike[str], kept: Path | None = None) -> Iterato
         kept: what was at ``path`` gets this name when the new one is whole; None: it is replaced.
 
     Raises:
-        WriteError: the disk is full, the folder cannot be written to, ...
+        WriteError: the disk is full, the folder cannot be written to, or one that is locked was removed ...
     """
     path = Path(path)
+    _refuse_removed(path)
     temporary = path.with_name(path.name + TEMPORARY)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,6 +71,7 @@ def replacing_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         WriteError: as above.
     """
     path = Path(path)
+    _refuse_removed(path)
     temporary = path.with_name(path.name + TEMPORARY)
     try:
         shutil.rmtree(temporary, ignore_errors=True)  # of a run that was killed
@@ -94,6 +97,7 @@ def writing_to(folder: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except OSError as e:
+        _refuse_removed(Path(folder))
         if e.errno not in _DISK:
             raise
         raise _cannot_be_written(e.filename or folder, e) from e
@@ -143,9 +147,27 @@ def locked(folder: str | os.PathLike[str], taken: str | None = None) -> Iterator
             file.truncate(0)
             file.write(f"{me}\n")
             file.flush()
+            _locked.add(place)
             yield
     finally:
+        _locked.discard(place)
         _inside.discard(place)
+
+
+def _refuse_removed(path: Path) -> None:
+    """A folder that this process has locked is not made anew when someone has removed it: what else was in it
+    is gone.
+
+    Raises:
+        WriteError: ``path`` is in one that was removed.
+    """
+    real = Path(os.path.realpath(path))
+    for place in (real, *real.parents):
+        if str(place) in _locked and not (place / LOCK).exists():
+            raise WriteError(
+                f"{place}: was removed, or moved away, while this run was writing there: put it back, or "
+                "begin anew with the same command"
+            )
 
 
 def _cannot_be_written(path: str | os.PathLike[str], error: OSError) -> WriteError:

@@ -108,3 +108,29 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
     for read in (sha256, open_pixels):
         with pytest.raises(InputError, match="a.tif: is no file, but a pipe"):
             read(str(tmp_path / "a.tif"))
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_locked_folder_that_was_removed_is_not_made_anew(tmp_path, anew):
+    """Nor is one that another has made in its place taken for it."""
+    out = tmp_path / "out"
+    with locked(out):
+        write_text("good", out / "a.txt")
+        out.rename(tmp_path / "away")
+        if anew:
+            out.mkdir()
+        for write in (
+            lambda: write_text("x", out / "a.txt"),
+            lambda: write_json(1, out / "deep" / "er" / "a.json"),
+            lambda: save_atomically({}, out / "a.pth"),
+            lambda: replacing_folder(out / "pictures").__enter__(),
+        ):
+            with pytest.raises(InputError, match=f"^{out}: was removed, or moved away, while this run"):
+                write()
+        with pytest.raises(InputError, match=f"^{out}: was removed"), writing_to(out):
+            open(out / "nowhere" / "a.txt", "w")
+        assert not any(out.glob("*")) and out.exists() == anew
+        write_text("elsewhere", tmp_path / "a.txt")
+    assert (tmp_path / "away" / "a.txt").read_text() == "good"
+    with locked(out):  # begun anew
+        write_text("x", out / "a.txt")

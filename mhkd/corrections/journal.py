@@ -103,6 +103,8 @@ class CorrectionFile:
             InputError: as :meth:`all`, or it cannot be written.
         """
         with self._lock, writing_to(self.path.parent):
+            if not self.path.parent.is_dir():
+                raise InputError(f"{self.path.parent}: is not there any more: put the results back")
             self._read_on()
             is_new = not self.path.exists()
             lines = [asdict(correction)] if self._begun else [self._header(), asdict(correction)]

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from ..classifier import Classifier
 from ..errors import InputError
 from ..slide_detection.journal import Journal
+from ..slide_detection.slide_folder import file_state, reading
 from ..slides.images import read_rgb
 from ..slides.views import downsample
 
@@ -83,13 +84,14 @@ def classify_images(
         number = len(journal.records)
         for path in tqdm(list(paths), desc="images", unit="image"):
             try:
-                stat = os.stat(path)
-                state = [stat.st_size, stat.st_mtime_ns]
-                found = known.get((path, *state))
+                state = file_state(path)
+                size_and_time = list((state or ())[:2])
+                found = known.get((path, *size_and_time))
                 if found is None:
-                    image = to_lr(read_rgb(path), classifier, image_mpp, are_lr, path)
+                    with reading(path, state):
+                        image = to_lr(read_rgb(path), classifier, image_mpp, are_lr, path)
                     found = classifier.classify([image])[0].tolist()
-                    journal.append(number, {"file": path, "state": state, "probabilities": found})
+                    journal.append(number, {"file": path, "state": size_and_time, "probabilities": found})
                     number += 1
                 said.probabilities[path] = found
             except InputError as e:

@@ -16,10 +16,10 @@ from tqdm import tqdm
 from ..classifier import Classifier
 from ..errors import InputError
 from ..evaluation.detections import Detections
-from ..files import read_json, write_json, write_text
+from ..files import locked, read_json, write_json, write_text
 from ..slide_detection.exports.dsa import dsa_annotation
 from ..slide_detection.exports.geojson import qupath_geojson
-from ..slide_detection.slide_folder import file_state, reading, writing
+from ..slide_detection.slide_folder import WORK, FileState, file_state, reading, writing
 from ..slides.slide import Slide, slide_with_mpp
 from ..slides.slide_table import mpp_of
 from ..tables import csv_text
@@ -52,7 +52,7 @@ def classify_slides(slides: Sequence[str], out: Path, classifier: Classifier, op
     Finished slides are skipped; one that cannot be used does not keep the others from being finished.
 
     Raises:
-        InputError: the resolution of the student is not known.
+        InputError: the resolution of the student is not known; another process is at work in ``out``.
     """
     if not classifier.lr_mpp:
         raise InputError(
@@ -60,12 +60,14 @@ def classify_slides(slides: Sequence[str], out: Path, classifier: Classifier, op
             "none: give it in micrometres per LR pixel with --student-mpp"
         )
     said = Said()
-    for path in slides:
-        try:
-            said.probabilities[path] = _classify_slide(path, out, classifier, options)
-        except InputError as e:
-            said.errors[path] = " ".join(str(e).split())
-            tqdm.write(f"failed: {said.errors[path]}")
+    busy = f"{out}: another process is at work there: wait for it, or choose another --out"
+    with locked(out / WORK, busy):
+        for path in slides:
+            try:
+                said.probabilities[path] = _classify_slide(path, out, classifier, options)
+            except InputError as e:
+                said.errors[path] = " ".join(str(e).split())
+                tqdm.write(f"failed: {said.errors[path]}")
     return said
 
 
@@ -139,9 +141,16 @@ def _table(found: Detections, probabilities: np.ndarray) -> str:
     return csv_text(header, lines)
 
 
-def _key(path: str, state: Any, slide: Slide, classifier: Classifier, cut: Cut) -> str:
+def _key(path: str, state: FileState | None, slide: Slide, classifier: Classifier, cut: Cut) -> str:
     """Stands for all that the results depend on."""
-    content = [__version__, os.path.abspath(path), state, slide.mpp_xy, classifier.checksum, asdict(cut)]
+    content = [
+        __version__,
+        os.path.abspath(path),
+        (state or ())[:2],
+        slide.mpp_xy,
+        classifier.checksum,
+        asdict(cut),
+    ]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

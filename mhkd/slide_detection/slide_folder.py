@@ -21,16 +21,19 @@ from .options import DetectOptions
 from .student import Student
 
 RUN, WORK, JOURNAL, RESULTS = "run.json", ".work", "tiles.jsonl", "results"
-FileState = tuple[int, int]
+FileState = tuple[int, int, int]
 
 
 def file_state(path: str) -> FileState | None:
-    """Size and time of change of a file, which tell whether it is still the same; None if it is gone."""
+    """Size, time of change and number of a file, which tell whether it is still the same; None if it is gone.
+
+    Another file may have the size and the time, as one that was copied with them has.
+    """
     try:
         stat = os.stat(path)
     except OSError:
         return None
-    return stat.st_size, stat.st_mtime_ns
+    return stat.st_size, stat.st_mtime_ns, stat.st_ino
 
 
 def result_key(
@@ -47,7 +50,7 @@ def result_key(
     content = {
         "mhkd": __version__,
         student.packages[0]: importlib.metadata.version(student.packages[0]),
-        "slide": [os.path.abspath(path), *(state or ())],
+        "slide": [os.path.abspath(path), *(state or ())[:2]],  # a number is of one mount
         "student": [student.checksum, student.lr_mpp, student.tile_px, student.device],
         "options": decides,
         **({"grade": graded_by} if graded_by else {}),

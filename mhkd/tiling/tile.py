@@ -23,7 +23,7 @@ from ..annotations import ClassMap
 from ..annotations.folders import Unused, find_slides, look_into, unused
 from ..annotations.folders import lines as lines_of
 from ..errors import InputError
-from ..files import make_folder
+from ..files import LOCK, locked, make_folder, writing_to
 from ..slides.file_names import slide_name
 from ..slides.slide_table import by_slide, read_rows
 from ..system import relative_path
@@ -87,23 +87,26 @@ def tile_slides(
     work = os.path.join(out, WORK)
     jobs = [(path, work, options.of_slide(path), len(used) == 1) for path in used]
     make_folder(work)
-    parts, skipped = _parts_of(jobs, workers, strict)
-    of_slides = {s: part["annotation_file"] for s, part in parts.items()} if options.annotated else None
-    left = unused(others, slides, of_slides, (options.annotations, out, *also_used))
-    more = [{"slide_file": u.path, "error": str(u)} for u in left if u.is_slide and u.is_fault]
-    manifest = publish(
-        out,
-        [parts[s] for s in used if s in parts],
-        [skipped[s] for s in used if s in skipped] + more,
-        left,
-        splits,
-        patients,
-        options.parameters(),
-        options.class_map.classes,
-        {"command": list(command), "started": started},
-        labelled=isinstance(options.layout, Cut),
-    )
-    _keep_only(work, {os.path.basename(part["part_file"]) for part in parts.values()})
+    busy = f"{out}: another mhkd tile is writing there: wait for it, or choose another --out"
+    with locked(work, busy):
+        parts, skipped = _parts_of(jobs, workers, strict)
+        of_slides = {s: part["annotation_file"] for s, part in parts.items()} if options.annotated else None
+        left = unused(others, slides, of_slides, (options.annotations, out, *also_used))
+        more = [{"slide_file": u.path, "error": str(u)} for u in left if u.is_slide and u.is_fault]
+        with writing_to(work):
+            manifest = publish(
+                out,
+                [parts[s] for s in used if s in parts],
+                [skipped[s] for s in used if s in skipped] + more,
+                left,
+                splits,
+                patients,
+                options.parameters(),
+                options.class_map.classes,
+                {"command": list(command), "started": started},
+                labelled=isinstance(options.layout, Cut),
+            )
+            _keep_only(work, {os.path.basename(part["part_file"]) for part in parts.values()} | {LOCK})
     return manifest
 
 

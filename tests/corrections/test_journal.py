@@ -88,6 +88,16 @@ def test_a_full_disk_is_one_clear_error_and_nothing_said_is_lost(slide):
     assert file.append(said(3)) == [said(1), said(3)]
 
 
+def test_results_that_were_removed_are_not_made_anew_of_a_correction(slide, tmp_path):
+    file = CorrectionFile(slide)
+    file.append(said(1))
+    slide.folder.rename(tmp_path / "away")
+    with pytest.raises(InputError, match=f"^{slide.folder}: is not there any more: put the results back"):
+        file.append(said(2))
+    (tmp_path / "away").rename(slide.folder)
+    assert file.append(said(3)) == [said(1), said(3)]
+
+
 def edit(slide, **changes):
     """The same results as of another slide."""
     run = json.loads((slide.folder / "run.json").read_text())

@@ -1,18 +1,21 @@
 """Two checkpoints are kept, and the newest that is whole is gone on from; nothing begins anew by itself."""
 
 import logging
+import os
 import shutil
 from pathlib import Path
 
 import mhkd
-from mhkd.engine import prepare_datasets
+from mhkd.engine import DistillationTrainer, prepare_datasets
 from mhkd.engine.checkpoint import Damaged, load_file, save_atomically
 from mhkd.engine.resume import find_start
 from mhkd.errors import InputError
+from mhkd.files import locked, writing_to
 from mhkd.schedules import get_schedule, plan_steps
 
 import pytest
 import torch
+from detectron2.engine import HookBase
 from killed_training import train
 from support import DISKS, room_for, tiny_config
 
@@ -36,6 +39,17 @@ def empty(path):
 
 def overwrite(path):
     path.write_bytes(bytes(path.stat().st_size))
+
+
+class After(HookBase):
+    """Something happens after an iteration, when everything else has been done for it."""
+
+    def __init__(self, iteration, happens):
+        self.iteration, self.happens = iteration, happens
+
+    def after_step(self):
+        if self.trainer.iter == self.iteration:
+            self.happens()
 
 
 def start(cfg):
@@ -152,3 +166,25 @@ def test_a_student_of_which_a_bit_has_turned_is_refused(trained, tmp_path):
     assert torch.load(student / "model_final.pth", weights_only=True)  # says nothing
     with pytest.raises(Damaged, match="model_final.pth: is damaged, its content is not what was written"):
         mhkd.load_student(student, "cpu")
+
+
+def test_clocks_do_not_tell_which_is_the_newest(killed):
+    """As after a clock that was put back between the two."""
+    cfg, newest, previous, end = killed
+    for path, seconds in ((newest, 1_000_000), (previous, 2_000_000), (end, 3_000_000)):
+        os.utime(path, (seconds, seconds))
+    assert (start(cfg).iteration, start(cfg).path) == (6, newest)
+
+
+def test_a_training_whose_folder_was_removed_ends_and_makes_no_half_of_it(trained, tmp_path):
+    cfg = trained[0].clone()
+    cfg.OUTPUT_DIR = str(tmp_path / "out")
+    out = Path(cfg.OUTPUT_DIR)
+    trainer = DistillationTrainer(cfg)
+    trainer.register_hooks([After(4, lambda: out.rename(tmp_path / "away"))])
+    with pytest.raises(InputError, match=f"^{out}: was removed, or moved away, while this run"):
+        with locked(out), writing_to(out):
+            trainer.train()
+    assert not out.exists()
+    (tmp_path / "away").rename(out)
+    assert start(cfg).iteration == 5

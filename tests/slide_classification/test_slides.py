@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import shutil
 
 import mhkd  # noqa: F401  (first)
 from mhkd.errors import InputError
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 from blob_student import TISSUE, write_slide
 from bright_classifier import bright_classifier
+from test_files import held
 
 SECTIONS = Cut("section", min_tissue_um2=10_000.0, max_hole_um2=10_000.0)
 DARK = (120, 51, 120)
@@ -69,3 +72,28 @@ def test_what_cannot_be_used(slide, tmp_path):
     assert "no tissue" in said.errors[empty] and "--slide-mpp" in said.errors[unknown]
     with pytest.raises(InputError, match="--student-mpp"):
         classify_slides([slide], tmp_path / "out", bright_classifier(lr_mpp=0.0), options)
+
+
+def test_a_second_run_into_one_folder_is_refused(slide, tmp_path):
+    with held(tmp_path / "out" / ".work"), pytest.raises(InputError, match="out: another process is at work"):
+        classify_slides([slide], tmp_path / "out", bright_classifier(), SlideOptions(SECTIONS))
+    assert classify_slides(
+        [slide], tmp_path / "out", bright_classifier(), SlideOptions(SECTIONS)
+    ).probabilities
+
+
+def test_a_slide_replaced_while_it_is_read(slide, tmp_path):
+    """By a copy that has its size and time."""
+    classifier = bright_classifier()
+    look = classifier.network.forward
+
+    def replace_first(batch):
+        if not classifier.network.looked:
+            shutil.copy2(slide, tmp_path / "copy")
+            os.replace(tmp_path / "copy", slide)
+        return look(batch)
+
+    classifier.network.forward = replace_first
+    said = classify_slides([slide], tmp_path / "out", classifier, SlideOptions(SECTIONS))
+    assert not said.probabilities and "was taken away or changed while it was read" in said.errors[slide]
+    assert not (tmp_path / "out" / "pieces.tif" / "run.json").exists()

@@ -1,4 +1,7 @@
 import os
+import shutil
+import subprocess
+from pathlib import Path
 
 import mhkd  # noqa: F401  (first)
 from mhkd.errors import InputError
@@ -11,6 +14,7 @@ import pytest
 import torch
 from blob_student import TISSUE, blob_student, write_disks, write_slide
 from detectron2.structures import Boxes, pairwise_iou
+from support import mounted
 
 
 def detected(path, out, student=None, **options):
@@ -166,15 +170,71 @@ def test_results_do_not_depend_on_the_threshold_of_others(disks, tmp_path):
     assert {tuple(b) for b in high} <= {tuple(b) for b in low}
 
 
-def test_slide_taken_away_while_it_is_read(tmp_path):
-    path, *_ = write_disks(tmp_path / "gone.tiff", (2000, 1600))
+def student_during_which(happens):
+    """Once, before it looks at its first tiles."""
+    todo = [happens]
 
-    class Thief(type(blob_student().network)):
+    class Interrupted(type(blob_student().network)):
         def forward(self, batch):
-            if os.path.exists(path):
-                os.remove(path)
+            while todo:
+                todo.pop()()
             return super().forward(batch)
 
-    with pytest.raises(InputError, match="gone.tiff: was taken away or changed"):
-        detected(path, tmp_path / "out", blob_student(network=Thief()))
-    assert not (tmp_path / "out" / "gone.tiff" / "run.json").exists()
+    return blob_student(network=Interrupted())
+
+
+@pytest.fixture
+def small_slide(tmp_path):
+    return Path(write_disks(tmp_path / "small.tiff", (2000, 1600))[0])
+
+
+@pytest.mark.parametrize("by", ["nothing", "another of the same size and time"])
+def test_slide_taken_away_or_replaced_while_it_is_read(small_slide, tmp_path, by):
+    other = tmp_path / "other.tiff"
+    shutil.copy2(small_slide, other)  # as one of an equal scanner may be
+
+    def happens():
+        if by == "nothing":
+            small_slide.unlink()
+        else:
+            other.replace(small_slide)
+
+    with pytest.raises(InputError, match="small.tiff: was taken away or changed"):
+        detected(small_slide, tmp_path / "out", student_during_which(happens))
+    assert not (tmp_path / "out" / "small.tiff" / "run.json").exists()
+
+
+def test_results_removed_while_they_are_made(small_slide, tmp_path):
+    """What was found before is not written to a folder of which the rest is gone; begun anew it is whole."""
+    out = tmp_path / "out"
+    student = student_during_which(lambda: shutil.rmtree(out))
+    with pytest.raises(InputError, match="small.tiff/.work: was removed, or moved away, while this run"):
+        detected(small_slide, out, student)
+    assert not out.exists()
+    assert len(detected(small_slide, out)[0]) > 0
+
+
+def test_a_disk_that_is_full_and_one_that_becomes_read_only(small_slide, tmp_path):
+    """Of the kernel's own: it fills in the middle of the results, and the journal is whole."""
+    out = tmp_path / "out"
+    with mounted(out, "size=32k"):
+        with pytest.raises(InputError, match="small.tiff: cannot be written .No space left|No space left"):
+            detected(small_slide, out)
+        assert not (out / "small.tiff" / "run.json").exists()
+        subprocess.run(["mount", "-o", "remount,size=10m", out], check=True)
+        detected(small_slide, out)
+        before = (out / "small.tiff" / "run.json").read_bytes()
+        subprocess.run(["mount", "-o", "remount,ro", out], check=True)
+        with pytest.raises(InputError, match="small.tiff: cannot be written .Read-only"):
+            detected(small_slide, out, blob_student(checksum="other"))
+        assert (out / "small.tiff" / "run.json").read_bytes() == before
+
+
+def test_a_clock_that_goes_back_makes_no_finished_slide_another(small_slide, tmp_path):
+    """Results from the future, and from before their slide, are what they are."""
+    _, _, run = detected(small_slide, tmp_path / "out")
+    file = tmp_path / "out" / "small.tiff" / "run.json"
+    for seconds in (0, 2**32):
+        os.utime(file, (seconds, seconds))
+        never = student_during_which(lambda: pytest.fail("looked at it again"))
+        assert detected(small_slide, tmp_path / "out", never)[2] == run

@@ -13,6 +13,7 @@ from mhkd.slides.images import read_rgb
 import numpy as np
 import pytest
 from support import room_for
+from test_files import held
 from tiled_slides import BY_PATIENT, manifest_of, mark, run, write_annotations, write_slide
 
 
@@ -215,7 +216,7 @@ def test_a_finished_dataset_grows(slides, out, tiles):
     dicts = check_dataset("tiled_set_train") + check_dataset("tiled_set_val")
     assert len({d["slide"] for d in dicts}) == 5
     run(slides, out, *more, "--mpp", "1")
-    assert len(list((out / ".tile").iterdir())) == 5
+    assert len(list((out / ".tile").glob("*.json"))) == 5
 
 
 def test_a_changed_slide_or_parameter_is_not_resumed(slides, out):
@@ -391,7 +392,15 @@ def test_usage(slides, out, tmp_path):
 def test_parts_of_another_version_are_not_taken_over(slides, out, monkeypatch):
     """Its readers may have read the same files otherwise."""
     run(slides, out)
-    before = {p.name for p in (out / ".tile").iterdir()}
+    before = {p.name for p in (out / ".tile").glob("*.json")}
     monkeypatch.setattr("mhkd.tiling.slide_task.__version__", "0.1.0")
     run(slides, out)
-    assert before.isdisjoint(p.name for p in (out / ".tile").iterdir())
+    assert before.isdisjoint(p.name for p in (out / ".tile").glob("*.json"))
+
+
+def test_a_second_run_into_one_folder_is_refused(slides, out):
+    with held(out / ".tile"):
+        printed = run(slides, out, "--split", "train=1", exit_code=2)
+    assert f"mhkd: error: {out}: another mhkd tile is writing there" in printed
+    run(slides, out, "--split", "train=1")
+    assert ".lock" not in {p.name for p in out.iterdir()}
