@@ -63,7 +63,8 @@ def _by_vips(odd, picture, rng):
     options = {"compression": _pick(rng, ["jpeg", *lossless]), "bigtiff": bool(rng.integers(2))}
     options["tile"] = bool(rng.integers(4))
     if options["tile"]:
-        tile = 16 * rng.integers(1, 20, 2)
+        most = -(-np.array(picture.shape[1::-1]) // 16)  # it reads no tiles much larger than the page
+        tile = 16 * np.minimum(rng.integers(1, 20, 2), most)
         options |= {"tile_width": int(tile[0]), "tile_height": int(tile[1])}
         options["pyramid"] = bool(rng.integers(3))
         if options["pyramid"]:
