@@ -339,5 +339,8 @@ def _lists(value: Any) -> Any:
 
 
 def _shown(value: Any) -> str:
-    text = repr(list(value) if isinstance(value, Iterable) and not isinstance(value, str) else value)
+    try:
+        text = repr(list(value) if isinstance(value, Iterable) and not isinstance(value, str) else value)
+    except ValueError:  # of a number with thousands of digits
+        return "of thousands of digits"
     return text if len(text) <= 200 else text[:200] + " ..."

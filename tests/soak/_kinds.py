@@ -268,7 +268,7 @@ def _onnx(content, random):
         message, field_of = random.choice(messages)
         value = random.choice(EXTREMES)
         with contextlib.suppress(TypeError, ValueError, UnicodeError, AttributeError):
-            if field_of.label == field_of.LABEL_REPEATED:
+            if field_of.is_repeated:
                 values = getattr(message, field_of.name)
                 what = random.randrange(3)
                 if what == 0:
@@ -290,7 +290,7 @@ def _messages(message):
     for one, value in message.ListFields():
         yield message, one
         if one.type == one.TYPE_MESSAGE:
-            for inner in value if one.label == one.LABEL_REPEATED else [value]:
+            for inner in value if one.is_repeated else [value]:
                 yield from _messages(inner)
 
 
