@@ -99,5 +99,11 @@ def warped(
     width, height = np.ceil((points.max(0) - corner) / scale).astype(int) + 3
     pixels = hr.read_region(corner[0], corner[1], int(width), int(height), read_mpp, from_base)
     where = ((points - corner) / scale - 0.5).astype(np.float32).reshape(size[1], size[0], 2)
-    white = (255, 255, 255)
-    return cv2.remap(pixels, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_CONSTANT, borderValue=white)
+    return cv2.remap(
+        pixels,
+        where[..., 0],
+        where[..., 1],
+        cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=(255, 255, 255),
+    )

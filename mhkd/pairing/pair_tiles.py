@@ -24,7 +24,7 @@ from ..files import make_folder, replacing, sha256, write_json
 from ..slides.file_names import slide_name
 from ..slides.slide import SAME_MPP, Slide, open_slide, slide_with_mpp
 from ..tiling.layout import Layout, lay_tiles
-from ..tiling.objects import read_objects
+from ..tiling.objects import SlideObject, read_objects
 from ..version import __version__
 from .align import Aligned, align
 from .alignment import Alignment, warped
@@ -99,7 +99,7 @@ def pair_slides(hr_path: str, lr_path: str, out: str, work: str, options: PairOp
     """
     annotations = find_annotations(hr_path, options.annotations) if options.annotated else None
     names = annotations and read_with(annotations)
-    sums = {"hr_sha256": sha256(hr_path), "sha256": sha256(lr_path)}
+    sums: dict[str, str | None] = {"hr_sha256": sha256(hr_path), "sha256": sha256(lr_path)}
     sums["annotation_sha256"] = annotations and sha256(annotations)
     key = _key(
         {**sums, "names": names and sha256(names), "file": os.path.basename(lr_path), **options.parameters()}
@@ -153,7 +153,8 @@ def _make(
             f"things on it are {aligned.scale:.3f} times as large as on {os.path.basename(hr_path)}: one of "
             "the two resolutions is wrong by that"
         ] = 0
-    objects, found, annotation_format, field = [], None, None, None
+    objects: list[SlideObject] = []
+    found, annotation_format, field = None, None, None
     if annotations:
         objects, found, odd, field = read_objects(
             hr, annotations, options.class_map, options.point_diameter_um,
@@ -262,13 +263,14 @@ def _aligned(hr: Slide, lr: Slide, work: str) -> Aligned:
         return Aligned(Alignment.from_dict(kept), lattice, is_tissue, error, held_out, kept["scale"])
     except (OSError, ValueError, LookupError, TypeError):
         found = align(hr, lr)
-    error = [[None if np.isnan(v) else round(float(v), 3) for v in row] for row in found.error_px]
-    more = {
+    record = {
+        **found.alignment.as_dict(),
         "is_tissue": found.is_tissue.astype(int).tolist(),
         "held_out": found.held_out.astype(int).tolist(),
+        "error_px": [[None if np.isnan(v) else round(float(v), 3) for v in row] for row in found.error_px],
+        "scale": found.scale,
     }
-    content = {**found.alignment.as_dict(), **more, "error_px": error, "scale": found.scale}
-    write_json(content, path, indent=None)
+    write_json(record, path, indent=None)
     return found
 
 

@@ -60,7 +60,7 @@ class Lattice:
 def on_slide(hr: Slide, alignment: Alignment, points: np.ndarray) -> np.ndarray:
     """Whether points of the LR slide, (n, 2), are on the HR slide."""
     found = alignment.to_hr(points)
-    return ((found >= 0) & (found <= hr.size_px)).all(1)
+    return np.all((found >= 0) & (found <= hr.size_px), axis=1)
 
 
 def measure(

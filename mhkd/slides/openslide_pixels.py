@@ -88,12 +88,13 @@ class OpenSlidePixels:
 
     def read(self, downsample: int, x: int, y: int, width: int, height: int) -> np.ndarray:
         """As :meth:`mhkd.slides.windows.Pixels.read`."""
-        page, place = self._page(downsample), self._places.get(downsample)
-        is_sparse = place is not None and place.is_sparse
-        tile_px = place.unit_px if page or is_sparse else (_BLOCK_PX, _BLOCK_PX)
+        place = self._places.get(downsample)
+        page = self._page(downsample) if place else None
+        sparse = place if place and place.is_sparse else None
+        tile_px = place.unit_px if place and (page or sparse) else (_BLOCK_PX, _BLOCK_PX)
 
         def part(column: int, row: int, left: int, top: int, right: int, bottom: int) -> np.ndarray:
-            if is_sparse and place.is_empty(column, row):
+            if sparse and sparse.is_empty(column, row):
                 return self._of_finer(downsample, left, top, right - left, bottom - top)
             if page:
                 tile = self._cached_tile(page, column, row)
