@@ -17,7 +17,9 @@ _ENDS = {  # how files begin and end
 }
 # Others have readers of their own, that of EPS starts Ghostscript.
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
-MAX_PX = 2**26  # of one image, held in memory several times over: few bytes may stand for many pixels
+MAX_PX = (
+    178_956_970  # Pillow's own bound: few bytes may stand for many pixels, which are held several times over
+)
 _TAIL_BYTES = 2**16  # programs write that much after the end of an image at most
 
 
@@ -63,7 +65,9 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
     try:
         refuse_pipe(path)
         Image.init()  # else formats are not known yet
-        image = Image.open(path, formats=[f for f in FORMATS if f in Image.OPEN])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # of half of MAX_PX
+            image = Image.open(path, formats=[f for f in FORMATS if f in Image.OPEN])
     except InputError:
         raise
     except FileNotFoundError as e:
