@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from .errors import InputError
+from .evaluation.report import read_stage
 from .evaluation.threshold_file import WEIGHTS, threshold_path, weights_of, working_threshold
 from .files import read_json, replacing, sha256
 from .onnx_file import is_onnx, load_onnx
@@ -140,7 +141,7 @@ def _scores_of_run(folder: Path) -> dict[str, str]:
             continue
         mine = mine or sha256(folder / WEIGHTS)
         if sha256(weights) == mine:
-            found = read_json(path, dict, _AGAIN).get("results", {}).get("student", {})
+            found = read_stage(path)["results"].get("student") or {}
             return {k: f"{v:.1f}" for k, v in found.items() if isinstance(v, (int, float)) and _is_shown(k)}
     return {}
 

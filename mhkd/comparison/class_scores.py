@@ -34,7 +34,7 @@ def score_classes(training: Training) -> tuple[Predictions, dict[str, Any]]:
     folder = training.folder / "inference" / view_of(training) / name
     if path.is_file() and (folder / JSON_FILE).is_file():
         known = read_json(path, dict, AGAIN)
-        if known.get("of") == stamp:
+        if known.get("of") == stamp and isinstance(known.get("cost"), dict):
             return read_predictions(folder), known["cost"]
     classes = MetadataCatalog.get(name).thing_classes
     network = load_exported(network_cfg(training), classes)

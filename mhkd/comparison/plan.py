@@ -12,7 +12,9 @@ from detectron2.config import CfgNode
 from ..engine.record import other_settings, settings_differences, step_differences
 from ..engine.resume import done_file, find_start, left_over, within_step_files
 from ..engine.settled import settled
-from ..files import read_json, replacing_folder
+from ..errors import InputError
+from ..evaluation.report import TRAIN_AGAIN, read_stage
+from ..files import replacing_folder
 from ..schedules import Step, get_schedule, plan_steps
 from ..tasks import get_task
 from .rows import Method
@@ -63,10 +65,7 @@ class Training:
 
     def reports(self) -> list[dict]:
         """``stage.json`` of every step."""
-        files = (self.folder / s.folder / "stage.json" for s in self.steps)
-        return [
-            read_json(file, dict, "move its folder away to have that step trained again") for file in files
-        ]
+        return [read_stage(self.folder / s.folder / "stage.json") for s in self.steps]
 
 
 def plan_training(method: Method, group: str, cfg: CfgNode) -> Training:
@@ -143,12 +142,19 @@ def take_over(training: Training) -> None:
 
 
 def seconds_per_iteration(root: Path) -> dict[tuple, float]:
-    """Measured means of the finished steps under ``root``, by :func:`_cost_key`."""
+    """Measured means of the finished steps under ``root``, by :func:`_cost_key`.
+
+    Raises:
+        InputError: one's record is damaged.
+    """
     measured = defaultdict(list)
     for path in root.glob("*/*/*_*/stage.json"):
-        report = read_json(path, dict, "move its folder away to have that step trained again")
-        iterations = report["end_iter"] - report["start_iter"]
-        measured[_cost_key(path.parents[1].name, report)].append(report["seconds"] / iterations)
+        report = read_stage(path)
+        try:
+            seconds = report["seconds"] / (report["end_iter"] - report["start_iter"])
+            measured[_cost_key(path.parents[1].name, report)].append(seconds)
+        except (KeyError, TypeError, ArithmeticError) as e:
+            raise InputError(f"{path}: is no record of a step with its plan ({e!r}): {TRAIN_AGAIN}") from e
     return {k: sum(v) / len(v) for k, v in measured.items()}
 
 

@@ -209,7 +209,7 @@ def _score(student: Student, axis: Axis, strength: float, out: Path) -> dict[str
     stamp |= {"annotations": [sha256(file) for file in annotation_files(dataset)]}
     if path.is_file():
         known = read_json(path, dict, AGAIN)
-        if known.get("of") == stamp:
+        if known.get("of") == stamp and isinstance(known.get("scores"), dict):
             return known["scores"]
     if axis.key:
         cfg.INPUT.SCANNER[axis.key] = type(cfg.INPUT.SCANNER[axis.key])(strength)

@@ -23,6 +23,7 @@ STEP_TITLES = {
 }
 METRICS = ("AP", "AP50", "AP75", "AR")
 _STEP = re.compile(r"\d{1,6}_\w+")
+TRAIN_AGAIN = "restore it, or move its folder away and train that step again"
 TEACHER_AP = "teacher's AP on HR"  # after a step in which it trained, too
 
 
@@ -115,12 +116,12 @@ def _check_same_test_sets(trained: Path, lr_only: Path) -> None:
 
 
 def _reports(output_dir: Path) -> dict[int, dict[str, Any]]:
-    """Position of each finished step, in order, and its ``stage.json``."""
+    """Position of each finished step, in order, and its ``stage.json`` with that "file"'s path."""
     files = sorted(Path(output_dir).glob("*_*/stage.json"))
     if not files:
         raise InputError(f"{output_dir}: no finished step in it (no <k>_<step>/stage.json); train first")
     reports = [read_stage(f) for f in files]
-    return {int(r["step"].split("_", 1)[0]): r for r in reports}
+    return {int(r["step"].split("_", 1)[0]): {**r, "file": f} for r, f in zip(reports, files)}
 
 
 def read_stage(path: Path) -> dict[str, Any]:
@@ -132,16 +133,15 @@ def read_stage(path: Path) -> dict[str, Any]:
     Raises:
         InputError: it is no such record.
     """
-    again = "restore it, or move its folder away and train that step again"
-    report = read_json(path, dict, again)
+    report = read_json(path, dict, TRAIN_AGAIN)
     step, results, losses = (report.get(k) for k in ("step", "results", "losses"))
     good = isinstance(step, str) and _STEP.fullmatch(step) is not None
     good = good and isinstance(results, dict) and all(map(_are_scores, results.values()))
-    good = good and _is_number(report.get("seconds", 0))
+    good = good and _is_number(report.get("seconds"))
     good = good and (losses is None or isinstance(losses, (list, dict)))
     good = good and all(isinstance(name, str) for name in losses or ())
     if not good:
-        raise InputError(f"{path}: is no record of a step with its scores: {again}")
+        raise InputError(f"{path}: is no record of a step with its scores: {TRAIN_AGAIN}")
     return report
 
 
@@ -159,9 +159,12 @@ def _is_number(value: Any) -> bool:
 def _row(report: dict[str, Any], which: str) -> dict[str, Any]:
     scores = report["results"].get(which)
     if not scores:
-        raise InputError(f"{report['step']} was not scored as {which}: DATASETS.TEST was empty")
+        raise InputError(
+            f"{report['file']}: has no scores of the {which}: DATASETS.TEST was empty in its training, or "
+            "the file is damaged"
+        )
     kept: dict[str, Any] = {}
     for prefix in _test_sets(scores):
         metrics = {prefix + m for m in (*METRICS, *MASK_METRICS)}
         kept |= {k: v for k, v in scores.items() if k in metrics or k.startswith(f"{prefix}AP-")}
-    return {**{k: v and round(v, 2) for k, v in kept.items()}, "seconds": report.get("seconds")}
+    return {**{k: v and round(v, 2) for k, v in kept.items()}, "seconds": report["seconds"]}

@@ -1,4 +1,7 @@
+import json
+
 from mhkd.comparison.configs import row_cfg
+from mhkd.comparison.plan import seconds_per_iteration
 from mhkd.comparison.regimes import get_tables
 from mhkd.comparison.rows import METHODS, TABLES, methods_of
 from mhkd.config import add_mhkd_config, load_cfg
@@ -13,6 +16,23 @@ import pytest
 import torch
 from detectron2.config import get_cfg
 from detectron2.layers import ShapeSpec
+
+
+def test_what_an_iteration_costs_is_the_mean_of_what_was_measured(tmp_path):
+    of_teacher = {"step": "0_teacher", "results": {}, "student_trains": []}
+    files = [tmp_path / f"seed0/{row}/0_teacher/stage.json" for row in ("mhkd", "none")]
+    for file, seconds in zip(files, (20, 40)):
+        file.parent.mkdir(parents=True)
+        file.write_text(json.dumps({**of_teacher, "seconds": seconds, "start_iter": 5, "end_iter": 15}))
+    assert seconds_per_iteration(tmp_path) == {("teacher",): 3}
+    for content in (
+        {},
+        {**of_teacher, "seconds": 1},
+        {**of_teacher, "seconds": 1, "start_iter": 5, "end_iter": 5},
+    ):
+        files[0].write_text(json.dumps(content))
+        with pytest.raises(InputError, match=f"{files[0]}: is no record of a step with its"):
+            seconds_per_iteration(tmp_path)
 
 
 def test_every_row_of_the_papers_tables_is_there():

@@ -92,7 +92,7 @@ def test_nothing_to_report(tmp_path):
     with pytest.raises(InputError, match="no finished step"):
         collect(tmp_path)
     write(tmp_path, "0_teacher", 60.0, teacher={}, direct={})
-    with pytest.raises(InputError, match="DATASETS.TEST was empty"):
+    with pytest.raises(InputError, match="0_teacher/stage.json: has no scores of the teacher: DATASETS.TEST"):
         collect(tmp_path)
 
 
@@ -109,6 +109,7 @@ def test_nothing_to_report(tmp_path):
         {"results": {"student": {"AP": "x"}}},
         {"seconds": None},
         {"seconds": 10**400},
+        {"seconds": ...},
         {"losses": [[]]},
         {"losses": "detect"},
     ],
@@ -124,6 +125,6 @@ def test_a_record_that_is_none(tmp_path, change):
     }
     path.write_text(json.dumps(record))
     assert read_stage(path) == record
-    path.write_text(json.dumps({**record, **change}))
+    path.write_text(json.dumps({k: v for k, v in {**record, **change}.items() if v is not ...}))
     with pytest.raises(InputError, match="stage.json: is no record of a step"):
         collect(tmp_path)
