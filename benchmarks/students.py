@@ -21,6 +21,7 @@ from mhkd.commands.numbers import FROM_1
 from mhkd.comparison.measure import count_flops, count_parameters
 from mhkd.engine.exported import export_cfg, export_network, exported_cfg, load_deployed
 from mhkd.onnx_export.export import export_onnx
+from mhkd.onnx_file import OnnxNetwork
 from mhkd.slide_detection.student import load_student
 from mhkd.slides.views import downsample
 from mhkd.synthetic.render import render_slide
@@ -63,13 +64,13 @@ def write_untrained(folder: Path) -> dict[str, Path]:
     return found
 
 
-def write_onnx(folders: dict[str, Path], folder: Path, slide: Path) -> dict[str, Path]:
+def write_onnx(folders: dict[str, Path], folder: Path, calibrate_on: list[str]) -> dict[str, Path]:
     """All that is measured: the folders, and behind each student what is exported of it."""
     paths = {}
     for key, path in folders.items():
         paths[key] = path
         if key != TEACHER:
-            for what, sources, int8 in (("ONNX", [], False), ("ONNX int8", [str(slide)], True)):
+            for what, sources, int8 in (("ONNX", [], False), ("ONNX int8", calibrate_on, True)):
                 paths[f"{key}, {what}"] = folder / f"{len(paths)}.onnx"
                 export_onnx(path, paths[f"{key}, {what}"], sources, int8)
     return paths
@@ -78,7 +79,9 @@ def write_onnx(folders: dict[str, Path], folder: Path, slide: Path) -> dict[str,
 def prepare(path: Path, hr: np.ndarray) -> tuple[Callable[[], Any], nn.Module | None]:
     """A call that finds glomeruli in the image, on HR or as `mhkd detect` looks at a tile; the network."""
     if path.suffix == ".onnx" or exported_cfg(path).MODEL.META_ARCHITECTURE == "StudentRCNN":
-        student = load_student(str(path), "cpu", overlap_um=0.0, threads=1)
+        is_folder = path.suffix != ".onnx"
+        recorded = exported_cfg(path).MHKD.LR_MPP if is_folder else OnnxNetwork(path).record.lr_mpp
+        student = load_student(str(path), "cpu", None if recorded else MPP, overlap_um=0.0, threads=1)
         tile = student.prepare(downsample(hr, student.lr_factor))
         return lambda: student.detect([tile]), getattr(student, "network", None)
     network = load_deployed(exported_cfg(path, "cpu")).eval()
@@ -138,9 +141,16 @@ def measure(paths: dict[str, Path], hr: np.ndarray, rounds: int) -> list[dict[st
 @click.option(
     "--student", "students", metavar="NAME=FOLDER", multiple=True, help="The first is compared with."
 )
+@click.option("--calibrate-on", multiple=True, metavar="DATASET|SLIDE", help="Int8; default: a drawn slide.")
 @click.option("--rounds", type=FROM_1, default=7, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="Write the figures as JSON.")
-def main(teacher: Path | None, students: tuple[str, ...], rounds: int, out: Path | None) -> None:
+def main(
+    teacher: Path | None,
+    students: tuple[str, ...],
+    calibrate_on: tuple[str, ...],
+    rounds: int,
+    out: Path | None,
+) -> None:
     torch.set_num_threads(1)
     drawn, _ = render_slide(0, 4 * HR_PX, MPP, num_glomeruli=20)
     hr = np.ascontiguousarray(drawn[HR_PX:, HR_PX:][:HR_PX, :HR_PX])
@@ -149,7 +159,8 @@ def main(teacher: Path | None, students: tuple[str, ...], rounds: int, out: Path
         write_tiff(folder / "slide.tiff", drawn, MPP, "drawn")
         given = {k: Path(v) for k, _, v in (s.partition("=") for s in students)}
         folders = {**({TEACHER: teacher} if teacher else {}), **given} if given else write_untrained(folder)
-        rows = measure(write_onnx(folders, folder, folder / "slide.tiff"), hr, rounds)
+        sources = list(calibrate_on) or [str(folder / "slide.tiff")]
+        rows = measure(write_onnx(folders, folder, sources), hr, rounds)
     click.echo("| " + " | ".join(rows[0]) + " |\n|---|" + "---:|" * (len(rows[0]) - 1))
     for row in rows:
         click.echo("| " + " | ".join("" if v is None else str(v) for v in row.values()) + " |")

@@ -13,7 +13,7 @@ from ..evaluation.bootstrap import LEVEL, interval, verdict
 from ..evaluation.mask_scores import MASK_METRICS
 from ..files import write_json, write_text
 from ..tables import csv_text
-from ..visualization.comparison import draw_regions, plot_table
+from ..visualization.comparison import draw_regions, plot_cost, plot_table
 from .measure import time_ratio
 from .provenance import commit, hardware
 from .results import Results
@@ -27,7 +27,8 @@ UNITS = {"parameters": "M parameters", "seconds": "s"}  # of the paper's figures
 def write_table(
     table: Table, results: Results, facts: dict[str, Any], stem: Path, missing: Sequence[Row] = ()
 ) -> list[Path]:
-    """Write ``<stem>`` .md, .csv, .json, .png and ``_regions.png``.
+    """Write ``<stem>`` .md, .csv, .json, .png, ``_regions.png`` and, where a row costs half as much again as
+    another, ``_cost.png``.
 
     Args:
         results: of all rows.
@@ -39,14 +40,17 @@ def write_table(
     write_json(content, stem.with_suffix(".json"))
     write_text(to_csv(content), stem.with_suffix(".csv"))
     write_text(to_markdown(content), stem.with_suffix(".md"))
-    plot_table(content, stem.with_suffix(".png"))
+    pictures = [plot_table(content, stem.with_suffix(".png"))]
+    flops = [row["flops"] for row in content["rows"] if row["flops"]]
+    if flops and max(flops) > 1.5 * min(flops):
+        pictures.append(plot_cost(content, stem.with_name(stem.name + "_cost.png")))
     first = {r.title: results.trainings[r.method.key][0] for r in table.rows}
     regions = stem.with_name(stem.name + "_regions.png")
     (test_set,) = next(iter(first.values())).cfg.DATASETS.TEST
     cfg = next(iter(first.values())).cfg
     found = {title: lr_detections(training) for title, training in first.items()}
-    draw_regions(test_set, found, regions, cfg.INPUT.LR_FACTOR, cfg.INPUT.LR_FILTER)
-    return [stem.with_suffix(s) for s in (".md", ".csv", ".json", ".png")] + [regions]
+    pictures.append(draw_regions(test_set, found, regions, cfg.INPUT.LR_FACTOR, cfg.INPUT.LR_FILTER))
+    return [stem.with_suffix(s) for s in (".md", ".csv", ".json")] + pictures
 
 
 def collect(

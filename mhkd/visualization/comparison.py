@@ -10,11 +10,12 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Boxes, Instances
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 from PIL import Image, ImageDraw
 
 from ..files import replacing
 from ..fonts import drawn, sans
-from ..palette import ERROR_BAR, FOUND, OURS, PAPERS
+from ..palette import ERROR_BAR, FOUND, OURS, PAPERS, RUNS
 from ..slides.views import read_view
 from .overlay import Comparison
 from .panel import draw_panel
@@ -51,6 +52,41 @@ def plot_table(content: dict, path: Path) -> Path:
     axes.set_title(f"Table {content['table']}: {content['title']}", loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png")
+    return path
+
+
+def plot_cost(content: dict, path: Path) -> Path:
+    """A line a schedule, a point a row: AP with its interval over GFLOPs of an image.
+
+    Args:
+        content: as of :func:`plot_table`; rows whose FLOPs are not known are left out.
+    """
+    figure = Figure((7.5, 5), layout="constrained", dpi=130)
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    known = [r for r in content["rows"] if r["flops"] and r["scores"]["AP"]["mean"] is not None]
+    for number, schedule in enumerate(dict.fromkeys(r["schedule"] for r in known)):
+        rows = sorted((r for r in known if r["schedule"] == schedule), key=lambda r: r["flops"])
+        gflops, means = np.array([(r["flops"] / 1e9, r["scores"]["AP"]["mean"]) for r in rows]).T
+        low, high = np.array([r["AP_interval"] or (m, m) for r, m in zip(rows, means)]).T
+        errors = np.clip([means - low, high - means], 0, None)
+        color = RUNS[number % len(RUNS)]
+        axes.errorbar(gflops, means, errors, fmt="o-", color=color, capsize=3, elinewidth=0.8, label=schedule)
+        for x, y, r in zip(gflops, means, rows):
+            axes.annotate(r["title"], (x, y), (6, 4), textcoords="offset points", fontsize=8)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_formatter(ScalarFormatter())
+    axes.margins(x=0.3)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("GFLOPs of one image")
+    axes.set_ylabel(f"AP on low resolution, % ({content['interval_percent']} % by {content['interval_by']})")
+    axes.set_title(f"{content['dataset']}: {content['title']}", loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    if known:
+        figure.legend(loc="outside lower center", ncols=3, frameon=False)
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png")
     return path

@@ -14,7 +14,7 @@ from mhkd.engine import DistillationTrainer
 from mhkd.engine.record import settings_differences
 from mhkd.errors import InputError
 from mhkd.evaluation.bootstrap import groups_of, verdict
-from mhkd.visualization.comparison import plot_table
+from mhkd.visualization.comparison import plot_cost, plot_table
 
 import cv2
 import pytest
@@ -126,7 +126,8 @@ def test_a_test_set_of_one_slide_has_no_intervals_and_no_verdicts(filled, tmp_pa
     assert " | undecided | " in line and "[" not in line
     (row, _) = csv.DictReader(to_csv(content).splitlines())
     assert row["difference_low"] == "" and row["verdict"] == "undecided"
-    assert min(cv2.imread(str(plot_table(content, tmp_path / "table.png"))).shape[:2]) > 150
+    for plot in (plot_table, plot_cost):
+        assert min(cv2.imread(str(plot(content, tmp_path / "table.png"))).shape[:2]) > 150
 
 
 def test_the_plan_tells_what_is_shared_and_what_is_left(filled):
