@@ -18,7 +18,11 @@ from ..errors import InputError
 
 _NAME_BYTES = 1024
 _DEAD = re.compile(r"DataLoader worker \(pid(?:\(s\))? (?P<pids>[\d, ]+)\) (?P<how>[^.\n]*)")
-_FAILED = re.compile(r"Caught \w+ in DataLoader worker process \d+\.")
+# torch puts the worker's whole traceback into the message of the error, which InputError has in one line.
+_FAILED = re.compile(
+    r"Caught \w+ in DataLoader worker process \d+\."
+    r".* mhkd\.(?:errors\.InputError|data\.workers\.OutOfMemory): "
+)
 _watched: "weakref.WeakSet[WatchedMapper]" = weakref.WeakSet()
 
 
@@ -68,10 +72,10 @@ def speaking_of_workers() -> Iterator[None]:
     try:
         yield
     except InputError as e:
-        if not _FAILED.match(str(e)):
+        failed = _FAILED.match(str(e))
+        if not failed:
             raise
-        # torch puts the worker's whole traceback into the message, whose last line is "InputError: ...".
-        raise InputError(str(e).splitlines()[-1].partition(": ")[2]) from e
+        raise InputError(str(e)[failed.end() :]) from e
     except (RuntimeError, ConnectionError, EOFError) as e:
         _stop_hearing()
         dead = _DEAD.search(str(e.__cause__)) or _DEAD.search(str(e))  # the cause knows the signal

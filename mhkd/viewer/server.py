@@ -136,7 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
         except LookupError:
             return _refusal(HTTPStatus.NOT_FOUND, "there is nothing at this address")
         except InputError as e:
-            logger.error("%s", e)
+            logger.error("%s", str(e).encode(errors="backslashreplace").decode())  # a name may be no text
             return _refusal(HTTPStatus.INTERNAL_SERVER_ERROR, str(e))
 
     def _answer(self, path: str) -> _Reply:

@@ -284,7 +284,7 @@ def test_a_report_cut_short(half_trained, tmp_path):
     cfg.OUTPUT_DIR = str(shutil.copytree(cfg.OUTPUT_DIR, tmp_path / "out"))
     report = Path(cfg.OUTPUT_DIR, "0_teacher/stage.json")
     report.write_text(report.read_text()[:40])
-    with pytest.raises(InputError, match="stage.json: not readable"):
+    with pytest.raises(InputError, match="stage.json: cannot be read"):
         start(cfg)
     report.unlink()
     assert start(cfg).unscored.folder == "0_teacher"

@@ -176,7 +176,7 @@ OF_A_TASK = {
 NAMED = {"detection", "classification", "DistilledRCNN", "DistilledClassifier", "DirectDetector", "RetinaNet"}
 OF_DATA = {  # what may be asked for its type: values, files, errors
     "bool", "int", "float", "str", "list", "tuple", "dict", "Iterable", "OSError", "FloatingPointError",
-    "InputError", "Tensor", "torch",
+    "InputError", "Tensor", "torch", "distributed", "DistError",
 }  # fmt: skip
 
 
