@@ -18,6 +18,7 @@ import numpy as np
 
 from .errors import InputError
 from .files import refuse_pipe
+from .training_data import is_training_data
 
 SUFFIX = ".onnx"
 KEY = "mhkd"  # of the record among the file's metadata
@@ -44,6 +45,7 @@ class OnnxRecord:
         compared: how near its detections came to those of PyTorch, and on what.
         weights_sha256: of the ``model_final.pth`` that it was made of.
         mhkd: version that made it.
+        training_data: of :meth:`mhkd.training_data.TrainingData.dump`; None: not known, as in older files.
     """
 
     classes: list[str]
@@ -57,6 +59,7 @@ class OnnxRecord:
     compared: dict[str, Any]
     weights_sha256: str
     mhkd: str
+    training_data: dict[str, Any] | None = None
 
     def dump(self) -> str:
         return json.dumps(asdict(self), allow_nan=False)
@@ -71,6 +74,8 @@ class OnnxRecord:
         known = {name: content[name] for name in names if name in content}
         for name in names:
             if name not in known:
+                if name == "training_data":  # of an older file
+                    continue
                 raise ValueError(f"has no {name}")
             if not _GOOD[name](known[name]):
                 raise ValueError(f"has {name} {str(known[name])[:80]!r}")
@@ -101,6 +106,7 @@ _GOOD: dict[str, Callable[[Any], bool]] = {
     "compared": lambda v: isinstance(v, dict),
     "weights_sha256": _is_text,
     "mhkd": _is_text,
+    "training_data": lambda v: v is None or is_training_data(v),
 }  # fmt: skip
 
 

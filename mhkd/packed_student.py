@@ -23,8 +23,9 @@ SUFFIX = ".mhkd"
 CARD = "card.yaml"
 FOLDER = ("config.yaml", "model_final.pth")  # of a folder, as mhkd.engine.exported writes it
 ONNX = "student.onnx"
+TRAINING_DATA = "training_data.json"  # of a folder; an .onnx file has it in itself
 THRESHOLDS = {FOLDER: "threshold.json", (ONNX,): "student.threshold.json"}
-_NAMES = {CARD, *FOLDER, ONNX, *THRESHOLDS.values()}
+_NAMES = {CARD, *FOLDER, ONNX, *THRESHOLDS.values(), TRAINING_DATA}
 _LARGE = {FOLDER[1], ONNX}
 _OF_DAMAGE = (
     OSError,
@@ -119,7 +120,8 @@ def _check(path: str | os.PathLike[str], members: list[zipfile.ZipInfo], size: i
     if sum(member.file_size for member in members) > size:
         raise InputError(f"{path}: claims to hold more than a file of its size can: {_AGAIN}")
     for student, threshold in THRESHOLDS.items():
-        if set(names) - {threshold} == {CARD, *student}:
+        optional = {threshold, TRAINING_DATA} if student == FOLDER else {threshold}
+        if set(names) - optional == {CARD, *student}:
             return
     raise InputError(
         f"{path}: holds {', '.join(names) or 'nothing'}, but not {CARD} and either {' and '.join(FOLDER)} or "

@@ -14,7 +14,7 @@ from .evaluation.report import read_stage
 from .evaluation.threshold_file import WEIGHTS, threshold_path, weights_of, working_threshold
 from .files import read_json, replacing, sha256
 from .onnx_file import is_onnx, load_onnx
-from .packed_student import CARD, FOLDER, ONNX, SUFFIX, THRESHOLDS, is_packed, read_card
+from .packed_student import CARD, FOLDER, ONNX, SUFFIX, THRESHOLDS, TRAINING_DATA, is_packed, read_card
 from .version import __version__
 from .yaml_files import MAX_BYTES, one_line, parse_yaml, read_text
 
@@ -75,6 +75,8 @@ def pack_student(
     files = {names[0]: student} if is_onnx(student) else {name: student / name for name in names}
     if threshold_path(student).is_file():
         files[THRESHOLDS[names]] = threshold_path(student)
+    if names == FOLDER and (student / TRAINING_DATA).is_file():
+        files[TRAINING_DATA] = student / TRAINING_DATA
     with replacing(out) as temporary:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
             archive.writestr(_member(CARD), text)

@@ -16,9 +16,10 @@ from mhkd.errors import InputError
 from mhkd.evaluation.best_threshold import Choice
 from mhkd.evaluation.threshold_file import record_threshold, working_threshold
 from mhkd.modeling.build import build_network
-from mhkd.packed_student import read_card, unpacked
+from mhkd.packed_student import TRAINING_DATA, read_card, unpacked
 from mhkd.slide_detection.finished import find_finished
 from mhkd.slide_detection.student import load_student
+from mhkd.training_data import TrainingData, write_training_data
 
 import pytest
 import torch
@@ -158,6 +159,28 @@ def test_a_packed_student_is_the_same_student(run, packed, temporary):
     assert working_threshold(packed) == working_threshold(run / "student")
     assert working_threshold(packed).score == 0.25
     assert list(temporary.iterdir()) == []
+
+
+def test_what_is_known_of_the_training_data_is_packed_too(run, packed, tmp_path):
+    known = TrainingData.of([{"density": 0.3, "contrast": 0.1, "red": 0.2, "green": 0.5, "blue": 0.3}] * 5)
+    student, out, bad = tmp_path / "student", tmp_path / "mine.mhkd", tmp_path / "bad.mhkd"
+    shutil.copytree(run / "student", student)
+    write_training_data(known, student)
+    pack(student, "--out", out)
+    old, new = load_student(str(packed)), load_student(str(out))
+    assert old.training is None and new.training == known
+    assert new.checksum == old.checksum  # slides that it has finished are not searched again
+    (student / TRAINING_DATA).write_text('{"images": 5}')
+    pack(student, "--out", bad)
+    with pytest.raises(InputError, match=rf"bad.mhkd/{TRAINING_DATA}: records no training data"):
+        load_student(str(bad))
+    file, packed_file, bad_file = (tmp_path / name for name in ("good.onnx", "onnx.mhkd", "bad.onnx"))
+    write_onnx_student(file, [[2, 2, 20, 20]], [0.9], [0], training_data=known.dump())
+    pack(file, "--out", packed_file)
+    assert load_student(str(packed_file)).training == load_student(str(file)).training == known
+    write_onnx_student(bad_file, [[2, 2, 20, 20]], [0.9], [0], training_data={"images": 5})
+    with pytest.raises(InputError, match="has training_data"):
+        load_student(str(bad_file))
 
 
 def test_default_predictor_takes_a_packed_one(packed):

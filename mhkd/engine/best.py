@@ -47,7 +47,7 @@ def keep_best(trainer: Any, step: Step, iteration: int, student: nn.Module) -> N
     out.MHKD.LR_MPP = task.lr_mpp(cfg)
     choice = task.best_threshold(name, trainer.output_dir / "inference" / "student" / name)
     with replacing_folder(folder) as temporary:
-        export_network(student.state_dict(), out, temporary)
+        export_network(student.state_dict(), out, temporary, trainer.training_data)
         if choice:
             record_threshold(temporary, choice, name)
         write_json({"iteration": iteration, "AP": scores["AP"], "chosen_on": name}, temporary / RECORD)

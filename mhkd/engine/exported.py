@@ -18,6 +18,7 @@ from ..files import write_text
 from ..modeling.build import build_network
 from ..packed_student import unpacked
 from ..tasks import get_task
+from ..training_data import TrainingData, write_training_data
 from ..yaml_files import one_line
 from .checkpoint import load_file, load_weights, network_weights, save_atomically, size
 from .classes import order_classes, recorded_classes
@@ -40,7 +41,12 @@ def export_cfg(cfg: CfgNode, network: str, bfa: bool = False) -> CfgNode:
     return out
 
 
-def export_network(weights: Mapping[str, torch.Tensor], cfg: CfgNode, folder: str | os.PathLike[str]) -> Path:
+def export_network(
+    weights: Mapping[str, torch.Tensor],
+    cfg: CfgNode,
+    folder: str | os.PathLike[str],
+    training: TrainingData | None = None,
+) -> Path:
     """Write ``model_final.pth`` and ``config.yaml``, which work wherever the folder is put.
 
     The config has the bare name of the weights; :func:`exported_cfg` makes it a path.
@@ -48,6 +54,7 @@ def export_network(weights: Mapping[str, torch.Tensor], cfg: CfgNode, folder: st
     Args:
         weights: the network's state dict; a student's BFA is left out where ``cfg`` has it disabled.
         cfg: from :func:`export_cfg`.
+        training: of the data that it learned from, for a student that detects.
     """
     folder = Path(folder)
     path = folder / "model_final.pth"
@@ -61,6 +68,7 @@ def export_network(weights: Mapping[str, torch.Tensor], cfg: CfgNode, folder: st
     cfg.MODEL.TEACHER.WEIGHTS = ""
     cfg.MHKD.CHOOSE_ON, cfg.MHKD.KEEP_BEST = "", False  # files of their own record what was chosen
     write_text(cfg.dump(), folder / "config.yaml")
+    write_training_data(training, folder)
     return path
 
 
@@ -199,7 +207,12 @@ def export_checkpoint(path: str | os.PathLike[str], folder: str | os.PathLike[st
     weights = network_weights(checkpoint, network, path)
     cfg = export_cfg(parse_cfg(checkpoint["cfg"], path), network, checkpoint["bfa"])
     cfg.MHKD.CLASSES, cfg.MHKD.LR_MPP = checkpoint["classes"], checkpoint["lr_mpp"]
-    return export_network(weights, cfg, folder)
+    known = checkpoint.get("training_data")  # older ones have none
+    try:
+        training = TrainingData.parse(known) if known is not None and network == "student" else None
+    except ValueError as e:
+        raise InputError(f"{path}: what it records of its training data {e}: train it anew") from e
+    return export_network(weights, cfg, folder, training)
 
 
 def _is_bfa(parameter_name: str) -> bool:

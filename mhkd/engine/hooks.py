@@ -59,9 +59,10 @@ class StageTransition(HookBase):
             out = export_cfg(cfg, network, step.stage.bfa)
             out.MHKD.LR_MPP = trainer.task.lr_mpp(cfg)
             weights = getattr(trainer.distilled, network).state_dict()
-            export_network(weights, out, folder / network)
+            training = trainer.training_data if network == "student" else None
+            export_network(weights, out, folder / network, training)
             if network == "student":
-                export_network(weights, out, trainer.output_dir / "student")
+                export_network(weights, out, trainer.output_dir / "student", training)
         scores = {}
         views = ["student"] if network == "student" else ["teacher", "direct"]
         if network == "student" and step.stage.teacher:

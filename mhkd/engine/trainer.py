@@ -1,6 +1,7 @@
 """The trainer: one loop over all steps of a schedule, resumable at any iteration."""
 
 import contextlib
+import functools
 import logging
 import math
 import time
@@ -17,12 +18,14 @@ from torch.optim.swa_utils import AveragedModel
 from ..data.loader import build_train_loader, training_entries
 from ..data.registrar import datasets_held
 from ..data.semi_supervised import check_train_names
+from ..data.training_colour import training_data_of
 from ..data.workers import speaking_of_workers
 from ..errors import InputError
 from ..modeling.build import build_network
 from ..modeling.pair import Pair
 from ..schedules import Step, check_stage, check_unlabeled, get_schedule, plan_steps
 from ..tasks import get_task
+from ..training_data import TrainingData
 from .averaging import build_average
 from .batches import Batches
 from .checkpoint import AVERAGED, save_atomically
@@ -297,6 +300,14 @@ class DistillationTrainer(TrainerBase):
         previous = previous_file(self.cfg) if within_step else None
         save_atomically(self._state(self.iter + 1, within_step), path, previous)
 
+    @functools.cached_property
+    def training_data(self) -> TrainingData | None:
+        """What a student that detects records of its training data."""
+        if not self.task.counts:
+            return None
+        inputs = self.cfg.INPUT
+        return training_data_of(training_entries(self.cfg), inputs.LR_FACTOR, inputs.LR_FILTER)
+
     def _state(self, iteration: int, within_step: bool) -> dict[str, Any]:
         """What a training goes on from at ``iteration``."""
         data = {
@@ -309,6 +320,7 @@ class DistillationTrainer(TrainerBase):
             "cfg": self.cfg.dump(),
             "classes": self.task.classes(self.cfg),
             "lr_mpp": self.task.lr_mpp(self.cfg),
+            "training_data": self.training_data.dump() if self.training_data else None,
             **self.task.conventions,
             "sources": self.sources,
             "processes": comm.get_world_size(),

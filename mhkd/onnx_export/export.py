@@ -134,6 +134,7 @@ def _record(student: TorchStudent, cfg: CfgNode, folder: str | os.PathLike[str])
         compared={},
         weights_sha256=student.sha256,
         mhkd=__version__,
+        training_data=student.training.dump() if student.training else None,
     )
 
 

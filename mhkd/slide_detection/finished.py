@@ -1,7 +1,7 @@
 """Reads what ``mhkd detect`` left in a folder: one sub-folder a slide, finished where run.json is there."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -82,6 +82,11 @@ class FinishedSlide:
     def summary(self) -> dict[str, Any]:
         """Content of summary.json: "glomeruli", "counts", "tissue_mm2", ..."""
         return read_json(self.folder / SUMMARY, dict, _AGAIN)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was said of the slide."""
+        return warnings_of(self.run)
 
     def detections(self) -> Detections:
         """All that are kept, in base pixels, in the order of the file.
@@ -246,6 +251,12 @@ def read_finished(folder: Path, run_file: Path) -> FinishedSlide:
     if not (folder / RESULTS).is_file():
         raise InputError(f"{folder / RESULTS}: is missing: {_AGAIN}")
     return slide
+
+
+def warnings_of(run: Mapping[str, Any]) -> list[str]:
+    """What run.json says of the slide: lines, of results of any age and from anyone."""
+    found = run.get("warnings")
+    return [w for w in found if isinstance(w, str)] if isinstance(found, list) else []
 
 
 def differences(finished: Iterable[FinishedSlide]) -> list[str]:

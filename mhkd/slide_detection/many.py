@@ -229,7 +229,8 @@ def check_names(slides: list[str], out: Path) -> None:
 def _rows(results: Results, found: dict[str, dict[str, Any]]) -> list[tuple[str, dict[str, Any] | None, str]]:
     """Of summary.csv: all slides that are finished, those that cannot be used, and those that failed now."""
     rows: dict[str, tuple[dict[str, Any] | None, str]] = {
-        one.name: ({**one.summary, "student": one.student}, "") for one in results.finished
+        one.name: ({**one.summary, "student": one.student, "warnings": one.warnings}, "")
+        for one in results.finished
     }
     rows.update({name: (None, reason) for name, reason in results.damaged.items()})
     for path, result in found.items():

@@ -12,6 +12,7 @@ import numpy as np
 from ..errors import InputError
 from ..files import sha256
 from ..onnx_file import OnnxNetwork, load_onnx
+from ..training_data import TrainingData
 from .student import Student, resolution_of, tile_side_px
 
 
@@ -68,4 +69,5 @@ def load(
         folder=os.path.abspath(folder),
         sha256=weights,
         checksum=hashlib.sha256(json.dumps([weights, lowest]).encode()).hexdigest(),
+        training=TrainingData.parse(record.training_data) if record.training_data else None,
     )

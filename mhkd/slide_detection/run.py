@@ -23,8 +23,10 @@ from ..version import __version__
 from .checksum import checksum
 from .clock import Clock
 from .exports import slide_image_id, write_outputs
+from .finished import warnings_of
 from .grid import Grid
 from .journal import Journal
+from .likeness import unlike_training
 from .options import DetectOptions
 from .search import find_tissue, grid_over, merge_batches, run_batches, sound_records
 from .slide_folder import (
@@ -123,6 +125,7 @@ def detect_slide(
                 slide,
                 options.score_threshold,
                 run.get("quality"),
+                warnings_of(run),
             )
         if not stored:
             run["timings"] |= clock.seconds()
@@ -166,6 +169,8 @@ def _look(
     grid = grid_over(mask, mpp, slide, student, options)
     journal.records = sound_records(journal.records, grid, student, options)
     before = len(journal.records)
+    with clock("colour"), reading(path, state):
+        remarks += unlike_training(slide, grid, student)
     with reading(path, state):
         slide_file = checksum(path)
         run_batches(slide, grid, student, options, journal, clock, readers=readers, progress=progress)

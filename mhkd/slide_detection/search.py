@@ -52,6 +52,13 @@ def grid_over(mask: np.ndarray, mpp: float, slide: Slide, student: Student, opti
     return lay_grid(mask, mpp / student.lr_mpp, (width, height), student.tile_px, overlap, round(shift))
 
 
+def read_tile(slide: Slide, grid: Grid, student: Student, index: int) -> np.ndarray:
+    """One tile of the grid, uint8 RGB of shape (h, w, 3), in LR pixels."""
+    x, y = grid.corners[index]
+    scale = _base_px(slide, student)
+    return slide.read_region(x * scale[0], y * scale[1], *grid.tile_px, student.lr_mpp, from_base=False)
+
+
 def run_batches(
     slide: Slide,
     grid: Grid,
@@ -76,15 +83,10 @@ def run_batches(
     Raises:
         InputError: the slide is damaged, or the journal cannot be written. What was finished is in it.
     """
-    scale = _base_px(slide, student)
 
-    def read(index: int) -> dict[str, Any]:
-        x, y = grid.corners[index]
+    def read(index: int) -> Any:
         with clock("read"):
-            tile = slide.read_region(
-                x * scale[0], y * scale[1], *grid.tile_px, student.lr_mpp, from_base=False
-            )
-            return student.prepare(tile)
+            return student.prepare(read_tile(slide, grid, student, index))
 
     n, size = len(grid.corners), options.batch_size
     batches = [(k, range(k * size, min((k + 1) * size, n))) for k in range(-(-n // size))]

@@ -17,6 +17,7 @@ from ..onnx_file import is_onnx
 from ..packed_student import is_packed, unpacked
 from ..slides.slide import SAME_MPP
 from ..slides.views import LARGEST_PX
+from ..training_data import TrainingData
 
 logger = logging.getLogger(__name__)
 DEFAULT_OVERLAP_UM = 300.0  # the largest glomerulus
@@ -37,6 +38,7 @@ class Student(ABC):
         checksum: of its weights and of all that was set for it.
         device: where it runs.
         flips: whether it averages over a tile's flips.
+        training: what it records of its training data; None: nothing.
         packages: those whose versions may show in its last bits, the first above all.
     """
 
@@ -49,6 +51,7 @@ class Student(ABC):
     checksum: str = ""
     device: str = "cpu"
     flips: bool = False
+    training: TrainingData | None = None
     packages: ClassVar[tuple[str, ...]]
 
     @abstractmethod

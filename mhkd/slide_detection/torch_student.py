@@ -17,6 +17,7 @@ from ..enlarge import enlarge, to_tensor
 from ..errors import InputError
 from ..files import sha256
 from ..modeling import FlipAveraged, is_student
+from ..training_data import read_training_data
 from .outlines import outline_of_mask
 from .student import Student, resolution_of, tile_side_px
 
@@ -123,4 +124,5 @@ def load(
         checksum=hashlib.sha256((weights + cfg.dump()).encode()).hexdigest(),
         device=cfg.MODEL.DEVICE,
         flips=flips,
+        training=read_training_data(folder),
     )

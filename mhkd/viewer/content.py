@@ -141,7 +141,8 @@ class ShownSlide:
                 {"class": classes.index(name) if name else None, "rings": rings} for name, rings in outlines
             ],
             "squares": self._squares(),
-            "remark": "; ".join(filter(None, [self._doubt, remark, *self.notes])) or None,
+            "remark": "; ".join(filter(None, [self._doubt, *self.finished.warnings, remark, *self.notes]))
+            or None,
             "locked": locked,  # why nothing can be corrected
             **said,
         }

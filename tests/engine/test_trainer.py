@@ -29,6 +29,7 @@ from mhkd.modeling import FCOSDetector
 from mhkd.slide_detection.student import load_student as load_slides_student
 from mhkd.slides.views import read_view
 from mhkd.tasks import get_task
+from mhkd.training_data import read_training_data
 
 import cv2
 import numpy as np
@@ -79,6 +80,8 @@ def test_every_step_leaves_what_the_contract_says(trained):
             assert {"AP", "AP50", "AP75", "AR"} <= set(scores)
         assert (out / step / network / "model_final.pth").is_file()
         assert (out / step / network / "config.yaml").is_file()
+        known = read_training_data(out / step / network)
+        assert (known is None) if network == "teacher" else (known.images == 4)
     newest = torch.load(out / "student" / "model_final.pth", weights_only=True)["model"]
     last = torch.load(out / "4_semantic" / "student" / "model_final.pth", weights_only=True)["model"]
     assert_equal_weights(newest, last)
@@ -172,6 +175,7 @@ def test_mhkd_export_equals_what_training_exported(trained, tmp_path):
     mine, theirs = exported_cfg(tmp_path), exported_cfg(step / "student")
     mine.MODEL.WEIGHTS = theirs.MODEL.WEIGHTS = ""
     assert mine == theirs
+    assert read_training_data(tmp_path) == read_training_data(step / "student") is not None
     files = (tmp_path / "model_final.pth", step / "student" / "model_final.pth")
     assert_equal_weights(*(torch.load(f, weights_only=True)["model"] for f in files))
 

@@ -15,6 +15,8 @@ from mhkd.onnx_export.enlarge import enlarge
 from mhkd.onnx_export.inference import PlainInference
 from mhkd.onnx_export.tiles import drawn_tiles
 from mhkd.onnx_file import OnnxNetwork
+from mhkd.slide_detection.student import load_student
+from mhkd.training_data import COLOUR, TrainingData, write_training_data
 
 import numpy as np
 import pytest
@@ -137,11 +139,15 @@ def test_the_record_has_what_slides_need(student):
 def test_the_threshold_comes_along_and_one_beside_the_file_takes_its_place(plain, tmp_path, datasets):
     choice = Choice(0.375, 0.9, 0.9, 0.9, 10)
     record_threshold(plain, choice, "a split")
+    known = TrainingData.of([dict.fromkeys(COLOUR, 0.25)] * 4)
+    write_training_data(known, plain)
     path = tmp_path / "student.onnx"
     try:
         export_onnx(plain, path, ["disks_val"])
     finally:
         (plain / "threshold.json").unlink()
+        write_training_data(None, plain)
+    assert load_student(str(path)).training == known
     brought = working_threshold(path)
     assert brought.score == 0.375 and brought.source == "recorded in the student: best F1 on a split"
     assert working_threshold(path, 0.2).source == "--score-threshold"

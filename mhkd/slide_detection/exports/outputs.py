@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ def write_outputs(
     slide: Slide,
     score_threshold: float = 0.0,
     quality: dict[str, Any] | None = None,
+    warnings: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Write every format, each file whole or not at all; the same input gives the same bytes.
 
@@ -48,6 +50,7 @@ def write_outputs(
         slide: the slide, for its overview.
         score_threshold: detections count from this score on.
         quality: of :meth:`mhkd.slides.quality.Quality.record`, for summary.json.
+        warnings: what is to be said of the slide, for summary.json too.
 
     Returns:
         The content of summary.json, see :func:`mhkd.slide_detection.exports.summary.summarize`.
@@ -61,6 +64,8 @@ def write_outputs(
     summary = summarize(counted, info, score_threshold)
     if quality:
         summary["quality"] = quality
+    if warnings:
+        summary["warnings"] = list(warnings)
     # Before anything is written: the slide may be damaged.
     overview = draw_overview(slide, counted, f"{name}, score {score_threshold:g} or more")
     write_json(coco_results(kept, image_id), folder / COCO, indent=None)

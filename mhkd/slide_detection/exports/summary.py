@@ -52,25 +52,32 @@ def write_summary_csv(path: Path, slides: Iterable[tuple[str, dict[str, Any] | N
 
     Args:
         path: CSV.
-        slides: slide, its summary (with "student", whose results
-            these are, where that is known), and what went wrong ("" where nothing did).
+        slides: slide, its summary (with "student", whose results these are, and "warnings", where there
+            are any), and what went wrong ("" where nothing did).
     """
     slides = list(slides)
     classes = list(dict.fromkeys(c for _, summary, _ in slides if summary for c in summary["counts"]))
     measures = ("tissue_mm2", "density_per_mm2", "sclerotic_share", "score_threshold", "student")
     checked = any("quality" in summary for _, summary, _ in slides if summary)
+    warned = any(summary.get("warnings") for _, summary, _ in slides if summary)
     lines = []
     for slide, summary, error in slides:
         if summary:
             counts = [summary["counts"].get(c, "") for c in classes]
             values = [summary["glomeruli"], *counts, *(summary.get(m) for m in measures)]
             values += _quality(summary) * checked
+            values += [_line(summary.get("warnings", ()))] * warned
         else:
-            values = [""] * (1 + len(classes) + len(measures) + len(QUALITY) * checked)
-        lines.append([slide, *values, " ".join(error.split())])  # csv writes None as an empty field
-    write_text(
-        csv_text(("slide", "glomeruli", *classes, *measures, *QUALITY * checked, "error"), lines), path
-    )
+            values = [""] * (1 + len(classes) + len(measures) + len(QUALITY) * checked + warned)
+        lines.append([slide, *values, _line([error])])  # csv writes None as an empty field
+    of_quality, of_warnings = QUALITY * checked, ("warnings",) * warned
+    header = ("slide", "glomeruli", *classes, *measures, *of_quality, *of_warnings, "error")
+    write_text(csv_text(header, lines), path)
+
+
+def _line(texts: Iterable[str]) -> str:
+    """Of several, in one line."""
+    return " ".join("; ".join(texts).split())
 
 
 def _quality(summary: dict[str, Any]) -> list[Any]:
