@@ -28,6 +28,10 @@ def view(out_dir: Path, port: int, no_browser: bool, annotations: str | None, sl
     """
     import webbrowser
 
+    from ..viewer.connections import few_arenas
+
+    few_arenas()  # before others start threads
+
     from ..annotations.folders import annotations_in, lines, unused
     from ..slide_detection.finished import differences, find_finished
     from ..viewer.content import DamagedSlide, ShownSlide
