@@ -11,6 +11,8 @@ from mhkd.slide_detection.run import detect_slide
 
 import numpy as np
 import pytest
+import pyvips
+import tifftools
 import torch
 from blob_student import TISSUE, blob_student, write_disks, write_slide
 from detectron2.structures import Boxes, pairwise_iou
@@ -202,6 +204,35 @@ def test_slide_taken_away_or_replaced_while_it_is_read(small_slide, tmp_path, by
     with pytest.raises(InputError, match="small.tiff: was taken away or changed"):
         detected(small_slide, tmp_path / "out", student_during_which(happens))
     assert not (tmp_path / "out" / "small.tiff" / "run.json").exists()
+
+
+@pytest.mark.parametrize("compression", ["deflate", "jpeg"])
+def test_a_damaged_tile_is_named_and_the_whole_slide_gone_on_from(tmp_path, compression):
+    """In the middle of the level that is searched its bytes are noise; the file's structure is sound."""
+    path = Path(write_disks(tmp_path / "slide.tiff", (4000, 4000))[0])
+    pyvips.Image.new_from_file(str(path), access="sequential").tiffsave(
+        str(tmp_path / "jpeg.tiff"), tile=True, pyramid=True, compression=compression, Q=90
+    )
+    path = (tmp_path / "jpeg.tiff").replace(path)
+    whole, time = path.read_bytes(), path.stat().st_mtime_ns
+    tags = tifftools.read_tiff(str(path))["ifds"][2]["tags"]
+    offset, count = (tags[tag]["data"][10] for tag in (324, 325))  # of 4 x 4 tiles of 1024 um
+    with open(path, "r+b") as f:
+        f.seek(offset)
+        f.write(np.random.default_rng(0).bytes(count))
+    os.utime(path, ns=(time, time))
+    out, student = tmp_path / "out", blob_student()
+    for _ in range(2):  # given again, the same
+        with pytest.raises(
+            InputError, match=r"slide.tiff: its pixels at base pixel \(\d+, \d+\) are damaged: copy"
+        ):
+            detected(path, out, student, batch_size=1)
+    assert not (out / "slide.tiff" / "run.json").exists()
+    path.write_bytes(whole)
+    os.utime(path, ns=(time, time))
+    found, _, run = detected(path, out, student, batch_size=1)
+    assert 0 < run["timings"]["batches_of_earlier_runs"] < run["timings"]["batches"]
+    assert (found == detected(path, tmp_path / "anew", student, batch_size=1)[0]).all()
 
 
 def test_results_removed_while_they_are_made(small_slide, tmp_path):
