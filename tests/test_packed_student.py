@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import stat
+import subprocess
 import tempfile
 import zipfile
 from pathlib import Path
@@ -30,7 +31,7 @@ from detectron2.engine import DefaultPredictor
 from detectron2.modeling import build_model
 from onnx_student import write_onnx_student
 from PIL import Image
-from support import CONFIGS, tiny_config
+from support import CONFIGS, mounted, room_for, tiny_config
 
 CHOICE = Choice(0.25, 80.0, 75.0, 85.7, 30)
 
@@ -140,6 +141,23 @@ def test_scores_come_with_their_intervals(run, tmp_path):
     said = pack(run / "student", "--out", out, "--scores", scores, exit_code=2)
     assert "scores.json: holds no scores" in said
     assert read_card(out)["scores"] == expected  # what was there stays
+
+
+def test_a_full_disk_and_one_that_is_read_only_leave_the_file_that_was_there(run, tmp_path):
+    out = tmp_path / "disk/glomeruli.mhkd"
+    with mounted(out.parent, "size=10m"):
+        pack(run / "student", "--out", out, "--stain", "PAS")
+        before = out.read_bytes()
+        again = (run / "student", "--out", out, "--stain", "H&E")
+        with room_for(len(before) // 2):
+            said = pack(*again, exit_code=2)
+        assert (
+            said
+            == f"mhkd: error: {out}: cannot be written (File too large): make room or choose another folder\n"
+        )
+        subprocess.run(["mount", "-o", "remount,ro", out.parent], check=True)
+        assert f"{out}: cannot be written (Read-only file system)" in pack(*again, exit_code=2)
+        assert [p.name for p in out.parent.iterdir()] == [out.name] and out.read_bytes() == before
 
 
 def test_the_same_student_makes_the_same_file(run, packed, tmp_path):

@@ -191,12 +191,16 @@ def _check_trained(checkpoint: Mapping[str, Any], network: str, path: str | os.P
     """A training checkpoint holds both networks, of which one may be as the seed made it."""
     if "plan" not in checkpoint:
         return
-    if network == "student" and checkpoint["stage"] == 0:
+    try:
+        stage, first = int(checkpoint["stage"]), str(checkpoint["plan"][0]["step"])
+    except (LookupError, TypeError, ValueError) as e:
+        raise InputError(f"{path}: its record of steps is damaged: use another checkpoint") from e
+    if network == "student" and stage == 0:
         raise InputError(
             f"{path}: its teacher is trained, its student not yet: train further and use the checkpoint of a "
             "later step (OUTPUT_DIR/<step>/model_final.pth), or ask for the teacher"
         )
-    trains_teacher = checkpoint["plan"][0]["step"].startswith("0_")
+    trains_teacher = first.startswith("0_")
     given = parse_cfg(checkpoint["cfg"], path).MODEL.TEACHER.WEIGHTS
     if network == "teacher" and not (trains_teacher or given):
         raise InputError(

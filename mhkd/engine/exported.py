@@ -14,7 +14,7 @@ from torch import nn
 from ..config import load_cfg, parse_cfg
 from ..errors import InputError, about
 from ..evaluation.threshold_file import forget_threshold
-from ..files import write_text
+from ..files import replacing
 from ..modeling.build import build_network
 from ..packed_student import unpacked
 from ..tasks import get_task
@@ -55,19 +55,24 @@ def export_network(
         weights: the network's state dict; a student's BFA is left out where ``cfg`` has it disabled.
         cfg: from :func:`export_cfg`.
         training: of the data that it learned from, for a student that detects.
+
+    Raises:
+        InputError: it cannot be written; what was there stays.
     """
     folder = Path(folder)
     path = folder / "model_final.pth"
-    forget_threshold(folder)  # of the weights that were there
     if not cfg.MODEL.BFA.ENABLED:
         weights = {k: v for k, v in weights.items() if not _is_bfa(k)}
-    save_atomically({"model": weights, "classes": list(cfg.MHKD.CLASSES)}, path)
+    classes = list(cfg.MHKD.CLASSES)
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MODEL.WEIGHTS = path.name
     cfg.MODEL.TEACHER.WEIGHTS = ""
     cfg.MHKD.CHOOSE_ON, cfg.MHKD.KEEP_BEST = "", False  # files of their own record what was chosen
-    write_text(cfg.dump(), folder / "config.yaml")
+    with replacing(folder / "config.yaml") as temporary:  # both are written before the first is renamed
+        temporary.write_text(cfg.dump(), encoding="utf-8")
+        save_atomically({"model": weights, "classes": classes}, path)
+        forget_threshold(folder)  # of the weights that were there
     write_training_data(training, folder)
     return path
 

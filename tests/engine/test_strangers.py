@@ -219,3 +219,11 @@ def test_a_strangers_checkpoint_runs_nothing(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"checkpoint.pth.*os\.mkdir"):
         export_checkpoint("checkpoint.pth", tmp_path / "out", "student")
     assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pth"]
+
+
+@pytest.mark.parametrize("plan", [[], [{}], 3, None])
+def test_a_checkpoint_whose_record_of_steps_is_damaged_is_one_line(tmp_path, plan):
+    content = {"plan": plan, "stage": 1, "bfa": False, "classes": ["a"], "lr_mpp": 1.0, "cfg": ""}
+    torch.save(content | {"model": {"student.x": torch.zeros(1)}}, tmp_path / "checkpoint.pth")
+    with pytest.raises(InputError, match=r"checkpoint.pth: its record of steps is damaged"):
+        export_checkpoint(tmp_path / "checkpoint.pth", tmp_path / "out", "student")

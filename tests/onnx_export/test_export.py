@@ -1,6 +1,8 @@
 """A student as an .onnx file finds what it finds in PyTorch, and knows what slides need."""
 
+import os
 import re
+import subprocess
 
 import mhkd  # noqa: F401  (first)
 from mhkd.cli import main
@@ -23,7 +25,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from detectron2.modeling import build_model
-from support import tiny_config
+from support import mounted, tiny_config
 
 FACTOR, TRAINED_PX, LIMIT = 3, 96, 10
 OPTIONS = [
@@ -39,6 +41,12 @@ OPTIONS = [
 ]  # fmt: skip
 # LR height and width: as trained, larger, hardly any; and the most detections there may be.
 SIZES = {(32, 32): LIMIT, (50, 81): 4 * LIMIT, (5, 3): LIMIT}
+
+
+def export(*words, exit_code=0):
+    result = CliRunner().invoke(main, ["export", *map(str, words)])
+    assert result.exit_code == exit_code, result.output
+    return result.stderr
 
 
 def export_tiny(folder, options=(), bfa=False):
@@ -219,6 +227,38 @@ def test_other_heads_are_refused_and_nothing_is_written(tmp_path, datasets, opti
     with pytest.raises(InputError, match=said):
         export_onnx(folder, tmp_path / "x.onnx", ["disks_val"])
     assert [p.name for p in tmp_path.iterdir()] == ["other"]
+
+
+def test_a_full_disk_and_one_that_is_read_only_leave_the_student_that_was_there(plain, tmp_path):
+    """Of both forms: a folder's weights, config and threshold belong together."""
+    checkpoint, disk = tmp_path / "checkpoint.pth", tmp_path / "disk"
+    folder, file = disk / "student", disk / "student.onnx"
+    cfg = tiny_config(tmp_path, OPTIONS)
+    weights = {f"student.{k}": v for k, v in torch.load(plain / "model_final.pth")["model"].items()}
+    more = {"cfg": cfg.dump(), "plan": [{"step": "0_teacher"}], "stage": 1, "bfa": False, "lr_mpp": 2.0}
+    torch.save({"model": weights, "classes": ["normal", "sclerotic"], **more}, checkpoint)
+    commands = ([checkpoint, "--out", folder], [checkpoint, "--out", file, "--format", "onnx"])
+    with mounted(disk, "size=10m"):
+        for command in commands:
+            export(*command)
+        record_threshold(folder, Choice(0.4, 0.8, 0.8, 0.8, 9), "mine")
+        before = {p: p.read_bytes() for p in disk.rglob("*") if p.is_file()}
+        assert {p.name for p in before} == {
+            "model_final.pth",
+            "config.yaml",
+            "threshold.json",
+            "student.onnx",
+        }
+        free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
+        (disk / "filler").write_bytes(bytes(free - 2**16))  # what is left takes a config, and no weights
+        before[disk / "filler"] = (disk / "filler").read_bytes()
+        for remount, why in ((), "No space left"), (("ro",), "Read-only"):
+            subprocess.run(["mount", "-o", ",".join(("remount", "size=10m", *remount)), disk], check=True)
+            for command in commands:
+                said = export(*command, exit_code=2)
+                assert said.startswith("mhkd: error: ") and f"cannot be written ({why}" in said
+                assert str(disk) in said and said.count("\n") == 1
+            assert {p: p.read_bytes() for p in disk.rglob("*") if p.is_file()} == before
 
 
 @pytest.mark.parametrize(

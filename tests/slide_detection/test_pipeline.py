@@ -206,6 +206,7 @@ def test_slide_taken_away_or_replaced_while_it_is_read(small_slide, tmp_path, by
     assert not (tmp_path / "out" / "small.tiff" / "run.json").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compression", ["deflate", "jpeg"])
 def test_a_damaged_tile_is_named_and_the_whole_slide_gone_on_from(tmp_path, compression):
     """In the middle of the level that is searched its bytes are noise; the file's structure is sound."""
