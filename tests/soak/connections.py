@@ -173,7 +173,7 @@ def page(trace, folder):
         honest = Honest(int(re.search(r":(\d+)/", process.stdout.readline())[1]))
         honest.ask_all()
     finally:
-        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, signal.SIGTERM)  # a background run may ignore SIGINT
         process.communicate(timeout=60)
 
 
