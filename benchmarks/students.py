@@ -120,7 +120,8 @@ def measure(paths: dict[str, Path], hr: np.ndarray, rounds: int) -> list[dict[st
         process.join()
         network = networks[key] if isinstance(networks[key], nn.Module) else networks[key.split(", ONNX")[0]]
         factor = 1 if key == TEACHER else exported_cfg(paths[key.split(", ONNX")[0]]).INPUT.LR_FACTOR
-        image = {"image": torch.zeros(3, HR_PX // factor, HR_PX // factor)}
+        pixels = torch.zeros(3, HR_PX // factor, HR_PX // factor)
+        image = {"image": pixels, "height": HR_PX, "width": HR_PX}
         files = path.rglob("*.pth") if path.is_dir() else [path]
         rows.append({
             "network": key,
