@@ -65,14 +65,22 @@ def write_untrained(folder: Path) -> dict[str, Path]:
 
 
 def write_onnx(folders: dict[str, Path], folder: Path, calibrate_on: list[str]) -> dict[str, Path]:
-    """All that is measured: the folders, and behind each student what is exported of it."""
-    paths = {}
+    """All that is measured: the folders, and behind each student what is exported of it.
+
+    In processes of their own, since PyTorch is slow in one that has exported.
+    """
+    context, paths = multiprocessing.get_context("spawn"), {}
     for key, path in folders.items():
         paths[key] = path
         if key != TEACHER:
             for what, sources, int8 in (("ONNX", [], False), ("ONNX int8", calibrate_on, True)):
                 paths[f"{key}, {what}"] = folder / f"{len(paths)}.onnx"
-                export_onnx(path, paths[f"{key}, {what}"], sources, int8)
+                arguments = (path, paths[f"{key}, {what}"], sources, int8)
+                process = context.Process(target=export_onnx, args=arguments)
+                process.start()
+                process.join()
+                if process.exitcode:
+                    raise SystemExit(f"{path}: cannot be exported, see above")
     return paths
 
 
