@@ -153,7 +153,8 @@ def test_the_best_on_that_split_is_kept_with_its_threshold(cfg, tmp_path):
         network = Finder()
         network.annotations = {file: found[:found_of_each] for file, found in annotations.items()}
         network.iteration = nn.Parameter(torch.tensor(float(iteration)))
-        trainer = SimpleNamespace(cfg=cfg, task=get_task(cfg), output_dir=tmp_path)  # another one each time
+        # Another one each time.
+        trainer = SimpleNamespace(cfg=cfg, task=get_task(cfg), output_dir=tmp_path, training_data=None)
         keep_best(trainer, step, iteration, network)
         weights = torch.load(folder / "model_final.pth", weights_only=True)["model"]
         record = json.loads((folder / "best.json").read_text())

@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from unittest import mock
 
 import mhkd.data.read_regions
 from mhkd.data.registrar import check_dataset, ensure_registered
@@ -93,17 +94,17 @@ def _parts(folder):
     (folder / "parts" / "annotations_train.json").write_text(json.dumps(content))
 
 
+@mock.patch.object(mhkd.data.read_regions, "MIN_BYTES", 0)
 def _packed_parts(folder):
     """A large file of parts of slides, and what is kept of it, as the next training finds them."""
     _parts(folder)
     os.utime(folder / "parts" / "annotations_train.json", (1e9, 1e9))
-    mhkd.data.read_regions.MIN_BYTES = 0
     assert mhkd.data.read_regions.read_regions(str(folder / "parts" / "annotations_train.json"))
 
 
+@mock.patch.object(mhkd.data.read_regions, "MIN_BYTES", 0)
 def _read_packed_parts():
     os.utime("parts/annotations_train.json", (1e9, 1e9))
-    mhkd.data.read_regions.MIN_BYTES = 0
     return _entries("parts_train")
 
 
