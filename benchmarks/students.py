@@ -20,6 +20,7 @@ import mhkd
 from mhkd.commands.numbers import FROM_1
 from mhkd.comparison.measure import count_flops, count_parameters
 from mhkd.engine.exported import export_cfg, export_network, exported_cfg, load_deployed
+from mhkd.modeling import is_student
 from mhkd.onnx_export.export import export_onnx
 from mhkd.onnx_file import OnnxNetwork
 from mhkd.slide_detection.student import load_student
@@ -65,28 +66,20 @@ def write_untrained(folder: Path) -> dict[str, Path]:
 
 
 def write_onnx(folders: dict[str, Path], folder: Path, calibrate_on: list[str]) -> dict[str, Path]:
-    """All that is measured: the folders, and behind each student what is exported of it.
-
-    In processes of their own, since PyTorch is slow in one that has exported.
-    """
-    context, paths = multiprocessing.get_context("spawn"), {}
+    """All that is measured: the folders, and behind each student what is exported of it."""
+    paths = {}
     for key, path in folders.items():
         paths[key] = path
         if key != TEACHER:
             for what, sources, int8 in (("ONNX", [], False), ("ONNX int8", calibrate_on, True)):
                 paths[f"{key}, {what}"] = folder / f"{len(paths)}.onnx"
-                arguments = (path, paths[f"{key}, {what}"], sources, int8)
-                process = context.Process(target=export_onnx, args=arguments)
-                process.start()
-                process.join()
-                if process.exitcode:
-                    raise SystemExit(f"{path}: cannot be exported, see above")
+                export_onnx(path, paths[f"{key}, {what}"], sources, int8)
     return paths
 
 
 def prepare(path: Path, hr: np.ndarray) -> tuple[Callable[[], Any], nn.Module | None]:
     """A call that finds glomeruli in the image, on HR or as `mhkd detect` looks at a tile; the network."""
-    if path.suffix == ".onnx" or exported_cfg(path).MODEL.META_ARCHITECTURE == "StudentRCNN":
+    if path.suffix == ".onnx" or is_student(exported_cfg(path)):
         is_folder = path.suffix != ".onnx"
         recorded = exported_cfg(path).MHKD.LR_MPP if is_folder else OnnxNetwork(path).record.lr_mpp
         student = load_student(str(path), "cpu", None if recorded else MPP, overlap_um=0.0, threads=1)
