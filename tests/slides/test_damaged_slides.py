@@ -1,12 +1,7 @@
 """Some of what `make soak` tries on slides."""
 
-import sys
-from pathlib import Path
-
-import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "soak"))
 import damaged_slides
+import pytest
 
 CASES = damaged_slides.cases(full=True)
 DAMAGED = [c for c in CASES if c.startswith("damaged") and "dicom" not in c and "real" not in c][::700]

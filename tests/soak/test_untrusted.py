@@ -1,11 +1,6 @@
 """A few of the soak's damaged and hostile files of each kind."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 import untrusted
 
 FEW = {"structure": 8, "bytes": 4, "reformatted": 1}
