@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from ..errors import InputError
-from ..slides.colour import colour_of
+from ..slides.colour import colour_of, evenly_spaced
 from ..slides.views import read_view
 from ..training_data import TrainingData
 from .semi_supervised import Entries
@@ -24,10 +23,10 @@ def training_data_of(entries: Entries, lr_factor: int, lr_filter: str = "area") 
     Returns:
         None where fewer than 4 images can be read and have stained tissue.
     """
-    n = len(entries)
-    chosen = np.unique(np.linspace(0, n - 1, min(n, MOST_IMAGES)).round().astype(int))
     colours = []
-    for k in tqdm(chosen.tolist(), "colour of the images", unit="image", leave=False):
+    for k in tqdm(
+        evenly_spaced(len(entries), MOST_IMAGES), "colour of the images", unit="image", leave=False
+    ):
         entry: dict[str, Any] = entries[k]
         try:
             colours.append(colour_of(read_view(entry, "lr", lr_factor, lr_filter)))

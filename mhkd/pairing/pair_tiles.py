@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from ..annotations import ClassMap, find_annotations, read_with
 from ..errors import InputError
-from ..files import make_folder, replacing, sha256, write_json
+from ..files import make_folder, read_json, replacing, sha256, write_json
 from ..slides.file_names import slide_name
 from ..slides.slide import SAME_MPP, Slide, open_slide, slide_with_mpp
 from ..tiling.layout import Layout, lay_tiles
@@ -122,9 +122,8 @@ def pair_slides(hr_path: str, lr_path: str, out: str, work: str, options: PairOp
 
 def _made(part_file: str, folder: str, out: str, work: str) -> dict[str, Any] | None:
     try:
-        with open(part_file, encoding="utf-8") as f:
-            part: dict[str, Any] = json.load(f)
-    except (OSError, ValueError):
+        part: dict[str, Any] = read_json(part_file, dict, "")
+    except InputError:
         return None
     places = (os.path.join(work, folder), os.path.join(out, "images", folder))
     return part if any(map(os.path.isdir, places)) and os.path.exists(_check_file(out, folder)) else None
@@ -256,8 +255,7 @@ def _aligned(hr: Slide, lr: Slide, work: str) -> Aligned:
     path = os.path.join(work, f"{_key(content)}.aligned.json")
     lattice = Lattice.of(lr, lr.mpp)
     try:
-        with open(path, encoding="utf-8") as f:
-            kept = json.load(f)
+        kept = read_json(path, dict, "")
         is_tissue, held_out = (np.array(kept[k], bool) for k in ("is_tissue", "held_out"))
         error = np.array([[np.nan if v is None else v for v in row] for row in kept["error_px"]])
         return Aligned(Alignment.from_dict(kept), lattice, is_tissue, error, held_out, kept["scale"])

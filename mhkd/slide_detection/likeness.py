@@ -2,9 +2,7 @@
 
 import logging
 
-import numpy as np
-
-from ..slides.colour import colour_of, median_colour
+from ..slides.colour import colour_of, evenly_spaced, median_colour
 from ..slides.slide import Slide
 from .grid import Grid
 from .search import read_tile
@@ -24,9 +22,8 @@ def unlike_training(slide: Slide, grid: Grid, student: Student) -> list[str]:
     """
     if student.training is None or not len(grid.corners):
         return []
-    n = len(grid.corners)
-    chosen = np.unique(np.linspace(0, n - 1, min(n, TILES)).round().astype(int))
-    colours = [colour_of(read_tile(slide, grid, student, k)) for k in chosen.tolist()]
+    chosen = evenly_spaced(len(grid.corners), TILES)
+    colours = [colour_of(read_tile(slide, grid, student, k)) for k in chosen]
     stained = [colour for colour in colours if colour]
     if not stained:
         far = ["hardly a pixel is stained"]

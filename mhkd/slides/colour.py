@@ -36,6 +36,11 @@ def colour_of(image: np.ndarray) -> dict[str, float] | None:
     }
 
 
+def evenly_spaced(count: int, most: int) -> list[int]:
+    """At most so many of the numbers below ``count``, the first and the last among them: what is measured."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
+
+
 def median_colour(colours: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Each measure's median over images, at least one."""
     return {name: float(np.median([c[name] for c in colours])) for name in colours[0]}

@@ -17,6 +17,7 @@ from ..files import replacing
 from ..fonts import drawn, sans
 from ..palette import ERROR_BAR, FOUND, OURS, PAPERS, RUNS
 from ..slides.views import read_view
+from .cost import draw_line, error_bars, over_gflops
 from .overlay import Comparison
 from .panel import draw_panel
 
@@ -35,8 +36,7 @@ def plot_table(content: dict, path: Path) -> Path:
     axes = figure.add_subplot()
     y = np.arange(len(rows))[::-1]
     means = np.array([r["scores"]["AP"]["mean"] or 0.0 for r in rows])
-    low, high = np.array([r["AP_interval"] or (m, m) for r, m in zip(rows, means)]).T
-    errors = np.clip([means - low, high - means], 0, None)
+    errors = error_bars(means, [r["AP_interval"] or (m, m) for r, m in zip(rows, means)])
     label = f"here ({content['dataset']}), {content['interval_percent']} % by {content['interval_by']}"
     axes.barh(y + 0.19, means, 0.36, color=OURS, xerr=errors, ecolor=ERROR_BAR, capsize=3, label=label)
     for k, r in enumerate(rows):
@@ -63,32 +63,25 @@ def plot_cost(content: dict, path: Path) -> Path:
     Args:
         content: as of :func:`plot_table`; rows whose FLOPs are not known are left out.
     """
-    figure = Figure((7.5, 5), layout="constrained", dpi=130)
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
     known = [r for r in content["rows"] if r["flops"] and r["scores"]["AP"]["mean"] is not None]
-    for number, schedule in enumerate(dict.fromkeys(r["schedule"] for r in known)):
-        rows = sorted((r for r in known if r["schedule"] == schedule), key=lambda r: r["flops"])
-        gflops, means = np.array([(r["flops"] / 1e9, r["scores"]["AP"]["mean"]) for r in rows]).T
-        low, high = np.array([r["AP_interval"] or (m, m) for r, m in zip(rows, means)]).T
-        errors = np.clip([means - low, high - means], 0, None)
-        color = RUNS[number % len(RUNS)]
-        axes.errorbar(gflops, means, errors, fmt="o-", color=color, capsize=3, elinewidth=0.8, label=schedule)
-        for x, y, r in zip(gflops, means, rows):
-            axes.annotate(r["title"], (x, y), (6, 4), textcoords="offset points", fontsize=8)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(ScalarFormatter())
-    axes.xaxis.set_minor_formatter(ScalarFormatter())
-    axes.margins(x=0.3)
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel("GFLOPs of one image")
-    axes.set_ylabel(f"AP on low resolution, % ({content['interval_percent']} % by {content['interval_by']})")
-    axes.set_title(f"{content['dataset']}: {content['title']}", loc="left")
-    axes.spines[["top", "right"]].set_visible(False)
-    if known:
-        figure.legend(loc="outside lower center", ncols=3, frameon=False)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png")
+    score = f"AP on low resolution, % ({content['interval_percent']} % by {content['interval_by']})"
+    with over_gflops(path, score, f"{content['dataset']}: {content['title']}") as axes:
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_minor_formatter(ScalarFormatter())
+        for number, schedule in enumerate(dict.fromkeys(r["schedule"] for r in known)):
+            rows = sorted((r for r in known if r["schedule"] == schedule), key=lambda r: r["flops"])
+            draw_line(
+                axes,
+                [r["flops"] / 1e9 for r in rows],
+                [r["scores"]["AP"]["mean"] for r in rows],
+                [r["AP_interval"] for r in rows],
+                [r["title"] for r in rows],
+                fmt="o-",
+                color=RUNS[number % len(RUNS)],
+                label=schedule,
+            )
+        axes.margins(x=0.3)
+        axes.set_ylim(bottom=0)
     return path
 
 

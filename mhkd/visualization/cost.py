@@ -1,0 +1,56 @@
+"""Figures of scores over computation, as DiPalma et al.'s Figure 3."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from ..files import replacing
+
+
+@contextlib.contextmanager
+def over_gflops(path: Path, score: str, title: str) -> Iterator[Axes]:
+    """Axes to draw on; the PNG is written at the end.
+
+    Args:
+        score: what the y axis is.
+    """
+    figure = Figure((7.5, 5), layout="constrained", dpi=130)
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.set_xscale("log")
+    yield axes
+    axes.set_xlabel("GFLOPs of one image")
+    axes.set_ylabel(score)
+    axes.set_title(title, loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    if axes.lines:
+        figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def draw_line(
+    axes: Axes,
+    gflops: Sequence[float],
+    values: Sequence[float],
+    intervals: Sequence[tuple[float, float] | None],
+    texts: Sequence[str],
+    **style: Any,
+) -> None:
+    """A point a row with its interval, where it has one, and its text beside it."""
+    errors = error_bars(np.array(values), [i or (v, v) for i, v in zip(intervals, values)])
+    axes.errorbar(gflops, values, errors, capsize=3, elinewidth=0.8, **style)
+    for x, y, text in zip(gflops, values, texts):
+        axes.annotate(text, (x, y), (5, 4), textcoords="offset points", fontsize=8)
+
+
+def error_bars(values: np.ndarray, ends: Sequence[tuple[float, float]]) -> np.ndarray:
+    """Lengths below and above each value, (2, n), for matplotlib."""
+    low, high = np.array(ends).reshape(-1, 2).T
+    return np.clip([values - low, high - values], 0, None)
