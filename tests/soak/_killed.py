@@ -124,8 +124,9 @@ def detect(slide):
     detect_disks(slide, "out")
 
 
-def _inside(folder, moment, work, args):
+def _inside(folder, environment, moment, work, args):
     """``work(*args)`` in ``folder``; all that it says goes to a file there, and counts to another."""
+    os.environ.update(environment)  # not as it was when the server that forks this began
     os.chdir(folder)
     said = os.open(SAID, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
     for stream in (1, 2):
@@ -147,7 +148,7 @@ _context.set_forkserver_preload(["_killed"])
 
 def in_a_process(folder, moment, work, *args):
     """Exit status of ``work(*args)`` in a process of its own that begins with everything imported."""
-    process = _context.Process(target=_inside, args=(str(folder), moment, work, args))
+    process = _context.Process(target=_inside, args=(str(folder), dict(os.environ), moment, work, args))
     process.start()
     if moment and moment[0] == "time":
         while process.is_alive() and cpu_seconds(process.pid) < moment[1]:
