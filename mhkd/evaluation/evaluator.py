@@ -25,7 +25,7 @@ from ..coco.schema import is_number, outline
 from ..errors import InputError
 from ..files import replacing
 from .box_scores import box_scores
-from .mask_scores import mask_scores
+from .mask_scores import mask_scores, of_whole_image
 
 logger = logging.getLogger(__name__)
 
@@ -109,6 +109,8 @@ class CocoEvaluator(COCOEvaluator):
 
     def _in_coco_format(self, predictions: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         to_dataset_id = _category_ids(self._metadata)
+        entries = DatasetCatalog.get(self._dataset_name) if self._masks else []
+        sizes = {entry["image_id"]: (entry["height"], entry["width"]) for entry in entries}
         detections = []
         for detection in itertools.chain(*(p["instances"] for p in predictions)):
             if detection["category_id"] >= len(to_dataset_id):
@@ -118,15 +120,16 @@ class CocoEvaluator(COCOEvaluator):
                     f"{', '.join(self._metadata.thing_classes)}. Evaluate it on a dataset with the "
                     "classes it was trained on (MODEL.ROI_HEADS.NUM_CLASSES)"
                 )
-            detections.append(
-                {
-                    "image_id": detection["image_id"],
-                    "category_id": to_dataset_id[detection["category_id"]],
-                    "bbox": detection["bbox"],
-                    "score": detection["score"],
-                    **({"segmentation": detection["segmentation"]} if self._masks else {}),
-                }
-            )
+            found = {
+                "image_id": detection["image_id"],
+                "category_id": to_dataset_id[detection["category_id"]],
+                "bbox": detection["bbox"],
+                "score": detection["score"],
+            }
+            if self._masks:
+                size = sizes[detection["image_id"]]
+                found["segmentation"] = of_whole_image(detection["segmentation"], size)
+            detections.append(found)
         return detections
 
     def _write(self, detections: list[dict[str, Any]], folder: str) -> None:

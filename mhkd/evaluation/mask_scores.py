@@ -69,6 +69,21 @@ def _mean_dice(
     return 100 * float(np.mean(dice)) if dice else float("nan")
 
 
+def of_whole_image(mask: dict[str, Any], size_px: tuple[int, int]) -> dict[str, Any]:
+    """COCO's compressed mask of an image's upper left part as one of the image, as masks are compared.
+
+    An image of which no whole number of LR pixels can be made is looked at without its last rows and columns.
+
+    Args:
+        size_px: height and width of the image.
+    """
+    missing = [(0, whole - seen) for whole, seen in zip(size_px, mask["size"])]
+    if not np.any(missing):
+        return mask
+    whole = mask_util.encode(np.asfortranarray(np.pad(mask_util.decode(mask), missing)))
+    return {"size": list(size_px), "counts": whole["counts"].decode()}  # text, as JSON has it
+
+
 def as_rle(segmentation: Any, size_px: tuple[int, int]) -> Any:
     """COCO's compressed mask of an outline in any of its forms.
 

@@ -42,7 +42,7 @@ def outline(content):
 def trained(tmp_path_factory):
     """Two trainings of the four steps: whole, and killed within the last one, then gone on with."""
     root = tmp_path_factory.mktemp("datasets")
-    folder = write_disks(root)
+    folder = write_disks(root, size=130)  # 32.5 LR pixels
     for split in ("train", "val"):
         edit_coco(folder, outline, split)
     patch = pytest.MonkeyPatch()
@@ -75,6 +75,8 @@ def test_every_step_has_mask_losses_and_mask_scores(trained):
     for report in reports:
         for scores in report["results"].values():
             assert {"segm_AP", "segm_AP50", "segm_AP75", "segm_AR", "segm_Dice"} <= scores.keys()
+    for path in Path(trained[0].OUTPUT_DIR).rglob("coco_instances_results.json"):
+        assert all(r["segmentation"]["size"] == [130, 130] for r in json.loads(path.read_text()))
 
 
 def test_default_predictor_gives_masks_in_lr_pixels(trained):

@@ -1,5 +1,7 @@
 """Scores of masks, worked out by hand on squares."""
 
+import json
+
 import mhkd  # noqa: F401  (before Detectron2)
 from mhkd.evaluation.evaluator import CocoEvaluator
 
@@ -31,8 +33,8 @@ def found(rows=20, box=(100, 100, 120, 120), score=0.9):
 def evaluate(request, tmp_path):
     name = f"mask_scores_{request.node.name}"
 
-    def _evaluate(annotations, result):
-        entry = {"file_name": "a.png", "image_id": 1, "height": 200, "width": 200}
+    def _evaluate(annotations, result, size=(200, 200)):
+        entry = {"file_name": "a.png", "image_id": 1, "height": size[0], "width": size[1]}
         DatasetCatalog.register(name, lambda: [{**entry, "annotations": annotations}])
         MetadataCatalog.get(name).set(thing_classes=["glomerulus"])
         evaluator = CocoEvaluator(name, str(tmp_path), masks=True)
@@ -57,6 +59,15 @@ def test_a_mask_in_another_box_is_scored_by_coco_and_has_no_dice(evaluate):
     scores = evaluate([annotation()], found(box=(100, 100, 120, 160)))
     assert scores["segm"]["AP"] == pytest.approx(100)
     assert scores["bbox"]["AP50"] == 0 and np.isnan(scores["segm"]["Dice"])
+
+
+def test_an_image_of_which_the_last_rows_and_columns_were_not_looked_at(evaluate, tmp_path):
+    """As a network at x4 gives masks of 200 x 200 px of 203 x 201."""
+    scores = evaluate([annotation()], found(), size=(203, 201))
+    assert scores["segm"]["AP"] == scores["segm"]["Dice"] == pytest.approx(100)
+    (result,) = json.loads((tmp_path / "coco_instances_results.json").read_text())
+    mask = mask_util.decode(result["segmentation"])
+    assert mask.shape == (203, 201) and mask[100:120, 100:120].all() and mask.sum() == 400
 
 
 @pytest.mark.parametrize("form", ["compressed", "plain"])
