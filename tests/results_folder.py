@@ -5,11 +5,13 @@ from pathlib import Path
 
 from mhkd.slide_detection.exports import slide_image_id
 
+import shapely
+
 
 def write_result(
     out, slide_file, boxes_px, scores, classes, class_names=("normal", "sclerotic"),
     *, keep_from_score=0.05, score_threshold=0.5, tissue_mm2=4.0, slide_mpp=None, size_px=None, name=None,
-    **more,
+    outlines=None, **more,
 ):  # fmt: skip
     """One finished slide.
 
@@ -20,6 +22,7 @@ def write_result(
         scores (list[float]): of each box.
         classes (list[int]): of each box, index into ``class_names``.
         name (str, optional): of the folder; default: as the slide.
+        outlines (list, optional): of each box, shapely's Polygon in base pixels.
         more: further content of run.json.
 
     Returns:
@@ -32,6 +35,8 @@ def write_result(
         {"image_id": image_id, "category_id": c + 1, "bbox": [x0, y0, x1 - x0, y1 - y0], "score": s}
         for (x0, y0, x1, y1), s, c in zip(boxes_px, scores, classes, strict=True)
     ]
+    for result, outline in zip(results, outlines or (), strict=False):
+        result["segmentation"] = [shapely.get_coordinates(outline).ravel().tolist()]
     summary = {"slide_file": str(slide_file), "glomeruli": len(results), "tissue_mm2": tissue_mm2}
     run = {
         "slide_file": str(Path(slide_file).absolute()),

@@ -64,6 +64,7 @@ class Corrected(NamedTuple):
     Attributes:
         detections: those that were not rejected, then what a person drew, whose scores are 1 and whose
             outlines, where the others have some, are their boxes; its classes may be more than the student's.
+            Where one was found, a drawn box takes its place; what was accepted keeps its outline.
         drawn: bool, shape (N,): which ones a person drew.
         fields_px: float64, shape (M, 4), XYXY: fields within which all is corrected.
     """
@@ -88,13 +89,15 @@ def corrected(found: Detections, standing: Mapping[str, Correction], score_thres
     boxes, classes = found.boxes_px.copy(), found.classes.copy()
     keep = found.scores >= np.float32(score_threshold)
     for k, number in enumerate(ids):
+        word = accepted.get(number)
         if number in standing:
-            keep[k] = number in accepted
-        if number in accepted:
-            boxes[k] = accepted[number].box_px
-            classes[k] = class_names.index(accepted[number].class_name or "")
+            keep[k] = word is not None and not word.drawn
+        if word:
+            classes[k] = class_names.index(word.class_name or "")
+            if found.outlines is None:
+                boxes[k] = word.box_px
     known = set(ids)
-    drawn = [c for c in accepted.values() if c.id not in known]
+    drawn = [c for c in accepted.values() if c.drawn or c.id not in known]
     drawn_px = np.reshape([c.box_px for c in drawn], (-1, 4))
     parts = (
         replace(found, boxes_px=boxes, classes=classes, class_names=class_names).select(keep),

@@ -38,12 +38,14 @@ class Correction:
         verdict: a glomerulus (ACCEPTED), none (REJECTED), a field within which all is corrected (FIELD), or
             what was said before is taken back (WITHDRAWN).
         class_name: of a glomerulus, else None.
+        drawn: the box is a person's, and takes the place of what was found there; else it is what was found.
     """
 
     id: str
     box_px: tuple[float, float, float, float]
     verdict: str
     class_name: str | None = None
+    drawn: bool = False
 
     @classmethod
     def parse(cls, content: Any) -> "Correction":
@@ -52,18 +54,21 @@ class Correction:
             raise ValueError("is no object")
         number, box = content.get("id"), content.get("box_px")
         verdict, name = content.get("verdict"), content.get("class_name")
+        drawn = content.get("drawn", False)  # words of before do not say it
         if not (isinstance(number, str) and _ID.fullmatch(number)):
             raise ValueError("has no id that is a UUID")
         if verdict not in VERDICTS:
             raise ValueError(f"has a verdict that is none of {', '.join(VERDICTS)}")
         if not (isinstance(name, str) and name.strip() if verdict == ACCEPTED else name is None):
             raise ValueError("has a class without a glomerulus, or the other way round")
+        if type(drawn) is not bool:
+            raise ValueError("has a drawn that is neither true nor false")
         if not (isinstance(box, list) and len(box) == 4 and all(type(v) in (int, float) for v in box)):
             raise ValueError("has no box of four numbers, x0, y0, x1, y1")
         if not (all(abs(v) <= MAX_PX for v in box) and box[0] < box[2] and box[1] < box[3]):
             raise ValueError("has a box of no size, or off every slide")
         x0, y0, x1, y1 = map(float, box)
-        return cls(number, (x0, y0, x1, y1), verdict, name)
+        return cls(number, (x0, y0, x1, y1), verdict, name, drawn)
 
 
 class CorrectionFile:

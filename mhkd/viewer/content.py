@@ -137,6 +137,7 @@ class ShownSlide:
             "boxes_px": self.on_page(found.boxes_px),
             "scores": [round(float(s), 6) for s in found.scores],
             "class_of": found.classes.tolist(),
+            "rings_of": [] if found.outlines is None else [_rings(o, self.stretch) for o in found.outlines],
             "outlines": [
                 {"class": classes.index(name) if name else None, "rings": rings} for name, rings in outlines
             ],

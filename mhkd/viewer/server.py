@@ -27,7 +27,7 @@ ADDRESS = "127.0.0.1"
 # What the page is made of; a file that is not in this list cannot be asked for.
 _SCRIPTS = (
     "page", "slide_view", "marks", "compare", "histogram", "list", "address", "scale_bar", "corrections",
-    "drawing", "fields", "editor", "names",
+    "drawing", "fields", "editor", "names", "shapes",
 )  # fmt: skip
 _SCRIPT = "text/javascript; charset=utf-8"
 STATIC = {

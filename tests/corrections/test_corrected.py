@@ -5,7 +5,7 @@ from pathlib import Path
 from mhkd.annotations import read_annotations
 from mhkd.cli import main
 from mhkd.corrections.corrected import corrected, object_ids
-from mhkd.corrections.export import corrected_geojson
+from mhkd.corrections.export import corrected_geojson, geojson_text
 from mhkd.corrections.fields import next_fields
 from mhkd.corrections.journal import ACCEPTED, FIELD, REJECTED, WITHDRAWN, Correction, CorrectionFile
 from mhkd.evaluation.detections import Detections
@@ -66,6 +66,37 @@ def test_outlines_stay_and_what_a_person_drew_has_its_box():
         assert ("Area um2" in of_disc) == ("Mean diameter um" in of_disc) == bool(mpp_xy)
         assert not {"Area um2", "Mean diameter um", "Score"} & of_drawn.keys()
     assert corrected(found, {}, 0.5).detections.outlines[0].equals(discs[0])
+
+
+def test_what_was_accepted_keeps_its_outline_and_a_box_drawn_around_one_takes_its_place(tmp_path):
+    discs = shapely.buffer(shapely.points([(b[0] + 50, b[1] + 50) for b in BOXES]), 50)
+    write_result(tmp_path, "a.tiff", BOXES, FOUND.scores.tolist(), FOUND.classes.tolist(),
+                 size_px=(1000, 800), mpp_xy=[0.5, 0.5], outlines=list(discs))  # fmt: skip
+    slide = find_finished(tmp_path).finished[0]
+    found, file = slide.detections(), CorrectionFile(slide)
+    ids = object_ids(found, {})
+    around = [305, 290, 400, 410]
+    file.append(word(ids[3], BOXES[3], name="sclerotic"))  # below the threshold
+    file.append(replace(word(ids[1], around), drawn=True))
+    features = json.loads(geojson_text(slide, file))["features"]
+    shapes = [shapely.from_geojson(json.dumps(f["geometry"])) for f in features]
+    expected = [discs[0], discs[2], discs[3], shapely.box(*around)]
+    assert [a.equals_exact(b, 1e-6, normalize=True) for a, b in zip(shapes, expected, strict=True)] == [
+        True
+    ] * 4
+    assert features[2]["properties"]["classification"]["name"] == "sclerotic"
+    measured = [f["properties"]["measurements"] for f in features]
+    assert measured[2]["Score"] == 0.3 and measured[2]["Area um2"] == pytest.approx(np.pi * 25**2, rel=0.01)
+    assert not {"Area um2", "Score"} & measured[3].keys()
+    # Another student's outline of what was accepted is taken, and none that lies where a box was drawn.
+    moved = replace(found, boxes_px=found.boxes_px + 5, outlines=shapely.buffer(discs, 1))
+    now = corrected(moved, file.standing(), 0.5)
+    assert now.drawn.tolist() == [False, False, False, True]
+    assert now.detections.outlines[2].equals(moved.outlines[3])
+    assert now.detections.boxes_px[2:].tolist() == [[v + 5 for v in BOXES[3]], around]
+    # Without outlines it is the box that was accepted.
+    now = corrected(replace(moved, outlines=None), file.standing(), 0.5)
+    assert now.detections.boxes_px[2:].tolist() == [BOXES[3], around]
 
 
 def test_what_another_student_finds_anew_keeps_the_word_that_was_said():

@@ -1,6 +1,7 @@
 import json
 import threading
 import uuid
+from dataclasses import replace
 
 from mhkd.corrections.journal import ACCEPTED, CORRECTIONS, REJECTED, WITHDRAWN, Correction, CorrectionFile
 from mhkd.errors import InputError
@@ -32,6 +33,16 @@ def test_the_last_word_counts_and_what_is_taken_back_does_not(slide):
     for reader in (file, CorrectionFile(slide)):
         assert reader.all() == words
         assert list(reader.standing().values()) == [words[2], words[1]]
+
+
+def test_whether_a_box_was_drawn_is_kept_and_words_of_before_do_not_say_it(slide):
+    words = [said(1), replace(said(2), drawn=True)]
+    for word in words:
+        CorrectionFile(slide).append(word)
+    path = slide.folder / CORRECTIONS
+    assert CorrectionFile(slide).all() == words
+    path.write_text(path.read_text().replace(', "drawn": false', ""))
+    assert path.read_text().count("drawn") == 1 and CorrectionFile(slide).all() == words
 
 
 def test_nobody_has_said_anything(slide):
@@ -131,7 +142,7 @@ GOOD = {"id": str(uuid.UUID(int=1)), "box_px": [1, 2, 3, 4], "verdict": "accepte
     {"id": "1"}, {"id": None}, {"box_px": [1, 2, 3]}, {"box_px": [3, 2, 1, 4]}, {"box_px": [1, 2, True, 4]},
     {"box_px": [1, 2, 3, float("nan")]}, {"box_px": [1, 2, 3, 10**400]}, {"box_px": "1234"},
     {"verdict": "maybe"}, {"verdict": ["accepted"]}, {"verdict": "rejected"}, {"class_name": None},
-    {"class_name": " "}, {"class_name": 3},
+    {"class_name": " "}, {"class_name": 3}, {"drawn": 1}, {"drawn": None},
 ])  # fmt: skip
 def test_what_is_no_correction_is_named_with_its_line(slide, changes):
     CorrectionFile(slide).append(said(1))

@@ -18,6 +18,7 @@ from mhkd.viewer.server import STATIC, make_server
 import numpy as np
 import pytest
 import pyvips
+import shapely
 from click.testing import CliRunner
 from results_folder import write_result
 from shapely.geometry import box
@@ -101,6 +102,18 @@ def test_boxes_and_outlines_lie_on_the_stretched_picture(out, serve, tmp_path):
     assert found["boxes_px"] == [[x0 * 2, y0, x1 * 2, y1] for x0, y0, x1, y1 in BOXES]
     ring = np.reshape(found["outlines"][0]["rings"][0], (-1, 2))
     assert ring.min(axis=0).tolist() == [24, 20] and ring.max(axis=0).tolist() == [124, 70]
+
+
+def test_outlines_of_what_was_found_lie_there_too(tmp_path, serve):
+    """Pixels of 2 x 1 um; a corner that is half a pixel off a straight line is left out."""
+    outline = shapely.Polygon([(10, 20), (35, 19.5), (60, 20), (60, 70), (10, 70)])
+    write_result(tmp_path, tmp_path / "a.tiff", BOXES[:1], [0.9], [0], mpp_xy=[2.0, 1.0], outlines=[outline])
+    write_result(tmp_path, tmp_path / "b.tiff", BOXES[:1], [0.9], [0], mpp_xy=[2.0, 1.0])
+    get = serve(tmp_path)
+    found = content(get)
+    assert found["boxes_px"] == [[20, 20, 120, 70]]
+    assert found["rings_of"] == [[[20, 20, 120, 20, 120, 70, 20, 70, 20, 20]]]
+    assert content(get, 1)["rings_of"] == []
 
 
 def test_tiles_are_pictures_that_a_browser_may_keep(out, serve):

@@ -4,24 +4,24 @@ const ASK_EVERY_MS = 2000;
 export const [ACCEPTED, REJECTED, FIELD, WITHDRAWN, DRAWN] = ["accepted", "rejected", "field", "withdrawn", "drawn"];
 
 /**
- * What was found with the words said of it: boxes, scores, classes and ids, those drawn by a person last, with a
- * verdict of each (null: none) and the fields that are corrected.
+ * What was found with the words said of it: boxes, outlines, scores, classes and ids, those drawn by a person last
+ * or in the place of what was found, with a verdict of each (null: none) and the fields that are corrected.
  */
 export function corrected(found, words, classNames) {
   const now = { fields: [], verdicts: found.ids.map(() => null) };
-  for (const name of ["boxes_px", "scores", "class_of", "ids"]) now[name] = [...found[name]];
+  for (const name of ["boxes_px", "rings_of", "scores", "class_of", "ids"]) now[name] = [...found[name]];
   const indexOf = new Map(found.ids.map((id, i) => [id, i]));
   for (const word of words) {
     let i = indexOf.get(word.id);
     if (word.verdict === FIELD) now.fields.push(word.box_px);
     else if (word.verdict === REJECTED && i !== undefined) now.verdicts[i] = REJECTED;
     else if (word.verdict === ACCEPTED) {
-      const drawn = i === undefined;
-      if (drawn) i = now.ids.push(word.id) - 1;
+      const drawn = word.drawn || i === undefined;
+      i ??= now.ids.push(word.id) - 1;
       now.verdicts[i] = drawn ? DRAWN : ACCEPTED;
-      now.boxes_px[i] = word.box_px;
+      if (drawn) [now.scores[i], now.rings_of[i]] = [1, null];
+      if (!now.rings_of[i]) now.boxes_px[i] = word.box_px; // who accepts an outline says nothing of a box
       now.class_of[i] = Math.max(0, classNames.indexOf(word.class_name));
-      if (drawn) now.scores[i] = 1;
     }
   }
   return now;
@@ -31,7 +31,7 @@ export function corrected(found, words, classNames) {
 function isSame(a, b) {
   if (!a || !b) return !a && !b;
   const near = a.box_px.every((v, k) => Math.abs(v - b.box_px[k]) < 0.05);
-  return near && a.verdict === b.verdict && a.class_name === b.class_name;
+  return near && !a.drawn === !b.drawn && a.verdict === b.verdict && a.class_name === b.class_name;
 }
 
 /** The words on one slide after the other, and those that are still to be kept. */

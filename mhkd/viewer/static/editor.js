@@ -51,8 +51,8 @@ export class Editor {
   /** Begins with the page's slide. */
   open() {
     const { content, slide } = this.state;
-    const { boxes_px, scores, class_of, ids } = content;
-    content.found = { boxes_px, scores, class_of, ids };
+    const { boxes_px, rings_of, scores, class_of, ids } = content;
+    content.found = { boxes_px, rings_of, scores, class_of, ids };
     this.corrections.open(slide, content);
     this.apply();
     this.listClasses();
@@ -143,11 +143,12 @@ export class Editor {
   accept(i, class_name) {
     this.say("");
     this.aim(class_name);
-    const { ids, boxes_px } = this.state.content;
-    this.corrections.say({ id: ids[i], box_px: boxes_px[i], verdict: said.ACCEPTED, class_name });
+    const { ids, boxes_px, verdicts } = this.state.content;
+    const drawn = verdicts[i] === said.DRAWN;
+    this.corrections.say({ id: ids[i], box_px: boxes_px[i], verdict: said.ACCEPTED, class_name, drawn });
   }
 
-  /** Not a glomerulus; what a person drew is taken away again. */
+  /** Not a glomerulus; what a person drew is taken away again, and what was found there is back. */
   reject(i) {
     this.say("");
     const { ids, boxes_px, verdicts } = this.state.content;
@@ -188,7 +189,8 @@ export class Editor {
     const { found, verdicts } = this.state.content;
     const same = found.boxes_px.findIndex((other, i) => !verdicts[i] && iou(other, box) >= SAME_IOU);
     const id = same < 0 ? crypto.randomUUID() : found.ids[same];
-    this.corrections.say({ id, box_px: box, verdict: said.ACCEPTED, class_name: at("to-class").value });
+    const class_name = at("to-class").value;
+    this.corrections.say({ id, box_px: box, verdict: said.ACCEPTED, class_name, drawn: true });
     this.select({ kind: "box", index: this.state.content.ids.indexOf(id) }, false);
   }
 

@@ -1,4 +1,4 @@
-// What is drawn over the slide: boxes of what was found, outlines of what was annotated.
+// What is drawn over the slide: outlines of what was found, or else boxes, and of what was annotated.
 
 import { DRAWN, REJECTED } from "./corrections.js";
 
@@ -7,23 +7,8 @@ const HALO_FROM_PX = 24; // nor a white rim
 const DOT_BELOW_PX = 4; // and these are dots
 const OUTLINE_COLOR = "#111";
 
-/** Box around an outline: its first ring, [x, y, x, y, ...]. */
-export function boxOf(outline) {
-  const box = [Infinity, Infinity, -Infinity, -Infinity];
-  for (const ring of outline.rings) {
-    for (let k = 0; k < ring.length; k += 2) {
-      box[0] = Math.min(box[0], ring[k]);
-      box[1] = Math.min(box[1], ring[k + 1]);
-      box[2] = Math.max(box[2], ring[k]);
-      box[3] = Math.max(box[3], ring[k + 1]);
-    }
-  }
-  return box;
-}
-
 /**
  * Draws all marks. `toScreen` is {scale, x, y}: screen = image * scale + (x, y), in CSS pixels.
- * Returns the number of boxes that belong to the drawing, on the screen or beside it.
  */
 export function draw(canvas, toScreen, { content, shown, outlines, squares, selected, frames, draft }) {
   const ratio = window.devicePixelRatio || 1;
@@ -49,7 +34,7 @@ export function draw(canvas, toScreen, { content, shown, outlines, squares, sele
   }
   for (const { outline, box } of outlines) {
     const at = place(box);
-    if (!isOff(at)) drawOutline(pen, outline, toScreen, at[2] >= HALO_FROM_PX);
+    if (!isOff(at)) drawOutline(pen, pathOf(outline.rings, toScreen), at[2] >= HALO_FROM_PX);
   }
   if (selected) drawSelection(pen, place(selected)); // below the boxes, whose labels are to be read
   for (const { box, text } of frames) drawFrame(pen, place(box), text);
@@ -57,8 +42,12 @@ export function draw(canvas, toScreen, { content, shown, outlines, squares, sele
     const at = place(content.boxes_px[i]);
     if (isOff(at)) continue;
     const verdict = content.verdicts[i];
-    if (verdict === REJECTED) drawRejected(pen, at);
-    else drawBox(pen, at, content.classes[content.class_of[i]].color, label(verdict, content.scores[i]));
+    const { color } = content.classes[content.class_of[i]];
+    const rings = content.rings_of[i];
+    const shape = () => (rings ? pathOf(rings, toScreen) : rectangle(at));
+    if (verdict === REJECTED) drawRejected(pen, at, shape());
+    else if (Math.max(at[2], at[3]) < DOT_BELOW_PX) drawDot(pen, at, color);
+    else drawFound(pen, at, shape(), color, label(verdict, content.scores[i]));
   }
   if (draft) drawFrame(pen, place(draft), "");
   canvas.dataset.boxes = shown.length;
@@ -70,18 +59,33 @@ function label(verdict, score) {
   return verdict === DRAWN ? "✓ drawn" : `${verdict ? "✓ " : ""}${score.toFixed(2)}`;
 }
 
+function rectangle([x, y, w, h]) {
+  const path = new Path2D();
+  path.rect(x, y, w, h);
+  return path;
+}
+
+/** Of rings in image pixels, each [x, y, x, y, ...]. */
+function pathOf(rings, { scale, x, y }) {
+  const path = new Path2D();
+  for (const ring of rings) {
+    path.moveTo(ring[0] * scale + x, ring[1] * scale + y);
+    for (let k = 2; k < ring.length; k += 2) path.lineTo(ring[k] * scale + x, ring[k + 1] * scale + y);
+    path.closePath();
+  }
+  return path;
+}
+
 /** What a person has rejected: in grey, crossed out. */
-function drawRejected(pen, [x, y, w, h]) {
+function drawRejected(pen, [x, y, w, h], path) {
+  path.moveTo(x, y);
+  path.lineTo(x + w, y + h);
+  path.moveTo(x + w, y);
+  path.lineTo(x, y + h);
   for (const [color, lineWidth] of [["#ffffffb0", 4], ["#555", 1.5]]) {
     pen.strokeStyle = color;
     pen.lineWidth = lineWidth;
-    pen.beginPath();
-    pen.rect(x, y, w, h);
-    pen.moveTo(x, y);
-    pen.lineTo(x + w, y + h);
-    pen.moveTo(x + w, y);
-    pen.lineTo(x, y + h);
-    pen.stroke();
+    pen.stroke(path);
   }
 }
 
@@ -97,20 +101,20 @@ function drawFrame(pen, [x, y, w, h], text) {
   if (text) drawLabel(pen, x, y, text, "#5b3a8c");
 }
 
-function drawBox(pen, [x, y, w, h], color, text) {
-  if (Math.max(w, h) < DOT_BELOW_PX) {
-    pen.fillStyle = color;
-    pen.fillRect(x + w / 2 - 1.5, y + h / 2 - 1.5, 3, 3);
-    return;
-  }
+function drawDot(pen, [x, y, w, h], color) {
+  pen.fillStyle = color;
+  pen.fillRect(x + w / 2 - 1.5, y + h / 2 - 1.5, 3, 3);
+}
+
+function drawFound(pen, [x, y, w], path, color, text) {
   if (w >= HALO_FROM_PX) {
     pen.strokeStyle = "#ffffffb0";
     pen.lineWidth = 4.5;
-    pen.strokeRect(x, y, w, h);
+    pen.stroke(path);
   }
   pen.strokeStyle = color;
   pen.lineWidth = w >= HALO_FROM_PX ? 2.5 : 2;
-  pen.strokeRect(x, y, w, h);
+  pen.stroke(path);
   if (w < LABEL_FROM_PX) return;
   drawLabel(pen, x, y, text, color);
 }
@@ -139,26 +143,16 @@ function drawSquare(pen, [x, y, w, h], reason) {
   pen.fillText(reason, x + 4, y + 15);
 }
 
-function drawOutline(pen, outline, toScreen, halo) {
-  pen.beginPath();
-  for (const ring of outline.rings) {
-    for (let k = 0; k < ring.length; k += 2) {
-      const x = ring[k] * toScreen.scale + toScreen.x;
-      const y = ring[k + 1] * toScreen.scale + toScreen.y;
-      if (k) pen.lineTo(x, y);
-      else pen.moveTo(x, y);
-    }
-    pen.closePath();
-  }
+function drawOutline(pen, path, halo) {
   if (halo) {
     pen.strokeStyle = "#ffffffb0";
     pen.lineWidth = 4;
-    pen.stroke();
+    pen.stroke(path);
   }
   pen.setLineDash([6, 4]);
   pen.strokeStyle = OUTLINE_COLOR;
   pen.lineWidth = halo ? 2 : 1.25;
-  pen.stroke();
+  pen.stroke(path);
   pen.setLineDash([]);
 }
 

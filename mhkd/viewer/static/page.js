@@ -6,8 +6,8 @@ import * as said from "./corrections.js";
 import { Editor } from "./editor.js";
 import { drawHistogram } from "./histogram.js";
 import { LongList } from "./list.js";
-import { boxOf } from "./marks.js";
 import { visible } from "./names.js";
+import { boxOf, isAt } from "./shapes.js";
 import { SlideView } from "./slide_view.js";
 
 const at = (id) => document.getElementById(id);
@@ -319,15 +319,13 @@ function select(entry, travel = true) {
   view.select(entry && boxOfEntry(entry), travel);
 }
 
-/** A click on the slide: the smallest box there. */
+/** A click on the slide: the smallest one there, by its outline or, where it has none, its box. */
 function pick(x, y, slack) {
   const area = ([x0, y0, x1, y1]) => (x1 - x0) * (y1 - y0);
   if (!state.content || !state.boxes) return;
-  const under = state.shown.filter((i) => {
-    const [x0, y0, x1, y1] = state.content.boxes_px[i];
-    return x >= x0 - slack && x <= x1 + slack && y >= y0 - slack && y <= y1 + slack;
-  });
-  under.sort((a, b) => area(state.content.boxes_px[a]) - area(state.content.boxes_px[b]));
+  const { boxes_px, rings_of } = state.content;
+  const under = state.shown.filter((i) => isAt([x, y], boxes_px[i], rings_of[i], slack));
+  under.sort((a, b) => area(boxes_px[a]) - area(boxes_px[b]));
   select(under.length ? { kind: "box", index: under[0] } : null, false);
 }
 
