@@ -18,7 +18,13 @@ from support import room_for
 
 BOXES, SCORES, CLASSES = [[10, 20, 60, 70], [100, 100, 180, 200]], [0.9, 0.4], [0, 1]
 NUMBER = "12345678-1234-1234-1234-123456789abc"
-WORD = {"id": NUMBER, "box_px": [200, 100, 260, 160], "verdict": "accepted", "class_name": "normal"}
+WORD = {
+    "id": NUMBER,
+    "box_px": [200, 100, 260, 160],
+    "verdict": "accepted",
+    "class_name": "normal",
+    "drawn": False,
+}
 
 
 class Server:
