@@ -20,6 +20,7 @@ from .options import DetectOptions
 
 FARTHEST_PX = 1e9  # that a box may reach
 SMALLEST_MPP, LARGEST_MPP = 1e-6, 1e6  # micrometres per pixel, of any file
+SMALLEST_SUM, LARGEST_SUM = 1e-6, 1e12  # of glomeruli, and of tissue in mm2, where there is any
 RUN, RESULTS, SUMMARY = "run.json", "coco_instances_results.json", "summary.json"
 
 
@@ -226,7 +227,9 @@ def read_finished(folder: Path, run_file: Path) -> FinishedSlide:
     """
     run = read_json(run_file, dict, _AGAIN)
     classes, parameters = run.get("classes"), run.get("parameters", {})
-    named = isinstance(classes, list) and classes and all(isinstance(c, str) for c in classes)
+    grade = run.get("grade")
+    grade = grade.get("classes") if isinstance(grade, dict) else None
+    named = classes and all(map(_are_names, (classes, [] if grade is None else grade)))
     slide_file = run.get("slide_file")
     if not isinstance(slide_file, str) or "\0" in slide_file or not named or not isinstance(parameters, dict):
         raise InputError(f"{run_file}: does not name the slide and the classes: {_AGAIN}")
@@ -246,8 +249,9 @@ def read_finished(folder: Path, run_file: Path) -> FinishedSlide:
             raise InputError(f"{run_file}: a resolution is no number of micrometres: {_AGAIN}")
     for name in ("glomeruli", "tissue_mm2"):
         value = slide.summary.get(name)
-        if value is not None and not (_is_number(value) and value >= 0):
-            raise InputError(f"{folder / SUMMARY}: {name} is no number of 0 or more: {_AGAIN}")
+        can_be = _is_number(value) and (value == 0 or SMALLEST_SUM <= value <= LARGEST_SUM)
+        if value is not None and not can_be:
+            raise InputError(f"{folder / SUMMARY}: {name} is no number of 0 or more that can be: {_AGAIN}")
     if not (folder / RESULTS).is_file():
         raise InputError(f"{folder / RESULTS}: is missing: {_AGAIN}")
     return slide
@@ -300,6 +304,13 @@ _SETTINGS: dict[str, Callable[[FinishedSlide], Any]] = {
     "quality check (--qc)": lambda one: bool(_of("parameters", "qc")(one)),
     "choice of tissue only": _of("parameters", "tissue_only"),
 }
+
+
+def _are_names(value: Any) -> bool:
+    """Whether it is a list of texts that files can hold: JSON may have halves of characters."""
+    return isinstance(value, list) and all(
+        isinstance(name, str) and name.encode("utf-8", "ignore").decode() == name for name in value
+    )
 
 
 def _is_number(value: Any) -> bool:

@@ -20,6 +20,7 @@ FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
 MAX_PX = (
     178_956_970  # Pillow's own bound: few bytes may stand for many pixels, which are held several times over
 )
+MAX_SIDE_PX = 10**6  # each row takes memory of its own
 _TAIL_BYTES = 2**16  # programs write that much after the end of an image at most
 
 
@@ -76,11 +77,11 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
         ) from e
     except Exception as e:  # UnidentifiedImageError, DecompressionBombError, decoders' own
         raise InputError(f"{path}: is no image that can be read ({e}): restore or convert it") from e
-    if image.width * image.height > MAX_PX:
+    if image.width * image.height > MAX_PX or max(image.size) > MAX_SIDE_PX:
         image.close()
         raise InputError(
-            f"{path}: has {image.width}x{image.height} px, more than {MAX_PX // 10**6} megapixels: cut it "
-            "into tiles, or make a tiled TIFF of it and read that as a slide"
+            f"{path}: has {image.width}x{image.height} px, more than {MAX_PX // 10**6} megapixels or longer than "
+            f"{MAX_SIDE_PX} px: cut it into tiles, or make a tiled TIFF of it and read that as a slide"
         )
     if image.mode[0] in "IF":  # Pillow would clip these to white
         image.close()

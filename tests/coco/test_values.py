@@ -304,3 +304,10 @@ def test_a_training_sees_boxes_alone(folder, tmp_path):
 
 def test_boxes_are_said_to_be_what_detectron2_calls_them():
     assert XYWH_ABS == BoxMode.XYWH_ABS
+
+
+def test_half_a_character_of_a_name_is_a_question_mark(folder):
+    for split in ("train", "val"):
+        edit_coco(folder, lambda content: content["categories"][0].update(name="\ud800 disk"), split)
+    load()
+    assert MetadataCatalog.get("odd_train").thing_classes[0] == "? disk"

@@ -307,6 +307,7 @@ def test_what_holds_no_weights_of_a_network(tmp_path):
     )
     refused("holds no weights by name", lambda: path.write_bytes(pickle.dumps([1, 2])))
     refused("holds no weights by name", lambda: torch.save([1], path) or torch.save({"a": 1}, path))
+    refused("holds no weights by name", lambda: torch.save({"model": {1: torch.ones(3)}}, path))
     refused("holds more than tensors", lambda: torch.save({"model": {"w": Path("x")}}, path))
     refused(
         "training's checkpoint: .*MODEL.TEACHER.WEIGHTS",

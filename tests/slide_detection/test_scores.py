@@ -369,7 +369,11 @@ def test_other_results_of_a_folder_are_scored_where_one_is_damaged(tmp_path):
         ("run.json", "slide_file", "a\0.tiff"),
         ("run.json", "parameters", {"score_threshold": float("nan")}),
         ("run.json", "parameters", {"score_threshold": 7}),
+        ("run.json", "classes", ["\ud800", "sclerotic"]),
+        ("run.json", "grade", {"classes": [3]}),
         ("summary.json", "tissue_mm2", "7"),
+        ("summary.json", "tissue_mm2", 5e-324),
+        ("summary.json", "tissue_mm2", False),
         ("summary.json", "glomeruli", []),
     ],
 )

@@ -4,7 +4,7 @@ import subprocess
 import mhkd  # noqa: F401  (first)
 from mhkd.data import read_view
 from mhkd.errors import InputError
-from mhkd.slides.images import MAX_PX, check_whole, image_size, read_rgb
+from mhkd.slides.images import MAX_PX, MAX_SIDE_PX, check_whole, image_size, read_rgb
 from mhkd.slides.slide import Slide
 
 import numpy as np
@@ -139,6 +139,9 @@ def test_an_image_starts_no_program_and_is_no_bomb(tmp_path, monkeypatch):
     for read in (read_rgb, image_size):
         with pytest.raises(InputError, match=r"a\.png: has 19885x9000 px, more than 178 megapixels"):
             read(path)
+    Image.new("1", (1, MAX_SIDE_PX + 1)).save(path)
+    with pytest.raises(InputError, match=r"a\.png: has 1x1000001 px, .* or longer than 1000000 px"):
+        image_size(path)
     path.unlink()
     os.mkfifo(path)
     for read in (read_rgb, image_size, check_whole):

@@ -83,6 +83,8 @@ def read_foreign(path: Path) -> Foreign:
                 "MODEL.TEACHER.WEIGHTS"
             )
         weights, author = checkpoint["model"], ""
+        if not all(isinstance(name, str) for name in weights):
+            raise InputError(f"{path}: holds no weights by name: give {_WHAT}")
     if size(weights)[0] > path.stat().st_size:
         raise InputError(f"{path}: claims more weights than a file of its size holds")
     bad = not_finite(weights)
