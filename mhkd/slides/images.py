@@ -80,8 +80,8 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
     if image.width * image.height > MAX_PX or max(image.size) > MAX_SIDE_PX:
         image.close()
         raise InputError(
-            f"{path}: has {image.width}x{image.height} px, more than {MAX_PX // 10**6} megapixels or longer than "
-            f"{MAX_SIDE_PX} px: cut it into tiles, or make a tiled TIFF of it and read that as a slide"
+            f"{path}: has {image.width}x{image.height} px, more than {MAX_PX // 10**6} megapixels or longer "
+            f"than {MAX_SIDE_PX} px: cut it into tiles, or make a tiled TIFF of it and read that as a slide"
         )
     if image.mode[0] in "IF":  # Pillow would clip these to white
         image.close()

@@ -8,9 +8,6 @@ import numpy as np
 import torch
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.structures import Boxes, Instances
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
 from PIL import Image, ImageDraw
 
 from ..files import replacing
@@ -18,6 +15,7 @@ from ..fonts import drawn, sans
 from ..palette import ERROR_BAR, FOUND, OURS, PAPERS, RUNS
 from ..slides.views import read_view
 from .cost import draw_line, error_bars, over_gflops
+from .figures import writing_figure
 from .overlay import Comparison
 from .panel import draw_panel
 
@@ -31,29 +29,26 @@ def plot_table(content: dict, path: Path) -> Path:
         content: of :func:`mhkd.comparison.report.collect`.
     """
     rows = content["rows"]
-    figure = Figure((7.5, 1.4 + 0.5 * len(rows)), layout="constrained", dpi=130)
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    y = np.arange(len(rows))[::-1]
-    means = np.array([r["scores"]["AP"]["mean"] or 0.0 for r in rows])
-    errors = error_bars(means, [r["AP_interval"] or (m, m) for r, m in zip(rows, means)])
-    label = f"here ({content['dataset']}), {content['interval_percent']} % by {content['interval_by']}"
-    axes.barh(y + 0.19, means, 0.36, color=OURS, xerr=errors, ecolor=ERROR_BAR, capsize=3, label=label)
-    for k, r in enumerate(rows):
-        values = [v for v in r["scores"]["AP"]["values"] if v is not None]
-        if len(values) > 1:
-            axes.plot(values, [y[k] + 0.19] * len(values), "o", color="white", mec="black", ms=4)
-    papers = [r["paper"].get("AP", np.nan) for r in rows]
-    if not np.isnan(papers).all():
-        axes.barh(y - 0.19, papers, 0.36, color=PAPERS, label=f"the paper ({content['paper_dataset']})")
-    axes.set_yticks(y, [r["title"] for r in rows])
-    axes.set_xlabel("AP on low resolution, %")
-    axes.set_xlim(left=0)
-    axes.set_title(f"Table {content['table']}: {content['title']}", loc="left")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png")
+    with writing_figure(path, (7.5, 1.4 + 0.5 * len(rows))) as figure:
+        axes = figure.add_subplot()
+        y = np.arange(len(rows))[::-1]
+        means = np.array([r["scores"]["AP"]["mean"] or 0.0 for r in rows])
+        errors = error_bars(means, [r["AP_interval"] or (m, m) for r, m in zip(rows, means)])
+        label = f"here ({content['dataset']}), {content['interval_percent']} % by {content['interval_by']}"
+        axes.barh(y + 0.19, means, 0.36, color=OURS, xerr=errors, ecolor=ERROR_BAR, capsize=3, label=label)
+        for k, r in enumerate(rows):
+            values = [v for v in r["scores"]["AP"]["values"] if v is not None]
+            if len(values) > 1:
+                axes.plot(values, [y[k] + 0.19] * len(values), "o", color="white", mec="black", ms=4)
+        papers = [r["paper"].get("AP", np.nan) for r in rows]
+        if not np.isnan(papers).all():
+            axes.barh(y - 0.19, papers, 0.36, color=PAPERS, label=f"the paper ({content['paper_dataset']})")
+        axes.set_yticks(y, [r["title"] for r in rows])
+        axes.set_xlabel("AP on low resolution, %")
+        axes.set_xlim(left=0)
+        axes.set_title(f"Table {content['table']}: {content['title']}", loc="left")
+        axes.spines[["top", "right"]].set_visible(False)
+        figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return path
 
 
@@ -66,8 +61,6 @@ def plot_cost(content: dict, path: Path) -> Path:
     known = [r for r in content["rows"] if r["flops"] and r["scores"]["AP"]["mean"] is not None]
     score = f"AP on low resolution, % ({content['interval_percent']} % by {content['interval_by']})"
     with over_gflops(path, score, f"{content['dataset']}: {content['title']}") as axes:
-        axes.xaxis.set_major_formatter(ScalarFormatter())
-        axes.xaxis.set_minor_formatter(ScalarFormatter())
         for number, schedule in enumerate(dict.fromkeys(r["schedule"] for r in known)):
             rows = sorted((r for r in known if r["schedule"] == schedule), key=lambda r: r["flops"])
             draw_line(

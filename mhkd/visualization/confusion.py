@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from ..files import replacing
+from .figures import writing_figure
 
 INCH_PER_CLASS = 0.9
 
@@ -25,20 +23,17 @@ def plot_confusion(matrix: np.ndarray, class_names: Sequence[str], path: Path, t
     matrix = np.asarray(matrix)
     share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     side = 2.2 + INCH_PER_CLASS * len(class_names)
-    figure = Figure((side + 0.6, side), layout="constrained", dpi=130)
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), count in np.ndenumerate(matrix):
-        color = "white" if share[row, column] > 0.5 else "black"
-        text = f"{count}\n{100 * share[row, column]:.0f} %"
-        axes.text(column, row, text, ha="center", va="center", color=color)
-    place = np.arange(len(class_names))
-    axes.set_xticks(place, class_names, rotation=30, ha="right")
-    axes.set_yticks(place, class_names)
-    axes.set_xlabel("taken for")
-    axes.set_ylabel("is")
-    axes.set_title(title, loc="left", fontsize=10)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png")
+    with writing_figure(path, (side + 0.6, side)) as figure:
+        axes = figure.add_subplot()
+        axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), count in np.ndenumerate(matrix):
+            color = "white" if share[row, column] > 0.5 else "black"
+            text = f"{count}\n{100 * share[row, column]:.0f} %"
+            axes.text(column, row, text, ha="center", va="center", color=color)
+        place = np.arange(len(class_names))
+        axes.set_xticks(place, class_names, rotation=30, ha="right")
+        axes.set_yticks(place, class_names)
+        axes.set_xlabel("taken for")
+        axes.set_ylabel("is")
+        axes.set_title(title, loc="left", fontsize=10)
     return path

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 
-from ..files import replacing
+from .figures import writing_figure
 
 
 @contextlib.contextmanager
@@ -20,19 +19,18 @@ def over_gflops(path: Path, score: str, title: str) -> Iterator[Axes]:
     Args:
         score: what the y axis is.
     """
-    figure = Figure((7.5, 5), layout="constrained", dpi=130)
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.set_xscale("log")
-    yield axes
-    axes.set_xlabel("GFLOPs of one image")
-    axes.set_ylabel(score)
-    axes.set_title(title, loc="left")
-    axes.spines[["top", "right"]].set_visible(False)
-    if axes.lines:
-        figure.legend(loc="outside lower center", ncols=3, frameon=False)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png")
+    with writing_figure(path, (7.5, 5)) as figure:
+        axes = figure.add_subplot()
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_minor_formatter(ScalarFormatter())
+        yield axes
+        axes.set_xlabel("GFLOPs of one image")
+        axes.set_ylabel(score)
+        axes.set_title(title, loc="left")
+        axes.spines[["top", "right"]].set_visible(False)
+        if axes.lines:
+            figure.legend(loc="outside lower center", ncols=3, frameon=False)
 
 
 def draw_line(

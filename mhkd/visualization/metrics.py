@@ -46,7 +46,7 @@ def read_metrics(path: str | os.PathLike[str]) -> Rows:
     unreadable = 0
     for line in path.read_text(errors="replace").splitlines():
         try:
-            row = {k: v for k, v in json.loads(line).items() if _is_number(v)}
+            row = {_drawn(k): v for k, v in json.loads(line).items() if _is_number(v)}
             if not 0 <= row["iteration"] < MAX_ITERATIONS:
                 raise ValueError
             rows.setdefault(int(row["iteration"]), {}).update(row)
@@ -64,6 +64,11 @@ def read_metrics(path: str | os.PathLike[str]) -> Rows:
         if stage is not None:
             row["stage"] = int(stage)
     return rows
+
+
+def _drawn(name: str) -> str:
+    """Without halves of characters, which JSON may hold and no font can draw."""
+    return name.encode("utf-8", "replace").decode()
 
 
 def _is_number(value: Any) -> bool:

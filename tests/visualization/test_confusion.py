@@ -22,3 +22,8 @@ def test_cells_are_coloured_by_their_share_of_the_row(tmp_path):
 def test_a_class_without_images(tmp_path):
     path = plot_confusion(np.array([[3, 0, 1], [0, 0, 0], [0, 1, 4]]), list("abc"), tmp_path / "c.png")
     assert Image.open(path).width > 300
+
+
+def test_a_name_is_no_formula(tmp_path):
+    path = plot_confusion(np.diag([3, 4]), [r"$\frac{$", "$"], tmp_path / "c.png")
+    assert Image.open(path).width > 300

@@ -276,3 +276,11 @@ def test_runs_of_one_name_are_told_apart(tmp_path, monkeypatch):
     monkeypatch.chdir(folders[0])
     assert name_runs([Path("."), folders[1]]).keys() == {"x1/run", "x2/run"}
     assert name_runs([Path("..")]).keys() == {"x1"}
+
+
+def test_names_are_drawn_whatever_they_hold(tmp_path):
+    keys = [r"loss_$\frac{$", "loss_\ud800", r"bbox/$\frac{$/AP50"]
+    path = write(tmp_path / "metrics.json", *({"iteration": k, **dict.fromkeys(keys, 1.0)} for k in range(3)))
+    figure = curves_figure({r"$\sqrt$": path})
+    assert {axes.get_title(loc="left") for axes in figure.axes[1:]} == {r"loss_$\frac{$", "loss_?"}
+    plot_curves({r"$\sqrt$": path}, tmp_path / "curves.png")

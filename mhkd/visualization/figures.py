@@ -1,0 +1,22 @@
+"""matplotlib's figures as files."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from ..files import replacing
+
+NO_FORMULAS = {"text.parse_math": False}  # of rc_context: a name may have "$"
+
+
+@contextlib.contextmanager
+def writing_figure(path: Path, size_inch: tuple[float, float]) -> Iterator[Figure]:
+    """A figure to draw on, without pyplot; the PNG is written at the end."""
+    with rc_context(NO_FORMULAS):
+        figure = Figure(size_inch, layout="constrained", dpi=130)
+        yield figure
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format="png")
