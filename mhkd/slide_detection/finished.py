@@ -249,8 +249,7 @@ def read_finished(folder: Path, run_file: Path) -> FinishedSlide:
             raise InputError(f"{run_file}: a resolution is no number of micrometres: {_AGAIN}")
     for name in ("glomeruli", "tissue_mm2"):
         value = slide.summary.get(name)
-        can_be = _is_number(value) and (value == 0 or SMALLEST_SUM <= value <= LARGEST_SUM)
-        if value is not None and not can_be:
+        if value is not None and not (_is_number(value) and _can_be_sum(value)):
             raise InputError(f"{folder / SUMMARY}: {name} is no number of 0 or more that can be: {_AGAIN}")
     if not (folder / RESULTS).is_file():
         raise InputError(f"{folder / RESULTS}: is missing: {_AGAIN}")
@@ -315,6 +314,10 @@ def _are_names(value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < float("inf")
+
+
+def _can_be_sum(value: float) -> bool:
+    return value == 0 or SMALLEST_SUM <= value <= LARGEST_SUM
 
 
 def _is_positive_pair(value: Any) -> bool:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
@@ -19,7 +18,7 @@ from matplotlib.ticker import LogLocator
 from .. import palette
 from ..errors import InputError
 from ..files import replacing
-from .figures import NO_FORMULAS
+from .figures import without_formulas
 from .metrics import Rows, align, is_loss, loss_rank, read_metrics, running_median, test_sets_of
 
 Runs = Mapping[str, str | os.PathLike[str]]  # name of a run -> its metrics.json
@@ -51,7 +50,7 @@ def plot_stage_ap(results: Mapping[str, Mapping[str, Any]], out: str | os.PathLi
     return _save(stage_ap_figure(results), out)
 
 
-@rc_context(NO_FORMULAS)
+@without_formulas()
 def curves_figure(runs: Runs, stage_names: Mapping[int, str] | None = None) -> Figure:
     """Draw AP over the iterations, and each loss on its own below, with the steps' boundaries.
 
@@ -105,7 +104,7 @@ def curves_figure(runs: Runs, stage_names: Mapping[int, str] | None = None) -> F
     return figure
 
 
-@rc_context(NO_FORMULAS)
+@without_formulas()
 def stage_ap_figure(results: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Draw bars of AP50 and AP: the references (grey ground), then the student after each step.
 
