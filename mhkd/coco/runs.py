@@ -91,6 +91,9 @@ def _outline(line: np.ndarray, begin: np.ndarray, end: np.ndarray) -> Polygon | 
     Along a border between two lines the ends of both lines' runs, sorted, are in turn where the
     lines begin and cease to differ. No edge passes the end of another, which GEOS asks for.
     """
+    if (begin == begin[0]).all() and (end == end[0]).all():  # a rectangle, as most of a noisy mask's are
+        (x0, x1), (y0, y1) = (line[0], line[-1] + 1), (begin[0], end[0])
+        return shapely.polygons([[x0, y0], [x0, y1], [x1, y1], [x1, y0], [x0, y0]])
     x, y = np.concatenate([line, line, line + 1, line + 1]), np.tile(np.append(begin, end), 2)
     order = np.lexsort((y, x))
     borders = np.stack([x[order], y[order]], axis=1).reshape(-1, 2, 2)
