@@ -26,6 +26,7 @@ from .commands.tile import tile
 from .commands.train import evaluate, train
 from .commands.view import view
 from .errors import in_one_line
+from .terminal import show_warnings
 from .threads import wait_asleep
 from .version import __version__
 
@@ -50,6 +51,7 @@ class _Group(click.Group):
 def main() -> None:
     """Find glomeruli in low-resolution kidney slides with a detector that a high-resolution one taught."""
     wait_asleep()
+    show_warnings()
 
 
 for _command in COMMANDS:

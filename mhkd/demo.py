@@ -15,6 +15,7 @@ from .evaluation.report import collect, markdown
 from .files import write_json, write_text
 from .schedules import SCHEDULES
 from .synthetic import make_slides
+from .terminal import say
 from .tiling.collect import slides_to_coco, split_by_slide, write_coco
 from .visualization.curves import plot_stage_ap
 from .visualization.predict import draw_curves, overlay_dataset
@@ -74,9 +75,9 @@ def run_demo(
     draw_curves({story.taught: taught, "LR alone": alone}, out / "curves.png")
     plot_stage_ap(results, out / "stages.png")
     overlay_dataset(taught / "student", "demo_val", out / "overlays", limit=8, device="cpu")
-    click.echo("\n" + markdown(results))
-    click.echo(f"{gain(results):+.1f} AP for what the teacher adds to LR alone, in one seed on few images")
-    click.echo(f"Pictures: {out}/overlays/*.png, {out}/curves.png, {out}/stages.png")
+    say("\n" + markdown(results))
+    say(f"{gain(results):+.1f} AP for what the teacher adds to LR alone, in one seed on few images")
+    say(f"Pictures: {out}/overlays/*.png, {out}/curves.png, {out}/stages.png")
     return results
 
 
@@ -100,7 +101,7 @@ def make_dataset(out: Path, seed: int) -> None:
         content = slides_to_coco(
             slides, mpp=HR_MPP, lr_factor=LR_FACTOR, tile_size_px=TILE_SIZE_PX, classes=CLASSES
         )
-        click.echo(
+        say(
             f"demo_{split}: {len(slides)} slides, {len(content['images'])} tiles, "
             f"{len(content['annotations'])} annotated glomeruli"
         )

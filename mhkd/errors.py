@@ -3,10 +3,10 @@
 import contextlib
 import os
 import sys
-import unicodedata
 from collections.abc import Iterator
 
 from .missing import remedy
+from .terminal import legible
 
 _LONGEST = 4000  # characters of a message: two paths may have so many
 
@@ -25,10 +25,7 @@ def _in_one_line(text: str) -> str:
     if len(text) > _LONGEST:
         text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"
     text = " ".join(part.strip() for part in text.splitlines())
-    if text.isprintable():
-        return text
-    # Controls, and marks that turn the direction of what follows; names of files that are no UTF-8 stay.
-    return "".join(f"\\u{ord(c):04x}" if unicodedata.category(c) in ("Cc", "Cf") else c for c in text)
+    return legible(text)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,5 @@
 """``mhkd classify``."""
 
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..terminal import legible, say
 from .numbers import ABOVE_0
 from .slide_options import SLIDE_MPP, with_options
 
@@ -63,7 +63,6 @@ def classify(
     from ..tables import csv_text
     from ..tiling.cut import Cut
 
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     classifier = load_classifier(student, device, student_mpp, "--student-mpp")
     cut = classifier.cut if classifier.cut and classifier.cut.mode != "centred" else None
     mode = mode or (cut.mode if cut else "image")
@@ -90,9 +89,9 @@ def classify(
     header = ["file", "class", "probability", *(f"p({name})" for name in names), "error"]
     filled = (line + [None] * (len(header) - len(line)) for line in lines)
     write_text(csv_text(header, filled), out / "classes.csv")
-    click.echo(f"{len(said.probabilities)} classified; see {out / 'classes.csv'}")
+    say(f"{len(said.probabilities)} classified; see {out / 'classes.csv'}")
     if said.errors:
-        click.echo(f"{len(said.errors)} failed:", err=True)
+        say(f"{len(said.errors)} failed:", err=True)
         for error in said.errors.values():
-            click.echo(f"  {error}", err=True)
+            say(f"  {legible(error)}", err=True)
         sys.exit(1)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from ..terminal import legible, say
 from .numbers import SHARE
 
 
@@ -37,12 +38,12 @@ def corrections(
 
     finished, unfinished, damaged = find_finished(out_dir)
     for reason in damaged.values():
-        click.echo(f"left out: {reason}", err=True)
+        say(f"left out: {reason}", err=True)
     files, left_out = write_corrected(
         finished, out, score_threshold, also_uncorrected=also_uncorrected, overwrite=overwrite
     )
-    click.echo(f"{len(files)} slides in {out}")
+    say(f"{len(files)} slides in {out}")
     if left_out:
-        click.echo(f"not corrected, so left out: {', '.join(left_out)}")
+        say(f"not corrected, so left out: {', '.join(map(legible, left_out))}")
     if unfinished:
-        click.echo(f"not finished, so left out: {', '.join(unfinished)}")
+        say(f"not finished, so left out: {', '.join(map(legible, unfinished))}")

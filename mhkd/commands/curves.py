@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from ..terminal import say
 from .paths import EXISTING
 
 
@@ -21,4 +22,4 @@ def curves(output_dirs: Sequence[Path], out: Path | None) -> None:
 
     out = out or output_dirs[0] / "curves.png"
     draw_curves(name_runs(output_dirs), out)
-    click.echo(out)
+    say(out)

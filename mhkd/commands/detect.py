@@ -1,6 +1,5 @@
 """``mhkd detect``."""
 
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -8,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..terminal import legible, say
 from .numbers import ABOVE_0, AT_LEAST_0, FROM_1, SHARE
 from .slide_options import SLIDE_MPP, with_options
 
@@ -134,7 +134,6 @@ def detect(
     from ..slide_detection.many import detect_slides
     from ..slide_detection.options import DetectOptions
 
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     of_grades = {"field_um": grade_field_um, "field_boxes": grade_field_boxes, "lr_mpp": grade_mpp}
     if not grade and any(v is not None for v in of_grades.values()):
         raise click.UsageError("--grade-field-um, --grade-field-boxes and --grade-mpp are of --grade")
@@ -165,19 +164,19 @@ def detect(
     )
     failed = [r["error"] for r in results.values() if "error" in r]
     found = sum(r["glomeruli"] for r in results.values() if "error" not in r)
-    click.echo(f"counted: scores of {threshold.score:g} or more ({threshold.source})")
-    click.echo(f"slides finished: {len(results) - len(failed)}, glomeruli: {found}; see {out}/summary.csv")
+    say(f"counted: scores of {threshold.score:g} or more ({threshold.source})")
+    say(f"slides finished: {len(results) - len(failed)}, glomeruli: {found}; see {out}/summary.csv")
     if kept := [
         path for path in results if os.path.exists(os.path.join(out, os.path.basename(path), CORRECTIONS))
     ]:
-        click.echo(
+        say(
             f"corrections of {len(kept)} slides are kept; mhkd view and mhkd corrections make them on what "
             "was found now"
         )
     for line in mixed:
-        click.echo(f"warning: {out}: {line}", err=True)
+        say(f"warning: {legible(f'{out}: {line}')}", err=True)
     if failed:
-        click.echo(f"{len(failed)} failed:", err=True)
+        say(f"{len(failed)} failed:", err=True)
         for error in failed:
-            click.echo(f"  {error}", err=True)
+            say(f"  {legible(error)}", err=True)
         sys.exit(1)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ..terminal import say
 from .paths import EXISTING, PATH
 
 
@@ -57,7 +58,7 @@ def export(
     if form == "folder":
         if int8 or calibrate_on:
             raise click.UsageError("--int8 and --calibrate-on go with --format onnx.")
-        click.echo(export_checkpoint(student, out, network))
+        say(export_checkpoint(student, out, network))
         return
     if network == "teacher":
         raise click.UsageError("--network teacher: takes HR, and only a student is exported to ONNX.")
@@ -69,5 +70,5 @@ def export(
             export_checkpoint(source, folder, network)
             source = folder
         for line in export_onnx(source, out, calibrate_on, int8):
-            click.echo(line)
-    click.echo(out)
+            say(line)
+    say(out)

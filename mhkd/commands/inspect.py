@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..terminal import say
 from .numbers import FROM_0, FROM_1
 from .paths import FOLDER
 
@@ -33,6 +34,6 @@ def inspect(datasets: Sequence[str], out: Path, strict: bool, **options: Any) ->
     from ..visualization.inspection import inspect as look_into
 
     report, warnings = look_into(datasets, out, **options)
-    click.echo(report)
+    say(report)
     if strict and warnings:
         sys.exit(1)

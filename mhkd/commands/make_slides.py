@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from ..terminal import say
 from .numbers import ABOVE_0, FROM_0, FROM_1, SEED
 from .paths import FOLDER
 
@@ -29,4 +30,4 @@ def make_slides(out: Path, num_slides: int, seed: int, **options: Any) -> None:
     if least > most:
         raise click.BadParameter(f"--num-glomeruli {least} {most}: the least comes first, then the most")
     for path in draw(out, num_slides, seed=seed, **options):
-        click.echo(path)
+        say(path)

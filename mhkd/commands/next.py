@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from ..terminal import legible, say
 from .numbers import ABOVE_0, FROM_1, SHARE
 
 COLUMNS = ("rank", "slide", "unsure", "weight", "x_px", "y_px", "width_px", "height_px", "x_um", "y_um")
@@ -42,7 +43,7 @@ def next_(
 
     finished, _, damaged = find_finished(out_dir)
     for reason in damaged.values():
-        click.echo(f"left out: {reason}", err=True)
+        say(f"left out: {reason}", err=True)
     slides = next_fields(finished, count, field_um, score_threshold)
     rows: list[list[object]] = []
     for one in slides:
@@ -55,13 +56,13 @@ def next_(
             )
     out = out or out_dir / "next.csv"
     write_text(csv_text(COLUMNS, rows), out)
-    click.echo(
+    say(
         tabulate(
-            [[s.slide.name, s.unsure, s.weight] for s in slides],
+            [[legible(s.slide.name), s.unsure, s.weight] for s in slides],
             ("slide", "unsure", "weight"),
             floatfmt=".2f",
         )
     )
-    click.echo()
-    click.echo(tabulate([row[:8] for row in rows], COLUMNS[:8]))
-    click.echo(f"\n{len(rows)} fields in {out}")
+    say()
+    say(tabulate([[row[0], legible(str(row[1])), *row[2:8]] for row in rows], COLUMNS[:8]))
+    say(f"\n{len(rows)} fields in {out}")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from ..terminal import say
 from .numbers import FROM_1, SHARE
 from .paths import EXISTING, FOLDER
 
@@ -65,13 +66,11 @@ def _draw(
             raise click.UsageError(f"--score-threshold is of boxes: {student} tells classes of images")
         for name in names:
             paths = attention_dataset(student, name, out, teacher, limit, device)
-            click.echo(f"{len(paths)} pictures in {out}")
+            say(f"{len(paths)} pictures in {out}")
         return
     if teacher:
         raise click.UsageError(f"--teacher is of a classifier: {student} finds boxes")
     threshold = working_threshold(student, score_threshold)
     for name in names:
         paths = overlay_dataset(student, name, out, threshold.score, limit, device)
-        click.echo(
-            f"{len(paths)} pictures in {out}; scores of {threshold.score:g} or more ({threshold.source})"
-        )
+        say(f"{len(paths)} pictures in {out}; scores of {threshold.score:g} or more ({threshold.source})")

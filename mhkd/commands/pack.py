@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from ..terminal import say
 from .paths import EXISTING, PATH
 
 
@@ -53,9 +54,7 @@ def pack(
     if show:
         if out or card or scores or any(given.values()):
             raise click.UsageError("--show prints a card, and goes with no other option.")
-        click.echo(
-            yaml.safe_dump(read_card(student), sort_keys=False, allow_unicode=True, width=100).rstrip()
-        )
+        say(yaml.safe_dump(read_card(student), sort_keys=False, allow_unicode=True, width=100).rstrip())
         return
     if out is None:
         raise click.UsageError("give --out, the file to write, or --show.")
@@ -64,5 +63,5 @@ def pack(
     written = pack_student(student, out, given, card, scores)
     missing = [field for field in FROM_PEOPLE if not written.get(field)]
     if missing:
-        click.echo(f"the card says nothing of: {', '.join(missing)}", err=True)
-    click.echo(out)
+        say(f"the card says nothing of: {', '.join(missing)}", err=True)
+    say(out)

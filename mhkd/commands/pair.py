@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ..terminal import say
 from .numbers import ABOVE_0, AT_LEAST_0, FROM_1, SHARE
 from .slide_options import CLASSES, SPLITS, WITHIN, SlideMpp, with_options
 
@@ -102,5 +103,5 @@ def pair(
         ClassMap.parse(pairs, class_map, names), annotated=not no_annotations, within=within, **options
     )
     manifest = make_pairs(found, out, made, splits_of, mpps=mpps, strict=strict, command=sys.argv)
-    click.echo("\n".join([summary(manifest, out), *alone]))
+    say("\n".join([summary(manifest, out), *alone]))
     sys.exit(1 if manifest["skipped"] or alone else 0)

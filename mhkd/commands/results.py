@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from ..terminal import say
 from .paths import EXISTING, FOLDER
 
 
@@ -17,7 +18,7 @@ def results(output_dir: Path, lr_only: Path | None, out: Path | None) -> None:
     from ..files import write_json, write_text
 
     found = collect(output_dir, lr_only)
-    click.echo(markdown(found))
+    say(markdown(found))
     if out:
         write_json(found, out / "results.json")
         write_text(markdown(found), out / "results.md")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from ..terminal import say
+
 _STRENGTHS = (
     ("--blur", "0,0.5,1,1.5,2", "Standard deviations of a Gaussian, LR pixels."),
     ("--noise", "0,4,8,16,24", "Standard deviations of Gaussian noise, grey levels of 255."),
@@ -63,9 +65,9 @@ def robustness(
         named[name] = Path(folder if equals else name)
     command = shlex.join(["mhkd", *sys.argv[1:]])
     paths = run_robustness(named, dataset, out, strengths, device, command)
-    click.echo("\n" + paths[0].read_text())
+    say("\n" + paths[0].read_text())
     for path in paths:
-        click.echo(path)
+        say(path)
 
 
 for _name, _default, _text in reversed(_STRENGTHS):

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ..terminal import say
 from .numbers import FROM_0, SEED, SHARE
 from .slide_options import WITHIN, with_options
 
@@ -88,5 +89,5 @@ def score(
     scoring = run_score(out_dir, annotations, out, choose_threshold=choose_threshold, **options)
     if sheets:
         write_error_sheets(scoring.slides, out / "errors", scoring.report["score_threshold"], sheets)
-    click.echo(scoring.text + (scoring.choose_threshold() if choose_threshold else ""))
+    say(scoring.text + (scoring.choose_threshold() if choose_threshold else ""))
     sys.exit(1 if scoring.report["failed"] else 0)

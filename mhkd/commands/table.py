@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ..terminal import say
 from .numbers import FROM_1, FROM_2, whole_numbers
 
 EPOCHS = 25  # of a row of classification
@@ -156,14 +157,14 @@ def table(
             options=tuple(options),
             command=command,
         )
-        paths = run_class_table(of_classes, asked, out, only, num_gpus, dry_run, click.echo)
+        paths = run_class_table(of_classes, asked, out, only, num_gpus, dry_run, say)
     else:
         paths = run_tables(
             table, dataset, size, chosen, out, options, only, num_gpus, dry_run, samples or 1000, command,
-            click.echo, divided,
+            say, divided,
         )  # fmt: skip
     for path in paths:
         if path.suffix == ".md":
-            click.echo("\n" + path.read_text())
+            say("\n" + path.read_text())
     for path in paths:
-        click.echo(path)
+        say(path)

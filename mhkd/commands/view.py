@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from ..terminal import legible, say
 from .numbers import PORT
 
 
@@ -45,25 +46,25 @@ def view(out_dir: Path, port: int, no_browser: bool, annotations: str | None, sl
     ]
     server = make_server(shown, out_dir.absolute().name, port)
     for name in unfinished:
-        click.echo(f"not finished, so not shown: {name}", err=True)
+        say(f"not finished, so not shown: {legible(name)}", err=True)
     for reason in damaged.values():
-        click.echo(f"not shown: {reason}", err=True)
+        say(f"not shown: {reason}", err=True)
     for line in mixed:
-        click.echo(f"warning: {line}", err=True)
+        say(f"warning: {legible(line)}", err=True)
     for slide in shown:
         if slide.missing:
-            click.echo(f"without its picture: {slide.missing}", err=True)
+            say(f"without its picture: {slide.missing}", err=True)
     if annotations:
         files = [f.run["slide_file"] for f in finished]
         for line in lines(unused(annotations_in(annotations), files, {})):
-            click.echo(line, err=True)
+            say(legible(line), err=True)
     url = f"http://{ADDRESS}:{server.server_port}/"
-    click.echo(f"{len(shown)} slides at {url} (Ctrl-C ends it)")
+    say(f"{len(shown)} slides at {url} (Ctrl-C ends it)")
     if not no_browser:
         webbrowser.open(url)
     try:
         server.serve_forever()
     except KeyboardInterrupt:
-        click.echo()
+        say()
     finally:
         server.server_close()

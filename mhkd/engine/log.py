@@ -9,6 +9,7 @@ from detectron2.utils.logger import setup_logger
 
 from ..errors import InputError
 from ..files import writing_to
+from ..terminal import legible_lines
 
 NAMES = ("detectron2", "fvcore", "mhkd")
 
@@ -71,14 +72,15 @@ class RunLog:
 
 
 class _OnceOfData(logging.Filter):
-    """Datasets are read anew in each step: what that finds is said the first time."""
+    """Datasets are read anew in each step: what that finds is said the first time, names as text."""
 
     def __init__(self):
         super().__init__()
         self._said = set()
 
     def filter(self, record):
-        said = (record.name, record.getMessage())
+        record.msg, record.args = legible_lines(record.getMessage()), None
+        said = (record.name, record.msg)
         if not record.name.startswith("mhkd.data") or said not in self._said:
             self._said.add(said)
             return True

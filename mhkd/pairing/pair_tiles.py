@@ -23,6 +23,7 @@ from ..errors import InputError
 from ..files import make_folder, read_json, replacing, sha256, write_json
 from ..slides.file_names import slide_name
 from ..slides.slide import SAME_MPP, Slide, open_slide, slide_with_mpp
+from ..terminal import legible
 from ..tiling.layout import Layout, lay_tiles
 from ..tiling.objects import SlideObject, read_objects
 from ..version import __version__
@@ -283,7 +284,7 @@ def _write_pictures(
     partial, factor = Path(f"{folder}.partial"), layout.lr_factor
     make_folder(partial)
     side, step = layout.tile_size_px // factor, 1 / factor
-    for tile in tqdm(tiles, desc=os.path.basename(folder), unit="tile"):
+    for tile in tqdm(tiles, desc=legible(os.path.basename(folder)), unit="tile"):
         x, y = round(tile["x_px"]), round(tile["y_px"])
         views: dict[str, Callable[[], np.ndarray]] = {
             "lr_file_name": lambda x=x, y=y: lr.read_region(x, y, side, side, lr.mpp),  # type: ignore[misc]

@@ -23,6 +23,7 @@ from ..slide_detection.slide_folder import WORK, FileState, file_state, reading,
 from ..slides.slide import Slide, slide_with_mpp
 from ..slides.slide_table import mpp_of
 from ..tables import csv_text
+from ..terminal import legible
 from ..tiling.cut import Cut, cut_images
 from ..version import __version__
 from .images import Said, row_of
@@ -67,7 +68,7 @@ def classify_slides(slides: Sequence[str], out: Path, classifier: Classifier, op
                 said.probabilities[path] = _classify_slide(path, out, classifier, options)
             except InputError as e:
                 said.errors[path] = " ".join(str(e).split())
-                tqdm.write(f"failed: {said.errors[path]}")
+                tqdm.write(legible(f"failed: {said.errors[path]}"))
     return said
 
 
@@ -87,7 +88,7 @@ def _classify_slide(path: str, out: Path, classifier: Classifier, options: Slide
         if not pieces:
             raise InputError(f"{path}: there is no tissue on it: is it the right slide? Or use --mode whole")
         said = []
-        for piece in tqdm(pieces, desc=folder.name, unit="section"):
+        for piece in tqdm(pieces, desc=legible(folder.name), unit="section"):
             pixels = slide.read_region(
                 piece["x_px"], piece["y_px"], piece["width"], piece["height"], piece["mpp"],
                 resample=classifier.lr_filter,

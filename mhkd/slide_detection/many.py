@@ -15,6 +15,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from ..annotations.folders import find_slides, lines, unused
 from ..errors import InputError
 from ..onnx_file import available_threads
+from ..terminal import legible, show_warnings
 from .exports import write_summary_csv
 from .finished import Results, differences, find_finished
 from .options import DetectOptions
@@ -86,12 +87,12 @@ def detect_slides(
         os.path.abspath(u.path): {"error": str(u)} for u in left if u.is_slide and u.is_fault
     }
     for line in lines(u for u in left if os.path.abspath(u.path) not in found):
-        tqdm.write(line)
+        tqdm.write(legible(line))
     faults = list(found)
     for path, result in outcomes:
         found[path] = result
         if "error" in result:
-            tqdm.write(f"failed: {result['error']}")
+            tqdm.write(legible(f"failed: {result['error']}"))
     try:
         results = find_finished(out)
     except InputError:  # nothing is finished
@@ -151,8 +152,8 @@ def _on_cluster(
         futures = {}
         for path in slides:
             future = client.submit(
-                _attempt, path, out, student, grader, options, readers=2, progress=False, threads=threads,
-                command=sys.argv, pure=False,
+                _attempt_elsewhere, path, out, student, grader, options, readers=2, progress=False,
+                threads=threads, command=sys.argv, pure=False,
             )  # fmt: skip
             futures[future] = path
         with tqdm(total=len(slides), unit="slide", desc="slides") as bar:
@@ -199,6 +200,12 @@ def _attempt(
         except Exception as e:  # whatever is wrong with one slide, the others are not lost
             logger.debug("%s", path, exc_info=True)
             return {"error": f"{path}: {type(e).__name__}: {' '.join(str(e).split())}"}
+
+
+def _attempt_elsewhere(*arguments: Any, **named: Any) -> dict[str, Any]:
+    """The same in a process of the cluster."""
+    show_warnings()
+    return _attempt(*arguments, **named)
 
 
 def _load_grader(arguments: dict[str, Any] | None) -> "Grader | None":

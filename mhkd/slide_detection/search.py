@@ -12,6 +12,7 @@ from tqdm import tqdm
 from ..evaluation.detections import Detections
 from ..slides.slide import Slide
 from ..slides.tissue import mask_mpp, tissue_mask
+from ..terminal import legible
 from .clock import Clock
 from .grid import Grid, lay_grid
 from .journal import Journal
@@ -92,7 +93,7 @@ def run_batches(
     batches = [(k, range(k * size, min((k + 1) * size, n))) for k in range(-(-n // size))]
     waiting = collections.deque((k, tiles) for k, tiles in batches if k not in journal.records)
     finished = n - sum(len(tiles) for _, tiles in waiting)
-    name = os.path.basename(slide.path)
+    name = legible(os.path.basename(slide.path))
     bar = tqdm(total=n, initial=finished, unit="tile", disable=not progress, desc=name)
     with bar, ThreadPoolExecutor(readers, thread_name_prefix="read") as pool:
         coming: collections.deque[tuple[int, list[Future]]] = collections.deque()

@@ -27,6 +27,7 @@ from ..files import LOCK, locked, make_folder, writing_to
 from ..slides.file_names import slide_name
 from ..slides.slide_table import by_slide, read_rows
 from ..system import relative_path
+from ..terminal import say
 from .collect import check_names
 from .cut import Cut, write_cut
 from .cut_coco import coco_files, cut_coco
@@ -176,7 +177,7 @@ def run_tile(
         )  # fmt: skip
         lines = cut_coco(json_files, out, cut, names_map)
         write_cut(cut, out)
-        print("\n".join(lines))
+        say("\n".join(lines))
         return True
     if keep_empty is None:
         keep_empty = 0.0 if mode == "centred" else 1.0
@@ -206,7 +207,7 @@ def run_tile(
     )  # fmt: skip
     if cut:
         write_cut(cut, out)
-    print(summary(manifest, out))
+    say(summary(manifest, out))
     return is_complete(manifest)
 
 
