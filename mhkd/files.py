@@ -227,6 +227,11 @@ def read_json(path: str | os.PathLike[str], kind: type, again: str) -> Any:
     return content
 
 
+def is_text(value: Any) -> bool:
+    """Whether it is a text that a file can hold: JSON may have halves of characters."""
+    return isinstance(value, str) and value.encode("utf-8", "ignore").decode() == value
+
+
 def fitting_name(name: str, suffix: str) -> str:
     """``name + suffix``, cut short, with a checksum in place of what is cut, where a file system has no room.
 

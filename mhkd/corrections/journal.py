@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..files import refuse_pipe, writing_to
+from ..files import is_text, refuse_pipe, writing_to
 from ..slide_detection.finished import FinishedSlide
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Correction:
             raise ValueError("has no id that is a UUID")
         if verdict not in VERDICTS:
             raise ValueError(f"has a verdict that is none of {', '.join(VERDICTS)}")
-        if not (isinstance(name, str) and name.strip() if verdict == ACCEPTED else name is None):
+        if not (is_text(name) and name.strip() if verdict == ACCEPTED else name is None):
             raise ValueError("has a class without a glomerulus, or the other way round")
         if type(drawn) is not bool:
             raise ValueError("has a drawn that is neither true nor false")

@@ -13,7 +13,7 @@ import shapely
 from ..errors import InputError
 from ..evaluation.detections import Detections
 from ..evaluation.threshold_file import COUNTING, DEFAULT
-from ..files import read_json
+from ..files import is_text, read_json
 from ..slides.slide import Slide
 from .checksum import checksum
 from .options import DetectOptions
@@ -306,10 +306,7 @@ _SETTINGS: dict[str, Callable[[FinishedSlide], Any]] = {
 
 
 def _are_names(value: Any) -> bool:
-    """Whether it is a list of texts that files can hold: JSON may have halves of characters."""
-    return isinstance(value, list) and all(
-        isinstance(name, str) and name.encode("utf-8", "ignore").decode() == name for name in value
-    )
+    return isinstance(value, list) and all(map(is_text, value))
 
 
 def _is_number(value: Any) -> bool:

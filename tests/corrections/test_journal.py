@@ -142,7 +142,7 @@ GOOD = {"id": str(uuid.UUID(int=1)), "box_px": [1, 2, 3, 4], "verdict": "accepte
     {"id": "1"}, {"id": None}, {"box_px": [1, 2, 3]}, {"box_px": [3, 2, 1, 4]}, {"box_px": [1, 2, True, 4]},
     {"box_px": [1, 2, 3, float("nan")]}, {"box_px": [1, 2, 3, 10**400]}, {"box_px": "1234"},
     {"verdict": "maybe"}, {"verdict": ["accepted"]}, {"verdict": "rejected"}, {"class_name": None},
-    {"class_name": " "}, {"class_name": 3}, {"drawn": 1}, {"drawn": None},
+    {"class_name": " "}, {"class_name": 3}, {"class_name": "\ud800"}, {"drawn": 1}, {"drawn": None},
 ])  # fmt: skip
 def test_what_is_no_correction_is_named_with_its_line(slide, changes):
     CorrectionFile(slide).append(said(1))
