@@ -77,11 +77,11 @@ class LowResolutionRCNN(StudentRCNN):
             self.set_limits(*sizes[0])
         if detected_instances is not None:
             detected_instances = [
-                _resized(x, (h * self.lr_factor, w * self.lr_factor), x.pred_boxes.tensor * self.lr_factor)
+                resized(x, (h * self.lr_factor, w * self.lr_factor), x.pred_boxes.tensor * self.lr_factor)
                 for x, (h, w) in zip(detected_instances, sizes)
             ]
         found = super().inference(batched_inputs, detected_instances, do_postprocess=False)
-        found = [_resized(x, size, x.pred_boxes.tensor / self.lr_factor) for x, size in zip(found, sizes)]
+        found = [resized(x, size, x.pred_boxes.tensor / self.lr_factor) for x, size in zip(found, sizes)]
         return GeneralizedRCNN._postprocess(found, batched_inputs, sizes) if do_postprocess else found
 
     def preprocess_image(self, batched_inputs: list[dict[str, Any]]) -> ImageList:
@@ -129,7 +129,8 @@ def is_student(cfg: CfgNode) -> bool:
     )
 
 
-def _resized(instances: Instances, size: tuple[int, int], boxes: torch.Tensor) -> Instances:
-    resized = Instances(size, **instances.get_fields())
-    resized.pred_boxes = Boxes(boxes)
-    return resized
+def resized(instances: Instances, size: tuple[int, int], boxes: torch.Tensor) -> Instances:
+    """Of an image of another size (height, width), with these boxes (n, 4)."""
+    other = Instances(size, **instances.get_fields())
+    other.pred_boxes = Boxes(boxes)
+    return other

@@ -4,6 +4,8 @@ from mhkd.modeling.flips import FLIPS, _mirrored
 
 import pytest
 import torch
+from detectron2.structures import Boxes, Instances
+from torch import nn
 
 
 def build(cfg, deployed, kind="upsampled"):
@@ -64,10 +66,56 @@ def test_images_of_several_sizes_are_as_each_alone(tiny_cfg):
     assert averaged([]) == []
 
 
-def test_masks_cannot_be_averaged(tiny_cfg):
-    tiny_cfg.MODEL.MASK_ON = True
-    with pytest.raises(InputError, match="TEST.AUG.ENABLED: masks"):
-        FlipAveraged(build(tiny_cfg, True))
+class OneMask(nn.Module):
+    """A mask head that says the same of every box."""
+
+    def forward(self, features, instances):
+        for of_image in instances:
+            of_image.pred_masks = torch.tensor([[[0.8, 0.4], [0.0, 0.0]]]).repeat(len(of_image), 1, 1, 1)
+        return instances
+
+
+def with_masks(cfg):
+    cfg.MODEL.MASK_ON, cfg.MODEL.ROI_MASK_HEAD.NUM_CONV, cfg.MODEL.ROI_MASK_HEAD.CONV_DIM = True, 1, 8
+    return cfg
+
+
+def test_masks_are_averaged_as_they_lie_in_the_image(tiny_cfg):
+    averaged = FlipAveraged(build(with_masks(tiny_cfg), True))
+    averaged.network.roi_heads.mask_head = OneMask()
+    image = torch.randint(0, 256, (3, 24, 17), dtype=torch.uint8)
+    (instances,) = averaged.inference([{"image": image}], do_postprocess=False)
+    assert instances.image_size == (24, 17) and len(instances) > 5
+    # Each corner is seen once as each of the four, turned back: (0.8 + 0.4 + 0 + 0) / 4.
+    torch.testing.assert_close(instances.pred_masks, torch.full((len(instances), 1, 2, 2), 0.3))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("deployed, kind", [(True, "upsampled"), (True, "native"), (False, "upsampled")])
+def test_masks_are_the_mean_of_what_the_network_says_of_each_flip(tiny_cfg, deployed, kind):
+    """And what is found has the boxes and scores that it has without masks."""
+    averaged = FlipAveraged(build(with_masks(tiny_cfg), deployed, kind))
+    network = averaged.network
+    torch.nn.init.normal_(network.roi_heads.mask_head.predictor.weight)
+    size = (24, 17) if deployed else (96, 68)
+    image = torch.randint(0, 256, (3, *size), dtype=torch.uint8)
+    (instances,) = averaged.inference([{"image": image}], do_postprocess=False)
+    masks = []
+    for flip in FLIPS:
+        axes = [axis for axis, on in zip((-1, -2), flip) if on]
+        given = Instances(size, pred_classes=instances.pred_classes)
+        given.pred_boxes = Boxes(_mirrored(instances.pred_boxes.tensor, size, flip))
+        with torch.no_grad():
+            (seen,) = network.inference([{"image": image.flip(axes)}], [given], do_postprocess=False)
+        masks.append(seen.pred_masks.flip(axes))
+    torch.testing.assert_close(instances.pred_masks, torch.stack(masks).mean(0), atol=1e-4, rtol=0)
+    assert (masks[0] - masks[1]).abs().max() > 0.01
+    pasted = averaged([{"image": image}])[0]["instances"]
+    assert pasted.pred_masks.dtype == torch.bool and pasted.pred_masks.shape[1:] == size
+    network.roi_heads.mask_on = False
+    boxes, scores = found(averaged, image)
+    torch.testing.assert_close(pasted.pred_boxes.tensor, boxes)
+    torch.testing.assert_close(pasted.scores, scores)
 
 
 def test_a_cascade_or_another_detector_cannot_be_averaged(tiny_cfg):
