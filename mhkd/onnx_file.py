@@ -23,7 +23,9 @@ from .training_data import is_training_data
 SUFFIX = ".onnx"
 KEY = "mhkd"  # of the record among the file's metadata
 INPUTS, OUTPUTS = ["image", "min_score"], ["boxes", "scores", "classes"]
+MASKS = "masks"  # one more output, of a student that finds masks
 TYPES = ["tensor(uint8)", "tensor(float)", "tensor(float)", "tensor(float)", "tensor(int64)"]
+TYPE_OF_MASKS = "tensor(float)"
 LARGEST_BYTES = 2**31 - 1  # of a message of protobuf
 # A tensor's values in another file: protobuf's key "location", its length written in any way.
 _ELSEWHERE = re.compile(rb"(\x0a|\x8a\x80*\x00)(\x08|\x88\x80*\x00)location")
@@ -131,6 +133,7 @@ class OnnxNetwork:
     Attributes:
         path: the file.
         record: what it records.
+        masks: whether it finds masks too.
     """
 
     def __init__(self, path: str | os.PathLike[str], threads: int | None = None) -> None:
@@ -164,22 +167,22 @@ class OnnxNetwork:
         except Exception as e:  # onnxruntime's own kinds, one a cause
             raise InputError(f"{path}: is damaged, or no .onnx file that can be used: {_short(e)}") from e
         self.record = self._record()
+        self.masks = MASKS in [x.name for x in self._session.get_outputs()]
         self._check_ends()
         try:
             self(np.zeros((32, 32, 3), np.uint8))
         except RuntimeError as e:
             raise InputError(f"{path}: its network cannot be used: {_short(e)}") from e
 
-    def __call__(
-        self, image: np.ndarray, min_score: float | None = None
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def __call__(self, image: np.ndarray, min_score: float | None = None) -> tuple[np.ndarray, ...]:
         """
         Args:
             image: (h, w, 3) uint8 RGB, LR pixels.
             min_score: detections have a higher score; default: the record's.
 
         Returns:
-            float32 boxes (n, 4) XYXY in LR pixels, float32 scores (n,), falling, and int64 classes (n,).
+            float32 boxes (n, 4) XYXY in LR pixels, float32 scores (n,), falling, and int64 classes (n,); of a
+            network with masks also float32 (n, M, M), over each box the probabilities that a point is in it.
 
         Raises:
             InputError: what comes out is not that.
@@ -187,17 +190,18 @@ class OnnxNetwork:
         score = self.record.min_score if min_score is None else min_score
         inputs = {"image": np.ascontiguousarray(image), "min_score": np.array(score, np.float32)}
         try:
-            boxes, scores, classes = self._session.run(OUTPUTS, inputs)
+            found = self._session.run([*OUTPUTS, MASKS] if self.masks else OUTPUTS, inputs)
         except Exception as e:  # onnxruntime's own kinds derive from Exception
             raise RuntimeError(_short(e)) from e
+        boxes, scores, classes, *masks = found
         n = len(classes)
         good = boxes.shape == (n, 4) and scores.shape == classes.shape == (n,)
         good = good and bool(np.isfinite(boxes).all() and ((scores >= 0) & (scores <= 1)).all())
+        good = good and all(_can_be_masks(m, boxes, image) for m in masks)
         if not good or (n and not 0 <= classes.min() <= classes.max() < len(self.record.classes)):
-            raise InputError(
-                f"{self.path}: gives boxes, scores or classes that there cannot be: export it anew"
-            )
-        return boxes, scores, classes
+            what = "boxes, scores, classes or masks" if masks else "boxes, scores or classes"
+            raise InputError(f"{self.path}: gives {what} that there cannot be: export it anew")
+        return tuple(found)
 
     def _record(self) -> OnnxRecord:
         try:
@@ -218,8 +222,20 @@ class OnnxNetwork:
         """Raises InputError where inputs and outputs are not a student's."""
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         names, types = [x.name for x in (*inputs, *outputs)], [x.type for x in (*inputs, *outputs)]
-        if (names, types) != ([*INPUTS, *OUTPUTS], TYPES) or len(inputs[0].shape) != 3:
+        more = ([MASKS], [TYPE_OF_MASKS]) if self.masks else ([], [])
+        expected = [*INPUTS, *OUTPUTS, *more[0]], [*TYPES, *more[1]]
+        if (names, types) != expected or len(inputs[0].shape) != 3:
             raise InputError(f"{self.path}: does not take and give what a student does: export it anew")
+
+
+def _can_be_masks(masks: np.ndarray, boxes: np.ndarray, image: np.ndarray) -> bool:
+    """Also their boxes, over which masks are spread: within the image."""
+    height, width = image.shape[:2]
+    if masks.ndim != 3 or len(masks) != len(boxes) or masks.shape[1] != masks.shape[2] or not masks.shape[1]:
+        return False
+    within = (boxes >= 0).all() and (boxes <= [width, height, width, height]).all()
+    within = within and (boxes[:, :2] <= boxes[:, 2:]).all()
+    return bool(within and ((masks >= 0) & (masks <= 1)).all())
 
 
 @functools.lru_cache(maxsize=1)

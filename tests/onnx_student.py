@@ -6,7 +6,7 @@ import onnx
 from onnx import TensorProto, helper
 
 
-def write_onnx_student(path, boxes, scores, classes, **record):
+def write_onnx_student(path, boxes, scores, classes, masks=None, **record):
     """Write one.
 
     Args:
@@ -14,6 +14,8 @@ def write_onnx_student(path, boxes, scores, classes, **record):
         boxes (list): XYXY in LR pixels.
         scores (list[float]): of each box; those of ``min_score`` or less are left out.
         classes (list[int]): of each box.
+        masks (ndarray): (n, M, M) probabilities, where it finds masks; boxes then lie in 32 x 32 LR pixels,
+            its first image.
         record: other fields of :class:`mhkd.onnx_file.OnnxRecord` than these.
     """
     found = {
@@ -21,6 +23,8 @@ def write_onnx_student(path, boxes, scores, classes, **record):
         "scores": (TensorProto.FLOAT, [len(scores)], scores),
         "classes": (TensorProto.INT64, [len(scores)], classes),
     }
+    if masks is not None:
+        found["masks"] = (TensorProto.FLOAT, masks.shape, masks.ravel().tolist())
     constants = [helper.make_tensor(f"all_{name}", *what) for name, what in found.items()]
     nodes = [helper.make_node("Greater", ["all_scores", "min_score"], ["kept"])]
     nodes += [helper.make_node("Compress", [f"all_{name}", "kept"], [name], axis=0) for name in found]
@@ -28,7 +32,7 @@ def write_onnx_student(path, boxes, scores, classes, **record):
         helper.make_tensor_value_info("image", TensorProto.UINT8, ["height", "width", 3]),
         helper.make_tensor_value_info("min_score", TensorProto.FLOAT, []),
     ]
-    shapes = {"boxes": ["n", 4], "scores": ["n"], "classes": ["n"]}
+    shapes = {"boxes": ["n", 4], "scores": ["n"], "classes": ["n"], "masks": ["n", "M", "M"]}
     outputs = [helper.make_tensor_value_info(k, kind, shapes[k]) for k, (kind, *_) in found.items()]
     graph = helper.make_graph(nodes, "student", inputs, outputs, constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

@@ -1,5 +1,6 @@
 """What a laboratory installs, mhkd[detect]: everything on slides, without what it has not got."""
 
+import csv
 import json
 import os
 import re
@@ -9,8 +10,10 @@ from urllib.request import urlopen
 
 from mhkd.synthetic import make_slides
 
+import numpy as np
 import pytest
 from onnx_student import write_onnx_student
+from shapely.geometry import Polygon
 from support import REPO
 
 pytestmark = pytest.mark.slow
@@ -53,12 +56,18 @@ def test_everything_on_slides(laboratory, tmp_path):
     assert 'No histograms of the sizes: matplotlib is not installed: pip install "mhkd[draw]"' in said
     assert (tmp_path / "look/mine_train.png").is_file()
 
-    boxes = [[20, 20, 60, 70], [100, 100, 150, 140], [200, 30, 240, 80]]
-    write_onnx_student(tmp_path / "student.onnx", boxes, [0.9, 0.6, 0.01], [1, 0, 0])
+    boxes, masks = [[2, 2, 14, 30], [18, 4, 30, 24], [16, 2, 18, 4]], np.ones((3, 28, 28))
+    masks[1, 14:] = 0  # the upper half of the second
+    write_onnx_student(tmp_path / "student.onnx", boxes, [0.9, 0.6, 0.01], [1, 0, 0], masks)
     said = mhkd("detect", "slides", "--student", "student.onnx", "--out", "found")
     assert "slides finished: 2, glomeruli: 4" in said  # two on each, which is one tile
     results = json.loads((tmp_path / "found/slide_000.tiff/coco_instances_results.json").read_text())
-    assert [r["bbox"] for r in results] == [[80, 80, 160, 200], [400, 400, 200, 160]]  # 4 um to 1
+    assert [r["bbox"] for r in results] == [[8, 8, 48, 112], [72, 16, 48, 80]]  # 4 um to 1
+    shapes = [Polygon(np.reshape(r["segmentation"], (-1, 2))) for r in results]
+    assert [shape.bounds for shape in shapes] == [(8, 8, 56, 120), (72, 16, 120, 56)]
+    with open(tmp_path / "found/slide_000.tiff/glomeruli.csv", encoding="utf-8-sig", newline="") as f:
+        areas_um2 = [float(row["area_um2"]) for row in csv.DictReader(f)]
+    assert areas_um2 == pytest.approx([48 * 112, 48 * 40], rel=0.02)
     run = json.loads((tmp_path / "found/slide_000.tiff/run.json").read_text())
     assert "onnxruntime" in run["versions"] and "torch" not in run["versions"]
 

@@ -17,7 +17,8 @@ from ..engine.exported import exported_cfg
 from ..errors import InputError
 from ..evaluation.threshold_file import DEFAULT, chosen_on, working_threshold
 from ..files import replacing
-from ..onnx_file import INPUTS, KEY, OUTPUTS, SUFFIX, OnnxNetwork, OnnxRecord
+from ..onnx_file import INPUTS, KEY, MASKS, OUTPUTS, SUFFIX, OnnxNetwork, OnnxRecord
+from ..slide_detection.onnx_student import detect
 from ..slide_detection.student import load_student
 from ..slide_detection.torch_student import TorchStudent
 from ..version import __version__
@@ -73,7 +74,7 @@ def export_onnx(
         lines = [_in_words(comparison)]
         if comparison.share < LEAST_SHARE:
             raise InputError(
-                f"{folder}: is not exported, for ONNX gives other boxes than PyTorch: {lines[0]}"
+                f"{folder}: is not exported, for ONNX finds other things than PyTorch: {lines[0]}"
             )
         record = replace(record, compared=asdict(comparison))
         if int8:
@@ -82,11 +83,12 @@ def export_onnx(
             model, record = to_int8(model, tiles), replace(record, precision="int8")
             found = _saved_and_run(model, record, temporary, tiles)
             counted = DEFAULT if record.score_threshold is None else record.score_threshold
-            for (boxes, again), ours, theirs in (
+            for (boxes, again, iou), ours, theirs in (
                 (found_again(expected, found, counted), "PyTorch", "int8"),
                 (found_again(found, expected, counted), "int8", "PyTorch"),
             ):
                 lines.append(f"of {boxes} detections of {ours} above {counted:g}, {theirs} has {again} too")
+                lines[-1] += "" if iou is None else f", outlines with an IoU of {iou:.3f} on average"
         _save(model, record, temporary)
     return lines
 
@@ -102,6 +104,7 @@ def trace(network: nn.Module, image_format: str) -> onnx.ModelProto:
         InputError: a part of it cannot be exported.
     """
     inference = PlainInference(network, image_format).eval()
+    outputs = [*OUTPUTS, MASKS] if inference.network.roi_heads.mask_on else OUTPUTS
     image = torch.randint(0, 256, (37, 53, 3), dtype=torch.uint8)
     with tempfile.TemporaryDirectory() as folder, torch.no_grad(), warnings.catch_warnings():
         path = Path(folder) / "student.onnx"
@@ -111,8 +114,8 @@ def trace(network: nn.Module, image_format: str) -> onnx.ModelProto:
             (image, torch.tensor(0.05)),
             path,
             input_names=INPUTS,
-            output_names=OUTPUTS,
-            dynamic_axes={"image": {0: "height", 1: "width"}, **{name: {0: "found"} for name in OUTPUTS}},
+            output_names=outputs,
+            dynamic_axes={"image": {0: "height", 1: "width"}, **{name: {0: "found"} for name in outputs}},
             opset_version=OPSET,
             dynamo=False,
         )
@@ -143,7 +146,7 @@ def _saved_and_run(
 ) -> list[Sequence[np.ndarray]]:
     _save(model, record, path)
     network = OnnxNetwork(path)
-    return look(lambda tile: network(tile, 0.0), tiles)
+    return look(lambda tile: detect(network, tile, 0.0), tiles)
 
 
 def _save(model: onnx.ModelProto, record: OnnxRecord, path: Path) -> None:
@@ -152,8 +155,9 @@ def _save(model: onnx.ModelProto, record: OnnxRecord, path: Path) -> None:
 
 
 def _in_words(c: Comparison) -> str:
+    outlines = "" if c.least_outline_iou is None else f", outlines to an IoU of {c.least_outline_iou:.4f}"
     return (
         f"{c.matched} of {c.boxes} boxes on {c.tiles} tiles, with scores above {c.from_score:g}, are the "
         f"same in PyTorch and ONNX: sides to {c.largest_shift_hr_px:.2g} HR px, scores to "
-        f"{c.largest_score_difference:.2g}"
+        f"{c.largest_score_difference:.2g}{outlines}"
     )

@@ -1,4 +1,4 @@
-"""A student's inference in plain tensors: what Detectron2 does between pixels and boxes, as one graph."""
+"""A student's inference in plain tensors: what Detectron2 does between pixels and masks, as one graph."""
 
 from typing import Any
 
@@ -6,8 +6,13 @@ import torch
 from detectron2.layers import ROIAlign, shapes_to_tensor
 from detectron2.modeling.anchor_generator import DefaultAnchorGenerator
 from detectron2.modeling.box_regression import Box2BoxTransform
+from detectron2.modeling.poolers import ROIPooler
 from detectron2.modeling.proposal_generator import RPN
-from detectron2.modeling.roi_heads import FastRCNNOutputLayers, StandardROIHeads
+from detectron2.modeling.roi_heads import (
+    FastRCNNOutputLayers,
+    MaskRCNNConvUpsampleHead,
+    StandardROIHeads,
+)
 from torch import nn
 from torch.nn import functional as F
 from torchvision.ops import nms
@@ -40,16 +45,15 @@ class PlainInference(nn.Module):
         limits: Any = self.network.limits  # as they were built
         self.most, self.pre_nms, self.post_nms = limits
 
-    def forward(
-        self, image: torch.Tensor, min_score: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def forward(self, image: torch.Tensor, min_score: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """
         Args:
             image: (h, w, 3) uint8 RGB, LR pixels.
             min_score: (), detections have a higher score.
 
         Returns:
-            Boxes (n, 4) XYXY in LR pixels, scores (n,) from the highest on, and int64 classes (n,).
+            Boxes (n, 4) XYXY in LR pixels, scores (n,) from the highest on, and int64 classes (n,); of a
+            student with masks also (n, M, M), over each box the probabilities that a point is in the object.
         """
         network, factor = self.network, self.network.lr_factor
         size = shapes_to_tensor(image.shape[:2]) * factor  # height and width in HR pixels
@@ -59,7 +63,8 @@ class PlainInference(nn.Module):
         features = network.backbone(x[None])
         proposals = self._proposals(features, size)
         boxes, scores, classes = self._detections(features, proposals, size, min_score)
-        return boxes / factor, scores, classes
+        masks = [self._masks(features, boxes, classes)] if network.roi_heads.mask_on else []
+        return boxes / factor, scores, classes, *masks
 
     def _pad(self, x: torch.Tensor) -> torch.Tensor:
         """At the right and at the bottom, to what the pyramid can halve."""
@@ -106,7 +111,7 @@ class PlainInference(nn.Module):
         """Boxes in HR pixels, scores, classes; ``StandardROIHeads`` and ``fast_rcnn_inference``."""
         heads = self.network.roi_heads
         predictor = heads.box_predictor
-        pooled = self._pool([features[name] for name in heads.box_in_features], proposals)
+        pooled = _pool(heads.box_pooler, [features[name] for name in heads.box_in_features], proposals)
         logits, deltas = predictor(heads.box_head(pooled))
         scores = F.softmax(logits, dim=-1)
         boxes = apply_deltas(predictor.box2box_transform, deltas, proposals)
@@ -122,18 +127,17 @@ class PlainInference(nn.Module):
             kept = kept[_top(score[kept], self._limit(self.most, size))[1]]
         return box[kept], score[kept], which[kept]
 
-    def _pool(self, features: list[torch.Tensor], boxes: torch.Tensor) -> torch.Tensor:
-        """(m, C, s, s): each box from its level; ``ROIPooler.forward``."""
-        pooler = self.network.roi_heads.box_pooler
-        rois = torch.cat([torch.zeros_like(boxes[:, :1]), boxes], dim=1)
-        if len(features) == 1:
-            return pooler.level_poolers[0](features[0], rois)
-        area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-        level = pooler.canonical_level + torch.log2(area.sqrt() / pooler.canonical_box_size + 1e-8)
-        level = level.floor().clamp(pooler.min_level, pooler.max_level).to(torch.int64) - pooler.min_level
-        order = [(level == k).nonzero()[:, 0] for k in range(len(features))]
-        pooled = [pool(x, rois[here]) for pool, x, here in zip(pooler.level_poolers, features, order)]
-        return torch.cat(pooled)[torch.cat(order).argsort()]
+    def _masks(
+        self, features: dict[str, torch.Tensor], boxes: torch.Tensor, classes: torch.Tensor
+    ) -> torch.Tensor:
+        """(n, M, M) of boxes in HR pixels; ``StandardROIHeads._forward_mask`` and ``mask_rcnn_inference``."""
+        heads = self.network.roi_heads
+        n = shapes_to_tensor(boxes.shape)[0]
+        some = torch.cat([boxes, boxes.new_ones(1, 4)[n:]])  # not every layer of ONNX takes no box at all
+        pooled = _pool(heads.mask_pooler, [features[name] for name in heads.mask_in_features], some)
+        logits = heads.mask_head.layers(pooled)[:n]
+        of_class = classes if logits.shape[1] > 1 else torch.zeros_like(classes)  # 1: that of all classes
+        return logits[torch.arange(n), of_class].sigmoid()
 
 
 def check_parts(network: Any) -> None:
@@ -144,19 +148,35 @@ def check_parts(network: Any) -> None:
     _check("MODEL.PROPOSAL_GENERATOR.NAME", rpn, RPN)
     _check("MODEL.ANCHOR_GENERATOR.NAME", rpn.anchor_generator, DefaultAnchorGenerator)
     _check("MODEL.ROI_HEADS.NAME", heads, StandardROIHeads)
-    if heads.mask_on:
-        raise InputError(
-            "MODEL.MASK_ON True: an .onnx file gives boxes, not masks: hand out the student's folder, or a "
-            "student without masks"
-        )
     _check("the box predictor of MODEL.ROI_HEADS.NAME", heads.box_predictor, FastRCNNOutputLayers)
-    for pool in heads.box_pooler.level_poolers:
-        _check("MODEL.ROI_BOX_HEAD.POOLER_TYPE", pool, ROIAlign)
+    _check_pooler("MODEL.ROI_BOX_HEAD.POOLER_TYPE", heads.box_pooler)
+    if heads.mask_on:
+        _check("MODEL.ROI_MASK_HEAD.NAME", heads.mask_head, MaskRCNNConvUpsampleHead)
+        _check_pooler("MODEL.ROI_MASK_HEAD.POOLER_TYPE", heads.mask_pooler)
 
 
 def _check(key: str, part: object, kind: type) -> None:
     if type(part) is not kind:
         raise InputError(f"{key}: a {type(part).__name__} cannot be exported to ONNX, a {kind.__name__} can")
+
+
+def _check_pooler(key: str, pooler: Any) -> None:
+    _check(key, pooler, ROIPooler)
+    for pool in pooler.level_poolers:
+        _check(key, pool, ROIAlign)
+
+
+def _pool(pooler: Any, features: list[torch.Tensor], boxes: torch.Tensor) -> torch.Tensor:
+    """(m, C, s, s): each box from its level; ``ROIPooler.forward``."""
+    rois = torch.cat([torch.zeros_like(boxes[:, :1]), boxes], dim=1)
+    if len(features) == 1:
+        return pooler.level_poolers[0](features[0], rois)
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    level = pooler.canonical_level + torch.log2(area.sqrt() / pooler.canonical_box_size + 1e-8)
+    level = level.floor().clamp(pooler.min_level, pooler.max_level).to(torch.int64) - pooler.min_level
+    order = [(level == k).nonzero()[:, 0] for k in range(len(features))]
+    pooled = [pool(x, rois[here]) for pool, x, here in zip(pooler.level_poolers, features, order)]
+    return torch.cat(pooled)[torch.cat(order).argsort()]
 
 
 def apply_deltas(transform: Box2BoxTransform, deltas: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:

@@ -10,10 +10,11 @@ import onnx
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 QUANTIZED = ["Conv", "Gemm", "MatMul"]
-# What reads pixels and what gives scores and boxes stays fp32: their errors go through unmended, and they are
-# a small share of the time. Parts of the names of their weights.
+# What reads pixels and what gives scores, boxes and masks stays fp32: their errors go through unmended, and
+# they are a small share of the time. Parts of the names of their weights.
 KEPT_FP32 = (
     ".stem.", ".rpn_head.objectness_logits.", ".rpn_head.anchor_deltas.", ".box_predictor.",
+    ".mask_head.predictor.",
 )  # fmt: skip
 
 

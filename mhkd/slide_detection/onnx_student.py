@@ -13,6 +13,7 @@ from ..errors import InputError
 from ..files import sha256
 from ..onnx_file import OnnxNetwork, load_onnx
 from ..training_data import TrainingData
+from .outlines import outlines_as_text
 from .student import Student, resolution_of, tile_side_px
 
 
@@ -32,7 +33,13 @@ class OnnxStudent(Student):
         return tile
 
     def detect(self, inputs: list[np.ndarray]) -> Sequence[tuple[np.ndarray, ...]]:
-        return [self.network(tile, self.min_score) for tile in inputs]
+        return [detect(self.network, tile, self.min_score) for tile in inputs]
+
+
+def detect(network: OnnxNetwork, tile: np.ndarray, min_score: float) -> tuple[np.ndarray, ...]:
+    """What :meth:`Student.detect` gives of an image."""
+    boxes, scores, classes, *masks = network(tile, min_score)
+    return boxes, scores, classes, *(outlines_as_text(boxes, m, network.record.lr_factor) for m in masks)
 
 
 def load(

@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 from shapely.geometry import Polygon, box
 
-from ..coco.runs import outlines
+from ..coco.runs import TooManyRuns, outlines
 from ..pieces import runs_of_mask
 
 THRESHOLD = 0.5  # Detectron2's
@@ -26,18 +26,28 @@ def outline_of_mask(probabilities: np.ndarray, box_px: np.ndarray, steps: int) -
         steps: sampled at so many points per pixel along each axis.
 
     Returns:
-        In the pixels of the box; accurate to a step. The box itself where no point is in the mask.
+        In the pixels of the box; accurate to a step. The box itself where no point is in the mask, or where
+        it is noise.
     """
     (x, in_x), (y, in_y) = (
         _samples(low, high, steps, n)
         for low, high, n in zip(box_px[:2], box_px[2:], probabilities.shape[::-1])
     )
     mask = in_y @ probabilities.astype(np.float64) @ in_x.T >= THRESHOLD
-    pieces = outlines(*runs_of_mask(np.ascontiguousarray(mask.T)))
+    try:
+        pieces = outlines(*runs_of_mask(np.ascontiguousarray(mask.T)))
+    except TooManyRuns:
+        pieces = []
     if not pieces:
         return box(*box_px.tolist())
     outline = largest_piece(pieces).simplify(SMOOTHED)
     return Polygon(shapely.get_coordinates(outline) / steps + (x, y))
+
+
+def outlines_as_text(boxes_px: np.ndarray, masks: np.ndarray, steps: int) -> np.ndarray:
+    """As WKT, shape (n,), the outlines of masks (n, M, M); see :func:`outline_of_mask`."""
+    polygons = [outline_of_mask(mask, box_px, steps) for mask, box_px in zip(masks, boxes_px)]
+    return np.array(shapely.to_wkt(polygons, rounding_precision=3), object)
 
 
 def _samples(low: float, high: float, steps: int, n: int) -> tuple[float, np.ndarray]:

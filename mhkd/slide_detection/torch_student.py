@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import shapely
 import torch
 from torch import nn
 
@@ -18,7 +17,7 @@ from ..errors import InputError
 from ..files import sha256
 from ..modeling import FlipAveraged, is_student
 from ..training_data import read_training_data
-from .outlines import outline_of_mask
+from .outlines import outlines_as_text
 from .student import Student, resolution_of, tile_side_px
 
 
@@ -59,13 +58,9 @@ class TorchStudent(Student):
             columns = [instances.pred_boxes.tensor, instances.scores, instances.pred_classes]
             found.append(tuple(column.numpy() for column in columns))
             if self.masks:
-                found[-1] += (self._outlines(found[-1][0], instances.pred_masks[:, 0].numpy()),)
+                masks = instances.pred_masks[:, 0].numpy()
+                found[-1] += (outlines_as_text(found[-1][0], masks, self.lr_factor),)
         return found
-
-    def _outlines(self, boxes: np.ndarray, masks: np.ndarray) -> np.ndarray:
-        """Texts, shape (n,): accurate to an HR pixel."""
-        polygons = [outline_of_mask(mask, box, self.lr_factor) for mask, box in zip(masks, boxes)]
-        return np.array(shapely.to_wkt(polygons, rounding_precision=3), object)
 
 
 def load(

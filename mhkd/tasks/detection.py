@@ -131,12 +131,11 @@ class DetectionTask(Task):
     def from_onnx(
         self, cfg: CfgNode, path: str | os.PathLike[str], classes: Sequence[str]
     ) -> tuple[nn.Module, Callable[[dict], dict]]:
-        if cfg.MODEL.MASK_ON:
-            raise InputError(f"{path}: an .onnx student has no masks: set MODEL.MASK_ON False")
         of_lr = cfg.clone()
         of_lr.defrost()
         of_lr.MODEL.STUDENT.INPUT, of_lr.INPUT.FORMAT = "native", "RGB"  # LR pixels as they are
-        return OnnxDetector(path, cfg.INPUT.LR_FACTOR, classes), PairedResolutionMapper(of_lr, False)
+        network = OnnxDetector(path, cfg.INPUT.LR_FACTOR, classes, cfg.MODEL.MASK_ON)
+        return network, PairedResolutionMapper(of_lr, False)
 
     def check_exported(self, cfg: CfgNode) -> None:
         if len(cfg.MHKD.CLASSES) not in (0, cfg.MODEL.ROI_HEADS.NUM_CLASSES):

@@ -54,7 +54,7 @@ def check_datasets(cfg: CfgNode, training: bool) -> None:
             f"MODEL.ROI_HEADS.NUM_CLASSES to {len(classes[first])}, not {cfg.MODEL.ROI_HEADS.NUM_CLASSES}"
         )
     for name in every:
-        learned = name in cfg.DATASETS.TRAIN
+        learned = training and name in cfg.DATASETS.TRAIN
         check_fitness(name, dicts[name], cfg.INPUT.LR_FACTOR, learned and cfg.MODEL.MASK_ON)
     _check_objects(cfg, dicts, training)
     for train, test in itertools.product([*cfg.DATASETS.TRAIN, *cfg.MHKD.UNLABELED], cfg.DATASETS.TEST):

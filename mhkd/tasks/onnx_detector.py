@@ -17,15 +17,18 @@ from ..onnx_file import OnnxNetwork
 class OnnxDetector(nn.Module):
     """Takes LR pixels, on the CPU whatever MODEL.DEVICE is."""
 
-    def __init__(self, path: str | os.PathLike[str], lr_factor: int, classes: Sequence[str]) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], lr_factor: int, classes: Sequence[str], masks: bool = False
+    ) -> None:
         """
         Args:
             path: of ``mhkd export --format onnx``.
             lr_factor: HR pixels per LR pixel of what it is scored on.
             classes: the dataset's, in whose order its own are brought.
+            masks: give masks too.
 
         Raises:
-            InputError: it cannot be used, is of another factor or has other classes.
+            InputError: it cannot be used, is of another factor, or has other classes or no masks.
         """
         super().__init__()
         self.network = OnnxNetwork(path)
@@ -37,6 +40,9 @@ class OnnxDetector(nn.Module):
             )
         if sorted(record.classes) != sorted(classes):
             raise InputError(f"{path}: finds {record.classes}, and the dataset has {list(classes)}")
+        if masks and not self.network.masks:
+            raise InputError(f"{path}: finds boxes alone: set MODEL.MASK_ON False")
+        self.masks = masks
         self.order = np.array([list(classes).index(name) for name in record.classes])
 
     def forward(self, batched_inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -52,9 +58,11 @@ class OnnxDetector(nn.Module):
 
     def _look(self, entry: dict[str, Any]) -> Instances:
         pixels = entry["image"].permute(1, 2, 0).to(torch.uint8).numpy()
-        boxes, scores, classes = self.network(pixels)
+        boxes, scores, classes, *masks = self.network(pixels)
         found = Instances(pixels.shape[:2])
         found.pred_boxes = Boxes(torch.from_numpy(boxes))
         found.scores = torch.from_numpy(scores)
         found.pred_classes = torch.from_numpy(self.order[classes])
+        if self.masks:
+            found.pred_masks = torch.from_numpy(masks[0])[:, None]
         return detector_postprocess(found, entry["height"], entry["width"])

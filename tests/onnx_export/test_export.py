@@ -21,7 +21,9 @@ from mhkd.slide_detection.student import load_student
 from mhkd.training_data import COLOUR, TrainingData, write_training_data
 
 import numpy as np
+import onnx
 import pytest
+import shapely
 import torch
 from click.testing import CliRunner
 from detectron2.modeling import build_model
@@ -39,6 +41,7 @@ OPTIONS = [
     "MHKD.CLASSES", ["normal", "sclerotic"],
     "MHKD.LR_MPP", 2.0,
 ]  # fmt: skip
+MASKS = ["MODEL.MASK_ON", True, "MODEL.ROI_MASK_HEAD.NUM_CONV", 1, "MODEL.ROI_MASK_HEAD.CONV_DIM", 8]
 # LR height and width: as trained, larger, hardly any; and the most detections there may be.
 SIZES = {(32, 32): LIMIT, (50, 81): 4 * LIMIT, (5, 3): LIMIT}
 
@@ -56,6 +59,8 @@ def export_tiny(folder, options=(), bfa=False):
     for name, parameter in network.named_parameters():
         if ".bfa." in name and ".output." in name:  # a BFA that does something
             torch.nn.init.normal_(parameter, std=0.1)
+        if "mask_head.predictor.weight" in name:  # masks that are not 1/2 everywhere
+            torch.nn.init.normal_(parameter, std=0.1)
     export_network(network.state_dict(), cfg, folder)
     return folder
 
@@ -67,12 +72,13 @@ def datasets(disks_root):
         yield
 
 
-@pytest.fixture(scope="module", params=["upsampled, BFA", "native, BFA", "BGR, one class"])
+@pytest.fixture(scope="module", params=["upsampled, BFA", "native, BFA, masks", "BGR, one class, masks"])
 def student(request, tmp_path_factory, datasets):
     """An exported folder and the .onnx file of it."""
     options = ["MODEL.STUDENT.INPUT", request.param.partition(",")[0]] if "BFA" in request.param else []
     if "one class" in request.param:
         options = ["INPUT.FORMAT", "BGR", "MODEL.ROI_HEADS.NUM_CLASSES", 1, "MHKD.CLASSES", ["disk"]]
+    options += MASKS if "masks" in request.param else []
     folder = export_tiny(tmp_path_factory.mktemp("student"), options, "BFA" in request.param)
     export_onnx(folder, folder / "student.onnx", ["disks_val"])
     return folder
@@ -88,13 +94,15 @@ def picture(height, width):
 
 
 def in_pytorch(folder, image):
-    """Boxes, scores, classes of a uint8 RGB image."""
+    """Boxes, scores, classes of a uint8 RGB image, and the masks of a student that finds some."""
     cfg = exported_cfg(folder, "cpu")
     pixels = image if cfg.INPUT.FORMAT == "RGB" else image[:, :, ::-1]
     network = load_deployed(cfg)
     with torch.no_grad():
-        found = network([{"image": torch.from_numpy(pixels.transpose(2, 0, 1).copy())}])[0]["instances"]
-    return found.pred_boxes.tensor, found.scores, found.pred_classes
+        inputs = [{"image": torch.from_numpy(pixels.transpose(2, 0, 1).copy())}]
+        (found,) = network.inference(inputs, do_postprocess=False)
+    masks = [found.pred_masks[:, 0]] if cfg.MODEL.MASK_ON else []
+    return found.pred_boxes.tensor, found.scores, found.pred_classes, *masks
 
 
 @pytest.mark.parametrize("factor", [1, 2, 3, 4, 6, 7, 16])
@@ -115,7 +123,7 @@ def test_plain_tensors_give_detectron2s_result_to_the_bit(student):
             found = inference(torch.from_numpy(image), torch.tensor(0.01))
         expected = in_pytorch(student, image)
         assert len(expected[0]) == SIZES[size]
-        assert all(torch.equal(a, b) for a, b in zip(found, expected))
+        assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
 @pytest.mark.slow
@@ -123,13 +131,18 @@ def test_the_file_gives_what_pytorch_gives_at_any_size(student):
     network = OnnxNetwork(student / "student.onnx", 1)
     for size in SIZES:
         image = picture(*size)
-        boxes, scores, classes = network(image)
+        boxes, scores, classes, *masks = network(image)
         expected = [x.numpy() for x in in_pytorch(student, image)]
         assert (boxes.dtype, scores.dtype, classes.dtype) == (np.float32, np.float32, np.int64)
         np.testing.assert_allclose(boxes, expected[0], rtol=0, atol=1e-3)
         np.testing.assert_allclose(scores, expected[1], rtol=0, atol=1e-5)
         assert (classes == expected[2]).all()
-        assert [x.shape for x in network(image, 1.0)] == [(0, 4), (0,), (0,)]  # nothing is found
+        assert len(masks) == len(expected) - 3
+        for mask, other in zip(masks, expected[3:]):
+            assert mask.dtype == np.float32 and mask.shape == (len(boxes), 28, 28) and mask.std() > 0.01
+            np.testing.assert_allclose(mask, other, rtol=0, atol=1e-4)
+        nothing = [(0, 4), (0,), (0,), (0, 28, 28)][: len(expected)]
+        assert [x.shape for x in network(image, 1.0)] == nothing
 
 
 @pytest.mark.slow
@@ -139,6 +152,8 @@ def test_the_record_has_what_slides_need(student):
     assert (record.lr_factor, record.lr_mpp, record.trained_size_px) == (FACTOR, 2.0, TRAINED_PX)
     assert (record.min_score, record.score_threshold, record.precision) == (0.01, None, "fp32")
     assert record.compared["tiles"] == 2 and record.compared["matched"] == record.compared["boxes"] > 0
+    least = record.compared["least_outline_iou"]
+    assert least > 0.99 if cfg.MODEL.MASK_ON else least is None
     content = (student / "student.onnx").read_bytes()
     assert str(student).encode() not in content and b"site-packages" not in content
 
@@ -182,8 +197,25 @@ def test_int8_is_smaller_and_finds_nearly_the_same(plain, tmp_path, datasets):
     assert (one.record.precision, other.record.precision) == ("fp32", "int8")
     image = picture(32, 32)
     assert np.abs(one(image, 0.0)[1] - other(image, 0.0)[1]).mean() < 0.2  # of a network that knows nothing
-    boxes, again = found_again([one(image)], [other(image)], 0.0)
+    boxes, again, _ = found_again([one(image)], [other(image)], 0.0)
     assert again >= 0.8 * boxes > 0
+
+
+@pytest.mark.slow
+def test_int8_with_masks_says_how_alike_outlines_are(tmp_path, datasets):
+    student = export_tiny(
+        tmp_path / "masks", [*MASKS, "MODEL.ROI_HEADS.NUM_CLASSES", 1, "MHKD.CLASSES", ["disk"]]
+    )
+    path = tmp_path / "int8.onnx"
+    lines = export_onnx(student, path, ["disks_val"], int8=True)
+    assert re.search(r"outlines to an IoU of (0\.99\d\d|1\.0000)$", lines[0])
+    assert re.fullmatch(r"of \d+ detections .* too, outlines with an IoU of 0\.\d{3} on average", lines[1])
+    weights = {w.name: w.data_type for w in onnx.load(path).graph.initializer}
+    int8, fp32 = onnx.TensorProto.INT8, onnx.TensorProto.FLOAT
+    (fcn,) = (kind for name, kind in weights.items() if "mask_fcn1.weight" in name and "quantized" in name)
+    assert fcn == int8 and weights["network.roi_heads.mask_head.predictor.weight"] == fp32
+    network = OnnxNetwork(path)
+    assert network.record.precision == "int8" and network.masks
 
 
 def test_compared_by_class_place_and_score():
@@ -201,7 +233,22 @@ def test_compared_by_class_place_and_score():
     weaker = [[boxes, scores - np.float32(2e-3), classes]] * 25
     assert compare(one, weaker, 4, 0.05).matched == 0
     assert compare(one[:1], shifted[:1], 4, 0.05).boxes == 6  # so few that the weak ones count
-    assert found_again(one, other_class, 0.05) == (50, 25)
+    assert found_again(one, other_class, 0.05) == (50, 25, None)
+
+
+def test_outlines_are_compared_too():
+    boxes, scores, classes = (
+        np.array([[0, 0, 10, 10]] * 2, np.float32),
+        np.array([0.9, 0.8]),
+        np.array([0, 1]),
+    )
+    squares = [shapely.box(0, 0, 10, side).wkt for side in (10, 9.95, 5)]
+    found = [[boxes, scores, classes, np.array([squares[k], squares[0]], object)] for k in range(3)]
+    same, nearly, half = (compare(found[:1], [other], 4, 0.05) for other in found)
+    assert (same.matched, same.least_outline_iou) == (4, 1)
+    assert (nearly.matched, nearly.least_outline_iou) == (4, pytest.approx(0.995))
+    assert (half.boxes, half.matched) == (4, 2)
+    assert found_again(found[:1], found[2:], 0.05) == (2, 2, pytest.approx((0.5 + 1) / 2))
 
 
 @pytest.mark.slow
@@ -219,7 +266,10 @@ def test_a_drawn_slide_gives_tiles_of_the_students_size_and_of_another(plain):
             ["MODEL.ROI_HEADS.NAME", "CascadeROIHeads", "MODEL.ROI_BOX_HEAD.CLS_AGNOSTIC_BBOX_REG", True],
             "MODEL.ROI_HEADS.NAME: a CascadeROIHeads cannot be exported to ONNX",
         ),
-        (["MODEL.MASK_ON", True], "MODEL.MASK_ON True: an .onnx file gives boxes, not masks"),
+        (
+            [*MASKS, "MODEL.ROI_MASK_HEAD.POOLER_TYPE", "ROIPool"],
+            "MODEL.ROI_MASK_HEAD.POOLER_TYPE: a RoIPool cannot be exported to ONNX, a ROIAlign can",
+        ),
     ],
 )
 def test_other_heads_are_refused_and_nothing_is_written(tmp_path, datasets, options, said):

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 
 import mhkd  # noqa: F401  (first)
 from mhkd.errors import InputError
@@ -11,6 +12,7 @@ from mhkd.slide_detection.student import load_student
 
 import numpy as np
 import pytest
+import shapely
 from onnx import TensorProto, helper, numpy_helper
 
 RECORD = OnnxRecord(
@@ -28,10 +30,12 @@ RECORD = OnnxRecord(
 )
 
 
-def one_box_network(box=(1.0, 2.0, 3.0, 4.0), score=0.5, of_class=1):
+def one_box_network(box=(1.0, 2.0, 3.0, 4.0), score=0.5, of_class=1, mask=None):
     """A graph with a student's inputs and outputs, which finds one box in every image."""
     values = {"boxes": np.array([box], np.float32), "scores": np.array([score], np.float32),
               "classes": np.array([of_class], np.int64)}  # fmt: skip
+    if mask is not None:
+        values["masks"] = np.array(mask, np.float32)
     inputs = [helper.make_tensor_value_info("image", TensorProto.UINT8, ["h", "w", 3]),
               helper.make_tensor_value_info("min_score", TensorProto.FLOAT, [])]  # fmt: skip
     types = {k: helper.np_dtype_to_tensor_dtype(v.dtype) for k, v in values.items()}
@@ -66,6 +70,18 @@ def test_a_good_one(tmp_path):
     assert (student.class_names, student.lr_mpp, student.tile_px) == (("normal", "sclerotic"), 2.0, 256)
     with pytest.raises(InputError, match="--device cuda: an .onnx student runs on the cpu"):
         load_student(str(network.path), "cuda")
+
+
+def test_a_good_one_with_masks(tmp_path):
+    mask = np.ones((1, 28, 28))
+    mask[:, 14:] = 0
+    network = OnnxNetwork(write(one_box_network((4.0, 0.0, 16.0, 8.0), mask=mask), tmp_path / "good.onnx"))
+    assert network.masks and network(np.zeros((8, 16, 3), np.uint8))[3].shape == (1, 28, 28)
+    student = load_student(str(network.path), overlap_um=100.0)
+    ((boxes, _, _, outlines),) = student.detect([np.zeros((8, 16, 3), np.uint8)])
+    assert boxes.tolist() == [[4, 0, 16, 8]]
+    half = shapely.box(4, 0, 16, 4)
+    assert shapely.from_wkt(outlines[0]).symmetric_difference(half).area < 0.02 * half.area
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"\x08\x08" * 100, os.urandom(1000)], ids=len)
@@ -122,12 +138,16 @@ def test_a_record_that_is_none(tmp_path):
     [
         {"box": (np.nan, 0, 1, 1)}, {"box": (0, 0, np.inf, 1)}, {"box": (0, 0, 1)}, {"score": 1.5},
         {"score": -0.1}, {"of_class": 2}, {"of_class": -1},
+        {"mask": np.ones((2, 4, 4))}, {"mask": np.ones((1, 4, 3))}, {"mask": np.ones((1, 0, 0))},
+        {"mask": np.ones((1, 4))}, {"mask": np.full((1, 2, 2), 1.5)}, {"mask": np.full((1, 2, 2), np.nan)},
+        {"mask": np.ones((1, 2, 2)), "box": (0, 0, 1e9, 1e9)},
+        {"mask": np.ones((1, 2, 2)), "box": (9, 9, 1, 1)},
     ],
-    ids=str,
+    ids=lambda values: " ".join(values),
 )  # fmt: skip
 def test_detections_that_cannot_be(tmp_path, values):
     message = refused(write(one_box_network(**values), tmp_path / "x.onnx"))
-    assert "gives boxes, scores or classes that there cannot be" in message
+    assert re.search("gives boxes, scores(, classes)? or (classes|masks) that there cannot be", message)
 
 
 @pytest.mark.parametrize("where", ["beside.bin", "../outside.bin", "absolute", "link.bin"])

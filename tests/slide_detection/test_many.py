@@ -9,30 +9,47 @@ import sys
 import mhkd  # noqa: F401  (first)
 from mhkd.cli import main
 from mhkd.engine.exported import export_cfg, export_network
+from mhkd.engine.unread import load_run_cfg
 from mhkd.evaluation.best_threshold import Choice
 from mhkd.evaluation.threshold_file import record_threshold
 from mhkd.onnx_export import export_onnx
+from mhkd.packing import pack_student
 from mhkd.slide_detection.finished import find_finished
 
 import numpy as np
 import pytest
+import shapely
 import torch
 from blob_student import write_disks, write_slide
 from click.testing import CliRunner
 from detectron2.modeling import build_model
-from support import tiny_config
+from support import CONFIGS, tiny_config
 
 pytestmark = pytest.mark.slow
 
 CLASSES = ["normal", "sclerotic"]
 
 
-def export_tiny(folder, lr_mpp):
+NATIVE_MASKS = [
+    "MODEL.STUDENT.INPUT", "native",
+    "MODEL.STUDENT.RES2_OUT_CHANNELS", 8,
+    "MODEL.STUDENT.FPN_CHANNELS", 4,
+    "MODEL.STUDENT.STAGES", 3,
+    "MODEL.MASK_ON", True,
+    "MODEL.ROI_MASK_HEAD.NUM_CONV", 1,
+    "MODEL.ROI_MASK_HEAD.CONV_DIM", 8,
+]  # fmt: skip
+
+
+def export_tiny(folder, lr_mpp, more=()):
     torch.manual_seed(0)
     options = ["MODEL.ROI_HEADS.NUM_CLASSES", 2, "MHKD.CLASSES", CLASSES, "MHKD.LR_MPP", lr_mpp]
     options += ["INPUT.MIN_SIZE_TEST", 256, "INPUT.MAX_SIZE_TEST", 256, "TEST.DETECTIONS_PER_IMAGE", 10]
-    cfg = export_cfg(tiny_config(folder, options), "student")
-    export_network(build_model(cfg).state_dict(), cfg, folder)
+    cfg = export_cfg(tiny_config(folder, [*options, *more]), "student")
+    network = build_model(cfg)
+    if cfg.MODEL.MASK_ON:  # else they are 1/2 everywhere
+        torch.nn.init.normal_(network.roi_heads.mask_head.predictor.weight)
+    export_network(network.state_dict(), cfg, folder)
     return str(folder)
 
 
@@ -126,7 +143,10 @@ def test_a_slide_whose_name_no_result_can_hold_is_one_failed_slide(slides, stude
     assert not errors["good.tiff"] and "not UTF-8" in errors["caf\\udce9.tiff"]
 
 
-def test_an_onnx_file_finds_what_its_folder_finds(slides, student, tmp_path):
+@pytest.mark.parametrize("masks", [False, True])
+def test_an_onnx_file_finds_what_its_folder_finds(slides, student, tmp_path, masks):
+    if masks:
+        student = export_tiny(tmp_path / "masks", 8.0, NATIVE_MASKS)
     file = tmp_path / "student.onnx"
     export_onnx(student, file)
     good = [slides / f"good_{k}.tiff" for k in (1, 2)]
@@ -144,23 +164,67 @@ def test_an_onnx_file_finds_what_its_folder_finds(slides, student, tmp_path):
         assert np.abs(one.boxes_px - other.boxes_px).max() <= 1
         assert np.abs(one.scores - other.scores).max() <= 1e-3
         assert (one.classes == other.classes).all()
+        if masks:
+            ours, theirs = one.outlines, other.outlines
+            both, either = shapely.intersection(ours, theirs), shapely.union(ours, theirs)
+            assert (shapely.area(both) / shapely.area(either) > 0.99).all()
+            assert (shapely.area(ours) < 0.95 * shapely.area(shapely.envelope(ours))).any()  # no boxes
+    if masks:  # packed it is the same
+        pack_student(file, tmp_path / "student.mhkd", {})
+        result = run(
+            good[1],
+            "--student",
+            tmp_path / "student.mhkd",
+            "--out",
+            tmp_path / "2",
+            "--score-threshold",
+            0.05,
+        )
+        assert result.exit_code == 0, result.output
+        name = f"{good[1].name}/detections.geojson"
+        assert (tmp_path / "2" / name).read_bytes() == (tmp_path / "1" / name).read_bytes()
 
 
-def test_processes_of_dask_find_the_same(slides, student, tmp_path, capfd):
-    good = [slides / f"good_{k}.tiff" for k in range(2)]
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    """Tells two classes of a field of one and a half boxes."""
+    folder = tmp_path_factory.mktemp("classifier")
+    options = [
+        "MODEL.RESNETS.STEM_OUT_CHANNELS",
+        8,
+        "INPUT.PIXEL_STATISTICS",
+        "config",
+        "OUTPUT_DIR",
+        str(folder),
+    ]
+    cfg = load_run_cfg(CONFIGS / "Lymphoma" / "resnet18_cpu.yaml", options)
+    cfg.MHKD.CLASSES, cfg.MHKD.LR_MPP = ["early", "late"], 8.0
+    torch.manual_seed(0)
+    cfg = export_cfg(cfg, "student")
+    export_network(build_model(cfg).state_dict(), cfg, folder)
+    return str(folder)
+
+
+def test_processes_of_dask_find_the_same(slides, student, classifier, tmp_path, capfd):
+    """With all that each of them has to load and to do: flips and grades."""
+    good = [slides / f"good_{k}.tiff" for k in (1, 2)]
     alone, cluster = tmp_path / "alone", tmp_path / "cluster"
-    assert run(*good, "--student", student, "--out", alone).exit_code == 0
+    words = ("--student", student, "--flips", "--grade", classifier, "--grade-field-boxes", 1.5)
+    result = run(*good, *words, "--out", alone)
+    assert result.exit_code == 0, result.output
     result = run(
-        *good, slides / "empty.svs", "--student", student, "--out", cluster, "--scheduler", "local",
-        "--workers", 2,
-    )  # fmt: skip
+        *good, slides / "empty.svs", *words, "--out", cluster, "--scheduler", "local", "--workers", 2
+    )
     assert result.exit_code == 1 and "empty.svs" in result.stderr
     assert "INFO" not in capfd.readouterr().err
     one, other = files(alone), files(cluster)
     assert other.pop("summary.csv").startswith("\ufeffslide,glomeruli,normal,sclerotic".encode())
     del one["summary.csv"]
     assert one == other and len(one) >= 2 * 6
-    assert json.loads((cluster / "good_0.tiff" / "run.json").read_text())["command"] == sys.argv
+    record = json.loads((cluster / "good_1.tiff" / "run.json").read_text())
+    assert record["command"] == sys.argv and record["student"]["flips"]
+    assert record["grade"]["classes"] == ["early", "late"]
+    assert b"grade_probability" in other["good_1.tiff/glomeruli.csv"]
 
 
 def test_two_slides_of_one_name(slides, student, tmp_path):
