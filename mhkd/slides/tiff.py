@@ -23,14 +23,14 @@ DESCRIPTION, ORIENTATION, SAMPLES, PLANAR, UNIT = 270, 274, 277, 284, 296
 EXTRA_SAMPLES, SAMPLE_FORMAT, JPEG_TABLES, X_RESOLUTION, Y_RESOLUTION = 338, 339, 347, 282, 283
 JPEG_2000 = (33003, 33005, 34712)  # compressions
 _STRIP_OFFSETS, _ROWS_PER_STRIP, _STRIP_BYTES = 273, 278, 279
-_TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS, _TILE_BYTES = 322, 323, 324, 325
+_TILE_WIDTH, _TILE_LENGTH, TILE_OFFSETS, TILE_BYTES = 322, 323, 324, 325
 _SUB_PAGES = 330
 _NDPI = 65420  # its offsets beyond 4 GiB are kept in a way of its own
 _RATIONAL = 5
 _INTEGERS = {
     SUBFILE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION, SAMPLES, PLANAR, UNIT, EXTRA_SAMPLES,
-    SAMPLE_FORMAT, _STRIP_OFFSETS, _ROWS_PER_STRIP, _STRIP_BYTES, _TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS,
-    _TILE_BYTES, _SUB_PAGES,
+    SAMPLE_FORMAT, _STRIP_OFFSETS, _ROWS_PER_STRIP, _STRIP_BYTES, _TILE_WIDTH, _TILE_LENGTH, TILE_OFFSETS,
+    TILE_BYTES, _SUB_PAGES,
 }  # fmt: skip
 _OTHERS = {DESCRIPTION, JPEG_TABLES, X_RESOLUTION, Y_RESOLUTION}
 # Type -> bytes; of whole numbers and rationals numpy's type (of those with a sign too: none is negative).
@@ -75,7 +75,7 @@ class TiffPage:
     @property
     def is_tiled(self) -> bool:
         """Whether its pixels are in tiles, not in strips."""
-        return _TILE_WIDTH in self.tags or _TILE_OFFSETS in self.tags
+        return _TILE_WIDTH in self.tags or TILE_OFFSETS in self.tags
 
     @property
     def unit_px(self) -> tuple[int, int]:
@@ -88,12 +88,12 @@ class TiffPage:
     @property
     def offsets(self) -> np.ndarray | None:
         """Where each tile or strip begins in the file."""
-        return self.tags.get(_TILE_OFFSETS if self.is_tiled else _STRIP_OFFSETS)
+        return self.tags.get(TILE_OFFSETS if self.is_tiled else _STRIP_OFFSETS)
 
     @property
     def byte_counts(self) -> np.ndarray | None:
         """How long each tile or strip is in the file."""
-        return self.tags.get(_TILE_BYTES if self.is_tiled else _STRIP_BYTES)
+        return self.tags.get(TILE_BYTES if self.is_tiled else _STRIP_BYTES)
 
     @property
     def samples(self) -> int:

@@ -7,6 +7,7 @@ import numpy as np
 import pyvips
 
 from ..errors import InputError
+from . import vips_layouts
 from .tiff import TiffPage
 from .windows import on_white, read_window
 
@@ -40,7 +41,12 @@ class VipsPixels:
     def _open(self) -> pyvips.Image:
         """Also after an error: libvips gives black for what it reads next of what was open."""
         try:  # by default libvips makes up pixels for damaged ones, and remembers files by name
-            image = pyvips.Image.tiffload(self.path, page=self._number, fail_on="warning", revalidate=True)
+            if vips_layouts.is_refused(self._page):
+                image = vips_layouts.open_planes(self.path, self._page)
+            else:
+                image = pyvips.Image.tiffload(
+                    self.path, page=self._number, fail_on="warning", revalidate=True
+                )
         except pyvips.Error as e:
             raise InputError(
                 f"{self.path}: neither OpenSlide nor libvips can open this TIFF: it is damaged or cut short "

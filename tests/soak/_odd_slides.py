@@ -95,8 +95,6 @@ def _by_hand(odd, picture, rng):
     may_be_apart = channels == 3 and codec in ("deflate", "none") and kind == "generic"
     planar = 2 if may_be_apart and not rng.integers(6) else 1
     unit = _pick(rng, TILES_PX) if tiled else (picture.shape[1], int(rng.integers(1, picture.shape[0] + 1)))
-    if codec == "none" and unit == (1008, 304):
-        unit = (256, 128)  # libvips, which reads most of these, takes no tiles much larger than the page
     rounding = _pick(rng, list(ROUNDINGS))
     downsamples = _pick(rng, DOWNSAMPLES) if tiled and planar == 1 else (1,)
     resolution = _pick(rng, ["own", "own", "copied", "print", "base only", "none"])
