@@ -11,6 +11,7 @@ import pycocotools.mask as mask_util
 
 from ..errors import InputError
 from ..files import refuse_pipe
+from ..slides.file_names import path_below
 from ..slides.images import check_whole, image_size
 from . import schema as coco_schema
 from .schema import ANNOTATION_KEYS, CATEGORY_KEYS, IMAGE_KEYS
@@ -184,8 +185,11 @@ def image_to_dict(
     file_name = coco_schema.text(image, "file_name", where)
     named = f"{where} ({file_name})"
     width, height = coco_schema.size_px(image, named)
+    region = coco_schema.region(image, where)
+    # A slide may be anywhere, an image is the dataset's own.
+    path = os.path.join(image_root, file_name) if region else path_below(image_root, file_name, where)
     entry: dict[str, Any] = {
-        "file_name": os.path.join(image_root, file_name),
+        "file_name": path,
         "image_id": image["id"],
         "width": width,
         "height": height,
@@ -196,8 +200,7 @@ def image_to_dict(
     optional["patient"] = coco_schema.patient(image, named)
     entry.update({k: v for k, v in optional.items() if v is not None})
     if image.get("lr_file_name") not in (None, ""):
-        entry["lr_file_name"] = os.path.join(image_root, coco_schema.text(image, "lr_file_name", named))
-    region = coco_schema.region(image, where)
+        entry["lr_file_name"] = path_below(image_root, coco_schema.text(image, "lr_file_name", named), where)
     if region:
         entry["region"] = {**region, "slide_file": os.path.join(image_root, region["slide_file"])}
     if check_images:

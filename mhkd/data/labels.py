@@ -15,6 +15,7 @@ from typing import Any
 
 from ..coco.schema import MAX_SIDE_PX
 from ..errors import InputError
+from ..slides.file_names import path_below
 from ..slides.images import check_whole, image_size
 from ..tables import read_csv
 from .dataset_files import is_labels, splits_in
@@ -181,13 +182,11 @@ def same_image(csv_file: str, line: int, row: Mapping[str, str], first: int) -> 
 def _image_file(csv_file: str, file_name: str, where: str, of_slide: bool) -> str:
     """The path of an image, below the file's folder; a slide may be anywhere."""
     folder = os.path.dirname(csv_file)
-    path = os.path.normpath(os.path.join(folder, file_name))
-    inside = os.path.abspath(path).startswith(os.path.join(os.path.abspath(folder), ""))
-    if not (of_slide or (inside and not os.path.isabs(file_name))):
-        raise InputError(
-            f"{where}: {file_name} is not below {folder}: copy the image there, or a link to its folder"
-        )
-    below = os.path.join(folder, "images", file_name)
+    if of_slide:
+        path = os.path.normpath(os.path.join(folder, file_name))
+    else:
+        path = path_below(folder, file_name, where)
+    below = os.path.join(folder, "images", os.path.normpath(file_name))
     return below if not os.path.exists(path) and os.path.exists(below) else path
 
 

@@ -64,6 +64,32 @@ def test_folders_become_datasets(root):
     assert len(get_detection_dataset_dicts(["set_train", "set_val"])) == 4
 
 
+@pytest.mark.parametrize("key", ["file_name", "lr_file_name"])
+@pytest.mark.parametrize("place", ["../mine.png", "images/../../mine.png", "{}/mine.png"])
+def test_an_image_outside_of_the_datasets_folder_is_refused_unread(root, key, place):
+    (root / "mine.png").write_text("no image")
+    content = coco()
+    content["images"][1][key] = place.format(root)
+    write(root, content)
+    ensure_registered(["set_train"])
+    with pytest.raises(InputError, match=r"train\.json: image 3.* is not below .*set: copy the image there"):
+        check_dataset("set_train")
+
+
+def test_an_images_folder_that_is_a_link_and_a_whole_path_are_the_datasets_own(root):
+    elsewhere = root / "elsewhere"
+    elsewhere.mkdir()
+    Image.new("RGB", (64, 48), (1, 2, 3)).save(elsewhere / "c.png")
+    content = coco()
+    content["images"][0]["file_name"] = "./images/c.png"
+    content["images"][1]["file_name"] = str(root / "set" / "a.png")
+    write(root, content)
+    (root / "set" / "images").symlink_to(elsewhere)
+    ensure_registered(["set_train"])
+    found = [d["file_name"] for d in DatasetCatalog.get("set_train")]
+    assert found == [str(root / "set" / "a.png"), str(root / "set" / "images" / "c.png")]
+
+
 def test_merged_name_has_one_class(root):
     write(root, coco())
     register_folders()
