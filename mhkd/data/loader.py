@@ -6,7 +6,12 @@ from typing import Any
 import numpy as np
 import torch.utils.data as torchdata
 from detectron2.config import CfgNode
-from detectron2.data import DatasetCatalog, get_detection_dataset_dicts
+from detectron2.data import (
+    DatasetCatalog,
+    DatasetFromList,
+    build_detection_test_loader,
+    get_detection_dataset_dicts,
+)
 from detectron2.data.build import filter_images_with_only_crowd_annotations, trivial_batch_collator
 from detectron2.utils import comm
 
@@ -143,4 +148,32 @@ def build_train_loader(
         sampler=draws,
         num_workers=workers,
         collate_fn=trivial_batch_collator,
+    )
+
+
+class MappedImages(torchdata.Dataset[dict[str, Any]]):
+    """Dataset dicts, each through a mapper.
+
+    Detectron2's own shares no memory with workers that begin as new processes, as those of one of several
+    processes do, and they would import Detectron2 before what makes it importable.
+    """
+
+    def __init__(self, dataset_dicts: list[dict[str, Any]], mapper: Callable[[dict[str, Any]], Any]):
+        self.entries, self.mapper = DatasetFromList(dataset_dicts, copy=False), mapper
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, number: int) -> Any:
+        return self.mapper(self.entries[number])
+
+
+def build_test_loader(
+    cfg: CfgNode, name: str, mapper: Callable[[dict[str, Any]], Any]
+) -> torchdata.DataLoader[Any]:
+    """The images of a dataset in their order, one a batch, this process's share of them."""
+    workers = cfg.DATALOADER.NUM_WORKERS
+    entries = get_detection_dataset_dicts(name, filter_empty=False)
+    return build_detection_test_loader(
+        MappedImages(entries, WatchedMapper(mapper, workers)), mapper=None, num_workers=workers
     )

@@ -5,12 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from detectron2.config import CfgNode
-from detectron2.data import MetadataCatalog, build_detection_test_loader
+from detectron2.data import MetadataCatalog
 from detectron2.evaluation import inference_on_dataset
 from detectron2.utils import comm
 from torch import nn
 
-from ..data.workers import WatchedMapper, speaking_of_workers
+from ..data.loader import build_test_loader
+from ..data.workers import speaking_of_workers
 from ..errors import InputError
 from ..onnx_file import is_onnx
 from ..schedules import get_schedule
@@ -45,8 +46,7 @@ def evaluate(
     own_cfg = task.network_cfg(cfg, "student" if which == "student" else "teacher")
     for name in cfg.DATASETS.TEST:
         folder = Path(cfg.OUTPUT_DIR) / "inference" / which / name
-        watched = WatchedMapper(mapper or task.mapper(own_cfg, VIEWS[which]), cfg.DATALOADER.NUM_WORKERS)
-        loader = build_detection_test_loader(cfg, name, mapper=watched)
+        loader = build_test_loader(cfg, name, mapper or task.mapper(own_cfg, VIEWS[which]))
         with speaking_of_workers():
             results = inference_on_dataset(network, loader, task.evaluator(cfg, name, folder))
         found = {

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from detectron2.config import CfgNode
-from detectron2.data import build_detection_test_loader
 from detectron2.evaluation import inference_on_dataset
 from detectron2.utils import comm
 from torch import nn
 
-from ..data.workers import WatchedMapper
+from ..data.loader import build_test_loader
 from ..evaluation.threshold_file import DEFAULT, record_threshold
 from ..tasks import VIEWS, get_task
 
@@ -31,8 +30,7 @@ def choose_threshold(cfg: CfgNode, network: nn.Module, folders: Sequence[Path]) 
         return
     network.eval()
     folder = Path(cfg.OUTPUT_DIR) / "inference" / "student" / name
-    mapper = WatchedMapper(task.mapper(cfg, VIEWS["student"]), cfg.DATALOADER.NUM_WORKERS)
-    loader = build_detection_test_loader(cfg, name, mapper=mapper)
+    loader = build_test_loader(cfg, name, task.mapper(cfg, VIEWS["student"]))
     inference_on_dataset(network, loader, task.evaluator(cfg, name, folder))
     if not comm.is_main_process():
         return

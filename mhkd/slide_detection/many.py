@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 SUMMARY_CSV = "summary.csv"
+# Dask's settings of the processes that are begun here, which take them with them.
+_LOCAL = {
+    "logging.distributed": "warning",
+    # One that died and is not back after 15 s would be given up, and its slides waited for.
+    "distributed.deploy.lost-worker-timeout": "10 minutes",
+    "distributed.scheduler.no-workers-timeout": "20 minutes",
+}
 _one_slide_at_a_time = threading.Lock()  # in a process, whatever number of threads a Dask worker has
 
 
@@ -131,8 +138,7 @@ def _on_cluster(
     logging.getLogger("distributed").setLevel(logging.WARNING)
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # what was lost is said in the end
     with contextlib.ExitStack() as stack:
-        # Of the processes that are begun here; they take it with them.
-        stack.enter_context(dask.config.set({"logging.distributed": "warning"}))
+        stack.enter_context(dask.config.set(_LOCAL))
         try:
             if scheduler == "local":
                 workers = min(workers, len(slides))

@@ -20,7 +20,10 @@ from mhkd.engine import prepare_datasets, run
 from mhkd.engine.checkpoint import load_file
 from mhkd.engine.log import RunLog
 from mhkd.engine.unread import load_run_cfg
+from mhkd.slide_detection.many import detect_slides
+from mhkd.slide_detection.options import DetectOptions
 
+import dask
 import torch
 from blob_student import detect_disks
 from detectron2.engine import HookBase
@@ -29,7 +32,8 @@ from support import CONFIGS, DISKS, tiny_config
 
 WRITES = os.O_WRONLY | os.O_RDWR
 CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "open"}
-SAID = "said.txt"
+SAID, DIED = "said.txt", "died"
+ITERATIONS = 7
 FOREVER = ("log.txt", "metrics.json", ".lock")  # of lines with times, or by the process
 
 
@@ -85,7 +89,7 @@ class EndOne(HookBase):
 
 
 def config(kind, options=()):
-    """Of a tiny training into "out", 7 iterations in two steps."""
+    """Of a tiny training into "out", ITERATIONS in two steps."""
     if kind == "detection":
         more = ["MHKD.SCHEDULE", "global_only", "MHKD.TEACHER_ITERS", 3, "MHKD.STUDENT_ITERS", 4]
         return tiny_config("out", [*DISKS, *more, "SOLVER.CHECKPOINT_PERIOD", 1, *options])
@@ -124,9 +128,20 @@ def detect(slide):
     detect_disks(slide, "out")
 
 
+def detect_on_cluster(slide, student, at=None):
+    """As ``mhkd detect --scheduler local``; a worker is killed ``at`` that call that changes a file."""
+    os.environ["DASK_DISTRIBUTED__WORKER__PRELOAD"] = str(Path(__file__).with_name("_dask_worker.py"))
+    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)  # for it
+    os.environ["MHKD_END_AT"] = str(at or 0)
+    dask.config.refresh()
+    found, _ = detect_slides([slide], "out", {"folder": student}, DetectOptions(), scheduler="local")
+    assert all("error" not in summary for summary in found.values()), found
+
+
 def _inside(folder, environment, moment, work, args):
     """``work(*args)`` in ``folder``; all that it says goes to a file there, and counts to another."""
     os.environ.update(environment)  # not as it was when the server that forks this began
+    multiprocessing.set_start_method("fork", force=True)  # of a DataLoader's workers: as in ``mhkd train``
     os.chdir(folder)
     said = os.open(SAID, os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
     for stream in (1, 2):
