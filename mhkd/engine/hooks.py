@@ -2,6 +2,7 @@
 
 import logging
 import math
+import threading
 from typing import Any
 
 from detectron2.engine import HookBase, default_writers, hooks
@@ -112,9 +113,22 @@ class MetricsWriter(hooks.PeriodicWriter):
 
     def __init__(self, period: int = 20) -> None:
         super().__init__([], period)
+        self._said_of_threads = threading.excepthook
 
     def before_train(self) -> None:
         self._writers = default_writers(str(self.trainer.output_dir), self.trainer.max_iter)
+        threading.excepthook = self._say_of_thread
+
+    def after_train(self) -> None:
+        try:
+            super().after_train()
+        finally:
+            threading.excepthook = self._said_of_threads
+
+    def _say_of_thread(self, args: threading.ExceptHookArgs) -> None:
+        """TensorBoard's thread keeps its error, which whoever writes next raises: it is said once, there."""
+        if args.exc_value is None or getattr(args.thread, "exception", None) is not args.exc_value:
+            self._said_of_threads(args)
 
 
 class WithinStep(HookBase):

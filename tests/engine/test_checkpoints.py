@@ -176,6 +176,7 @@ def test_clocks_do_not_tell_which_is_the_newest(killed):
     assert (start(cfg).iteration, start(cfg).path) == (6, newest)
 
 
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")  # of TensorBoard's
 def test_a_training_whose_folder_was_removed_ends_and_makes_no_half_of_it(trained, tmp_path):
     cfg = trained[0].clone()
     cfg.OUTPUT_DIR = str(tmp_path / "out")
