@@ -2,7 +2,10 @@
 
 import contextlib
 import os
+import shutil
 import signal
+import subprocess
+import sys
 
 from mhkd.engine.checkpoint import save_atomically
 from mhkd.errors import InputError
@@ -67,6 +70,25 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     ]  # fmt: skip
     write("a good one")
     assert sorted(p.name for p in (tmp_path / "pictures").iterdir()) == ["10.txt", "a.txt"]
+
+
+@pytest.mark.skipif(
+    shutil.which("strace") is None, reason="no disk here has quotas: strace refuses the bytes"
+)
+def test_a_quota_is_as_a_full_disk(tmp_path):
+    write_text("good", tmp_path / "a.txt")
+    full = ["-e", "inject=write:error=EDQUOT", "-P", tmp_path / "a.txt.tmp", "-o", tmp_path / "trace"]
+    program = f"from mhkd.files import write_text; write_text('new', {str(tmp_path / 'a.txt')!r})"
+    ran = subprocess.run(
+        ["strace", "-f", "-qq", *full, sys.executable, "-c", program], capture_output=True, text=True
+    )
+    said = (
+        f"{tmp_path / 'a.txt'}: cannot be written (Disk quota exceeded): make room or choose another folder"
+    )
+    assert ran.returncode and ran.stderr.endswith(f"WriteError: {said}\n")
+    assert "EDQUOT" in (tmp_path / "trace").read_text()
+    (tmp_path / "trace").unlink()
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"] and (tmp_path / "a.txt").read_text() == "good"
 
 
 def test_others_errors_of_a_full_disk_become_one_line(tmp_path):

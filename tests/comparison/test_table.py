@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 
 from mhkd.cli import main
@@ -20,7 +21,7 @@ import cv2
 import pytest
 from click.testing import CliRunner
 from detectron2.engine import HookBase
-from support import DISKS, TINY, write_disks
+from support import DISKS, TINY, mounted, write_disks
 
 pytestmark = pytest.mark.slow
 
@@ -181,6 +182,25 @@ def test_a_row_that_lost_its_last_step_trains_that_step(filled):
     assert untouched.stat().st_mtime_ns == written
     assert filled.fill("III", dry_run=True) == []
     assert [line.split()[-1] for line in filled.said[:3]] == ["finished"] * 3
+
+
+def test_a_full_disk_is_one_line_and_the_table_goes_on_later(filled, tmp_path):
+    with mounted(tmp_path / "disk", "size=100m") as disk:
+        other = Filled(disk)
+        shutil.copytree(filled.root, other.root)
+        lost = other.root / "seed0/mhkd/4_semantic"
+        before = json.loads((lost / "stage.json").read_text())["results"]
+        tables = {path: path.read_bytes() for path in other.root.glob("table_*")}
+        shutil.rmtree(lost)
+        free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
+        (disk / "filler").write_bytes(bytes(free - 2**17))  # what is left takes a log, and no weights
+        with pytest.raises(InputError, match=f"^{disk}.*: cannot be written .No space left on device.: make"):
+            other.fill("III")
+        assert tables and {path: path.read_bytes() for path in tables} == tables
+        assert not (lost / "stage.json").exists() and not list(other.root.rglob("*.tmp"))
+        (disk / "filler").unlink()
+        other.fill("III")
+        assert json.loads((lost / "stage.json").read_text())["results"] == before
 
 
 def test_rows_of_other_settings_are_refused(filled):
