@@ -48,6 +48,12 @@ def test_every_pin_is_in_the_lock_and_every_file_has_its_hash(lock):
         assert {name: {number} for name, number in pins(file).items()}.items() <= found.items()
 
 
+def test_benchmarks_are_measured_with_the_versions_of_the_lock():
+    locked = {name: number for name, number, *_ in entries("lock.txt")}
+    asked = {name: number for name, number in pins("benchmark.txt").items() if name in locked}
+    assert asked and asked == {name: locked[name] for name in asked}
+
+
 @pytest.mark.parametrize("lock", PINS)
 def test_no_lock_says_where_its_files_come_from(lock):
     text = (REQUIREMENTS / lock).read_text()
