@@ -6,27 +6,17 @@ from mhkd.evaluation.report import METRICS, TITLES
 
 import cv2
 import pytest
-from support import TINY
+from small_demo import CONSTANTS, OPTIONS
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("steps, count", [("recommended", 3), ("paper", 4)])
 def test_demo_end_to_end_small_and_again(tmp_path, monkeypatch, steps, count):
-    """The real demo with two small slides, tiny networks and a few iterations."""
     monkeypatch.setenv("DETECTRON2_DATASETS", "set by the demo")  # restored afterwards
-    monkeypatch.setattr(mhkd.demo, "SLIDES", {"train": 1, "val": 1})
-    monkeypatch.setattr(mhkd.demo, "SLIDE_SIZE_PX", 1024)
-    monkeypatch.setattr(mhkd.demo, "NUM_GLOMERULI", (4, 4))
-    monkeypatch.setattr(mhkd.demo, "HR_MPP", 2.0)
-    monkeypatch.setattr(mhkd.demo, "LR_FACTOR", 4)
-    monkeypatch.setattr(mhkd.demo, "TILE_SIZE_PX", 256)
-    options = [
-        *(x for pair in zip(TINY[::2], TINY[1::2]) if not pair[0].startswith("DATASETS") for x in pair),
-        "INPUT.LR_FACTOR", 4, "MODEL.FPN.NORM", "", "INPUT.CROP.ENABLED", True, "INPUT.CROP.SIZE", [128, 128],
-        "MHKD.TEACHER_ITERS", 2, "MHKD.STUDENT_ITERS", 4,
-    ]  # fmt: skip
-    results = run_demo(tmp_path, options=tuple(options), steps=steps)
+    for name, value in CONSTANTS.items():
+        monkeypatch.setattr(mhkd.demo, name, value)
+    results = run_demo(tmp_path, options=OPTIONS, steps=steps)
     out, story = tmp_path / ("paper" if steps == "paper" else ""), STORIES[steps]
 
     assert json.loads((out / "results.json").read_text()) == results
@@ -45,5 +35,5 @@ def test_demo_end_to_end_small_and_again(tmp_path, monkeypatch, steps, count):
 
     (final,) = (out / story.taught).glob(f"{count}_*/model_final.pth")
     before = final.stat().st_mtime_ns
-    assert run_demo(tmp_path, options=tuple(options), steps=steps) == results
+    assert run_demo(tmp_path, options=OPTIONS, steps=steps) == results
     assert final.stat().st_mtime_ns == before

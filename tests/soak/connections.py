@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 
 from mhkd.synthetic.slides import write_tiff
 
@@ -88,6 +89,11 @@ class Trace:
     def mhkd(self, *words):
         self.run("-m", "mhkd", *words)
 
+    def program(self, text):
+        """Lines of Python that may import what tests do, in the trace's own folder."""
+        here = f"import os, sys; sys.path.append({str(REPO / 'tests')!r}); os.chdir({str(self.log.parent)!r})"
+        self.run("-c", here + textwrap.dedent(text))
+
     def reached(self):
         """ "call host" of all that is not to be reached."""
         found = []
@@ -118,7 +124,7 @@ def draw_slide(path):
 
 
 def networks(trace, folder):
-    """train, eval, export as .onnx, which onnxruntime runs."""
+    """train, eval, overlay, export as .onnx, which onnxruntime runs."""
     write_disks(folder / "datasets")
     out = folder / "run"
     config = ["--config-file", CONFIGS / "Base-MHKD-R50-FPN.yaml"]
@@ -126,7 +132,32 @@ def networks(trace, folder):
     trace.mhkd("train", *config, *options)
     trace.mhkd("eval", *config, *options)
     student = out / "student"
+    trace.mhkd("overlay", "--student", student, "--dataset", "disks_val", "--out", folder / "drawn")
     trace.mhkd("export", student, "--format", "onnx", "--out", folder / "student.onnx")
+
+
+def transformers(trace, folder):
+    """A training of DINO, whose parts are those of the package transformers."""
+    write_disks(folder / "datasets")
+    trace.program("""
+        from pathlib import Path
+        import mhkd
+        from detectors import SMALL, detector_config
+        from mhkd.engine.run import run_training
+        steps = ["MHKD.TEACHER_ITERS", 2, "MHKD.STAGE", 0]
+        run_training(detector_config("dino_R18_cpu", "run", [*SMALL["dino_R18_cpu"], *steps]))
+        assert Path("run/0_teacher/stage.json").is_file()
+    """)
+
+
+def demo(trace, folder):
+    """The demo, small."""
+    trace.program("""
+        from pathlib import Path
+        import small_demo
+        small_demo.run(Path("demo"))
+        assert list(Path("demo/overlays").glob("*.png"))
+    """)
 
 
 def file(trace, folder):
@@ -177,4 +208,6 @@ def page(trace, folder):
         process.communicate(timeout=60)
 
 
-CASES = {function.__name__: function for function in (file, drawn, networks, classes, page)}
+CASES = {
+    function.__name__: function for function in (file, drawn, networks, transformers, classes, demo, page)
+}
