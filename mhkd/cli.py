@@ -18,6 +18,7 @@ from .commands.next import next_
 from .commands.overlay import overlay
 from .commands.pack import pack
 from .commands.pair import pair
+from .commands.record import record
 from .commands.results import results
 from .commands.robustness import robustness
 from .commands.score import score
@@ -32,7 +33,7 @@ from .version import __version__
 
 COMMANDS = (
     classify, corrections, curves, demo, detect, evaluate, export, inspect, make_slides, next_, overlay,
-    pack, pair, results, robustness, score, table, tile, train, view,
+    pack, pair, record, results, robustness, score, table, tile, train, view,
 )  # fmt: skip
 
 

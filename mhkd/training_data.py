@@ -6,7 +6,7 @@ finished slides would become another student's. An ``.onnx`` student has it in i
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,9 @@ COLOUR = {
 PERCENTILES = (5, 95)
 FAR = 1.0  # widths of the range that a value is outside of it
 LEAST_IMAGES = 4
+UNSURE = (0.2, 0.8)  # a score from the first up to the second; lower ones are not taken for glomeruli
+FAR_UNSURE = 0.2  # that the share of unsure ones is above that of the validation images
+LEAST_SCORES = 20  # fewer tell no share
 _LARGEST = 10.0  # that a density can have: 8 bits end at 2.4
 
 
@@ -37,10 +40,12 @@ class TrainingData:
     Attributes:
         images: how many were measured.
         colour: of each measure of :data:`COLOUR`, the range of the middle 90 % of the images.
+        unsure: of what the student finds on validation images, see :func:`unsure_share`; None: not known.
     """
 
     images: int
     colour: Mapping[str, tuple[float, float]]
+    unsure: float | None = None
 
     @classmethod
     def of(cls, colours: Sequence[Mapping[str, float]]) -> "TrainingData | None":
@@ -57,7 +62,7 @@ class TrainingData:
     def parse(cls, content: Any) -> "TrainingData":
         """Raises ValueError for what :meth:`dump` did not write."""
         try:
-            images, colour = content["images"], content["colour"]
+            images, colour, unsure = content["images"], content["colour"], content.get("unsure")
             if type(images) is not int or images < 1:
                 raise ValueError("images is no number of images")
             ranges = {}
@@ -68,11 +73,14 @@ class TrainingData:
                 ranges[name] = (low, high)
         except (KeyError, TypeError) as e:
             raise ValueError(f"lacks images or colour ({e})") from e
-        return cls(images, ranges)
+        if unsure is not None and not (_is_number(unsure) and unsure <= 1):
+            raise ValueError("unsure is no share")
+        return cls(images, ranges, unsure)
 
     def dump(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
+        """For JSON, from which it comes back equal."""
+        colour = {name: list(ends) for name, ends in self.colour.items()}
+        return {"images": self.images, "colour": colour, "unsure": self.unsure}
 
     def far_in_colour(self, colour: Mapping[str, float]) -> list[str]:
         """In words, the measures that lie outside their range by more than its width."""
@@ -83,6 +91,22 @@ class TrainingData:
             if outside > FAR * max(high - low, least_width):
                 found.append(f"{words} {colour[name]:.2f}, there {low:.2f} to {high:.2f}")
         return found
+
+    def far_in_scores(self, scores: np.ndarray) -> str:
+        """In words, that far more scores are unsure than there; "" where they are not, or too few to say."""
+        share = unsure_share(scores)
+        if share is None or self.unsure is None or share <= self.unsure + FAR_UNSURE:
+            return ""
+        low, high = UNSURE
+        there = f"{100 * self.unsure:.0f} %"
+        return f"{100 * share:.0f} % of its scores lie between {low:g} and {high:g}, there {there}"
+
+
+def unsure_share(scores: np.ndarray) -> float | None:
+    """The share of scores from 0.2 to 0.8 among those of 0.2 or more; None of fewer than 20."""
+    low, high = UNSURE
+    taken = scores[scores >= low]
+    return float((taken < high).mean()) if len(taken) >= LEAST_SCORES else None
 
 
 def read_training_data(folder: str | os.PathLike[str]) -> TrainingData | None:
@@ -109,6 +133,24 @@ def write_training_data(data: TrainingData | None, folder: str | os.PathLike[str
         path.unlink(missing_ok=True)
     else:
         write_json(data.dump(), path)
+
+
+def record_scores(scores: np.ndarray, folder: str | os.PathLike[str]) -> float | None:
+    """Add to a folder that records its training data how sure the student is of validation images.
+
+    Args:
+        scores: of all that it finds on them.
+        folder: see :func:`read_training_data`.
+
+    Returns:
+        The share of :func:`unsure_share`; None, and nothing is recorded, for too few, or where nothing is
+        recorded of the images.
+    """
+    known, share = read_training_data(folder), unsure_share(scores)
+    if known is None or share is None:
+        return None
+    write_training_data(replace(known, unsure=round(share, 4)), folder)
+    return share
 
 
 def is_training_data(content: Any) -> bool:

@@ -15,6 +15,7 @@ from torch import nn
 from ..evaluation.threshold_file import record_threshold
 from ..files import replacing_folder, write_json
 from ..schedules import Step
+from ..training_data import record_scores
 from .evaluation import evaluate
 from .exported import export_cfg, export_network
 
@@ -45,9 +46,11 @@ def keep_best(trainer: Any, step: Step, iteration: int, student: nn.Module) -> N
         return
     out = export_cfg(cfg, "student", step.stage.bfa)
     out.MHKD.LR_MPP = task.lr_mpp(cfg)
-    choice = task.best_threshold(name, trainer.output_dir / "inference" / "student" / name)
+    scored = trainer.output_dir / "inference" / "student" / name
+    choice = task.best_threshold(name, scored)
     with replacing_folder(folder) as temporary:
         export_network(student.state_dict(), out, temporary, trainer.training_data)
+        record_scores(task.found_scores(scored), temporary)
         if choice:
             record_threshold(temporary, choice, name)
         write_json({"iteration": iteration, "AP": scores["AP"], "chosen_on": name}, temporary / RECORD)

@@ -11,6 +11,7 @@ from detectron2.utils import comm
 from ..evaluation.threshold_file import WEIGHTS, chosen_on
 from ..files import sha256, write_json
 from ..schedules import Step
+from ..training_data import record_scores
 from .best import keep_best
 from .evaluation import evaluate
 from .exported import export_cfg, export_network
@@ -73,7 +74,14 @@ class StageTransition(HookBase):
             scores[which] = evaluate(cfg, scored, which)
             _store(trainer, step, which, scores[which])
         if network == "student":
-            choose_threshold(cfg, trainer.distilled.student, [folder / network, trainer.output_dir / network])
+            exported = [folder / network, trainer.output_dir / network]
+            if comm.is_main_process() and cfg.DATASETS.TEST:
+                found = trainer.task.found_scores(
+                    trainer.output_dir / "inference" / "student" / cfg.DATASETS.TEST[0]
+                )
+                for student in exported:
+                    record_scores(found, student)
+            choose_threshold(cfg, trainer.distilled.student, exported)
             keep_best(trainer, step, step.end, trainer.distilled.student)
         trainer.distilled.train()
         if comm.is_main_process():

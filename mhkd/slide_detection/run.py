@@ -26,7 +26,7 @@ from .exports import slide_image_id, write_outputs
 from .finished import warnings_of
 from .grid import Grid
 from .journal import Journal
-from .likeness import unlike_training
+from .likeness import is_likeness, unlike_scores, unlike_training
 from .options import DetectOptions
 from .search import find_tissue, grid_over, merge_batches, run_batches, sound_records
 from .slide_folder import (
@@ -77,7 +77,8 @@ def detect_slide(
 
     Returns:
         The content of summary.json. A slide that is finished with the same student and options is left as it
-        is; where only the score threshold is another, it is counted anew from what is stored.
+        is; where only the score threshold is another, it is counted anew from what is stored, and where the
+        student records other training data than it did, its likeness to them is measured anew.
 
     Raises:
         InputError: the slide cannot be used, or the results cannot be written. Finished tiles are kept.
@@ -92,7 +93,12 @@ def detect_slide(
     of_tiles = result_key(path, state, student, options)
     key = result_key(path, state, student, options, grader.decides) if grader else of_tiles
     stored = find_stored(folder, key)
-    if stored and stored.whole and stored.slide.counts_like(options):
+    if (
+        stored
+        and stored.whole
+        and stored.slide.counts_like(options)
+        and _is_measured(stored.slide.run, student)
+    ):
         remove_work(folder)  # of a run that was killed right at the end
         return stored.slide.summary
     with writing(folder):
@@ -113,6 +119,9 @@ def detect_slide(
                     detections = grader.grade(slide, detections, progress)
                 run["grade"] = grader.record
             run["key"] = key
+        if not _is_measured(run, student):
+            with clock("colour"), reading(path, state):
+                _measure_anew(run, slide, detections, student, options)
         run["parameters"] |= {name: getattr(options, name) for name in COUNTING}
         run["command"] = command or sys.argv
         info = SlideInfo(os.path.abspath(path), slide.size_px, slide.mpp_xy, run["tissue_area_um2"])
@@ -179,11 +188,30 @@ def _look(
         if quality and options.qc:  # tiles reach beyond what is searched
             middles = (detections.boxes_px[:, :2] + detections.boxes_px[:, 2:]) / 2
             detections = detections.select(~quality.is_wrong_at(middles * slide.mpp_xy))
+    remarks += unlike_scores(slide, detections.scores, options.keep_from_score, student)
     batches = {"batches": len(journal.records), "batches_of_earlier_runs": before}
     run = _record(slide, slide_file, student, options, grid, area_um2, batches)
     if quality:
         run["quality"] = {**quality.record(), "left_out": options.qc}
+    if student.training:
+        run["training_data"] = student.training.dump()
     return {**run, "warnings": remarks}, detections
+
+
+def _is_measured(run: dict[str, Any], student: Student) -> bool:
+    """Whether the slide was compared with all that the student records of its training data."""
+    return student.training is None or run.get("training_data") == student.training.dump()
+
+
+def _measure_anew(
+    run: dict[str, Any], slide: Slide, detections: Detections, student: Student, options: DetectOptions
+) -> None:
+    """Compare a slide that was finished before the student had its record; its colour on all tissue."""
+    grid = grid_over(*find_tissue(slide, student, options), slide, student, options)
+    remarks = [remark for remark in warnings_of(run) if not is_likeness(remark)]
+    remarks += unlike_training(slide, grid, student)
+    remarks += unlike_scores(slide, detections.scores, options.keep_from_score, student)
+    run |= {"warnings": remarks, "training_data": student.training and student.training.dump()}
 
 
 def _left_out(path: str, quality: Quality, mask: np.ndarray) -> list[str]:

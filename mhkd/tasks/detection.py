@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from torch import nn
@@ -81,9 +82,15 @@ class DetectionTask(Task):
 
     def best_threshold(self, dataset: str, folder: Path) -> Choice | None:
         """The one with the best F1."""
-        results = read_json(folder / "coco_instances_results.json", list, "score the network again")
+        results = self._results(folder)
         truth = coco_dict(DatasetCatalog.get(dataset), MetadataCatalog.get(dataset))
         return best_f1(pooled_of_coco(truth, results))
+
+    def found_scores(self, folder: Path) -> np.ndarray:
+        return np.array([found["score"] for found in self._results(folder)], np.float64)
+
+    def _results(self, folder: Path) -> list[dict]:
+        return read_json(folder / "coco_instances_results.json", list, "score the network again")
 
     def network_cfg(self, cfg: CfgNode, network: str, bfa: bool = False) -> CfgNode:
         """A student takes LR as MODEL.STUDENT.INPUT says."""

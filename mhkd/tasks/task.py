@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 from detectron2.evaluation import DatasetEvaluator
@@ -96,6 +97,10 @@ class Task(ABC):
     def best_threshold(self, dataset: str, folder: Path) -> Choice | None:
         """The score to count from, by what the evaluator wrote to ``folder``; None where none can be told."""
         return None
+
+    def found_scores(self, folder: Path) -> np.ndarray:
+        """The scores of all in what the evaluator wrote to ``folder``; none where nothing is counted."""
+        return np.empty(0)
 
     def averaged_over_flips(self, network: nn.Module) -> nn.Module:
         """``network`` as it is scored with TEST.AUG.ENABLED.

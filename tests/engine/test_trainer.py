@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import mhkd
@@ -175,12 +176,35 @@ def test_mhkd_export_equals_what_training_exported(trained, tmp_path):
     mine, theirs = exported_cfg(tmp_path), exported_cfg(step / "student")
     mine.MODEL.WEIGHTS = theirs.MODEL.WEIGHTS = ""
     assert mine == theirs
-    assert read_training_data(tmp_path) == read_training_data(step / "student") is not None
+    known = read_training_data(tmp_path)
+    assert known is not None and known.colour == read_training_data(step / "student").colour
     files = (tmp_path / "model_final.pth", step / "student" / "model_final.pth")
     assert_equal_weights(*(torch.load(f, weights_only=True)["model"] for f in files))
 
     result = CliRunner().invoke(main, ["export", str(files[0]), "--out", str(tmp_path)])
     assert result.exit_code == 2 and "not a training checkpoint" in result.output
+
+
+def test_the_record_of_the_training_data_is_made_anew(trained, tmp_path):
+    student = shutil.copytree(Path(trained.OUTPUT_DIR, "student"), tmp_path / "student")
+    theirs = read_training_data(student)
+    (student / "training_data.json").unlink()
+
+    def record(*words, exit_code=0):
+        result = CliRunner().invoke(main, ["record", str(student), *words])
+        assert result.exit_code == exit_code, result.output
+        return result.output
+
+    assert "give --train too" in record("--val", "disks_val", exit_code=2)
+    assert "colour of 4 images of disks_train" in record("--train", "disks_train")
+    assert read_training_data(student) == replace(theirs, unsure=None)
+    said = record("--val", "disks_val")
+    assert read_training_data(student) == theirs and theirs.unsure is not None  # as detect runs it, as scored
+    assert f"{100 * theirs.unsure:.0f} % of its scores on disks_val are unsure" in said
+    teacher = Path(trained.OUTPUT_DIR, "0_teacher", "teacher")
+    result = CliRunner().invoke(main, ["record", str(teacher), "--train", "disks_train"])
+    assert result.exit_code == 2 and "is no student that finds glomeruli" in result.output
+    assert not (teacher / "training_data.json").exists()
 
 
 def test_overlays_and_curves_of_a_training(trained, tmp_path):
