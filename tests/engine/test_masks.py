@@ -1,9 +1,11 @@
 """Mask R-CNN as teacher and student: trained, stopped, gone on with, scored and handed out."""
 
 import json
+import math
 from pathlib import Path
 
 import mhkd  # noqa: F401  (before Detectron2, which it prepares)
+from mhkd.engine import score_trained
 from mhkd.engine.exported import exported_cfg
 from mhkd.slides.views import read_view
 
@@ -88,3 +90,35 @@ def test_default_predictor_gives_masks_in_lr_pixels(trained):
     inside = [m.nonzero().float() for m in found.pred_masks]
     for at, box in zip(inside, found.pred_boxes.tensor):
         assert not len(at) or ((at[:, [1, 0]] + 1 >= box[:2]) & (at[:, [1, 0]] <= box[2:])).all()
+
+
+def test_a_native_student_half_as_wide_learns_from_the_teachers_masks_and_is_handed_out(trained, tmp_path):
+    schedule = tmp_path / "mine.yaml"
+    losses = "{detect: 1, local: 1, local_mask: 1, output: 1}"
+    schedule.write_text(f"steps:\n  - name: mine\n    weights: {losses}\n")
+    options = [
+        "MODEL.STUDENT.INPUT", "native",
+        "MODEL.STUDENT.RES2_OUT_CHANNELS", 8,
+        "MODEL.STUDENT.STAGES", 3,
+        "MODEL.STUDENT.FPN_CHANNELS", 4,
+        "MHKD.SCHEDULE", str(schedule),
+        "MHKD.TEACHER_ITERS", 1,
+        "MHKD.STUDENT_ITERS", 2,
+    ]  # fmt: skip
+    cfg = tiny_config(tmp_path / "output", [*OPTIONS, *options])
+    train(cfg)
+    student = Path(cfg.OUTPUT_DIR, "student")
+    weights = torch.load(student / "model_final.pth", weights_only=True)["model"]
+    assert weights["roi_heads.mask_head.mask_fcn1.weight"].shape[1] == 4
+    lines = [json.loads(x) for x in Path(cfg.OUTPUT_DIR, "metrics.json").read_text().splitlines()]
+    assert any("local_mask" in name and value > 0 for line in lines for name, value in line.items())
+    entry = DatasetCatalog.get("disks_val")[0]
+    found = DefaultPredictor(exported_cfg(student, "cpu"))(read_view(entry, "lr", 4)[:, :, ::-1])["instances"]
+    assert found.pred_masks.shape == (len(found), 32, 32) and len(found)
+    report = json.loads(Path(cfg.OUTPUT_DIR, "1_mine/stage.json").read_text())["results"]["student"]
+    scores = {k: None if math.isnan(v) else v for k, v in score_trained(cfg).items()}
+    assert scores == pytest.approx(report)
+    cfg.TEST.AUG.ENABLED = True
+    assert "segm_Dice" in score_trained(cfg)
+    path = Path(cfg.OUTPUT_DIR, "inference/student/disks_val/coco_instances_results.json")
+    assert {tuple(r["segmentation"]["size"]) for r in json.loads(path.read_text())} == {(130, 130)}
