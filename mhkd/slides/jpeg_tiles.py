@@ -15,6 +15,7 @@ import simplejpeg
 from ..system import read_at
 from . import tiff
 from .tiff import TiffPage
+from .windows import tile_cache, tile_cache_lock
 
 MAX_TILE_PX = 2048  # side; memory
 
@@ -79,6 +80,18 @@ class JpegTiles:
         except ValueError:
             return None
         return pixels if decoded.shape == pixels.shape else None
+
+    def cached_tile(self, column: int, row: int) -> np.ndarray | None:
+        """The same, kept in the cache of all slides."""
+        key = (self, column, row)
+        with tile_cache_lock:
+            tile = tile_cache.get(key)
+        if tile is None:
+            tile = self.tile(column, row)
+            if tile is not None:
+                with tile_cache_lock:
+                    tile_cache[key] = tile
+        return tile
 
 
 def find_pages(

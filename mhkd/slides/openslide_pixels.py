@@ -18,7 +18,7 @@ from .jpeg_tiles import JpegTiles, find_pages
 from .large_image_canvas import Canvas
 from .openslide_raw import read_bgra
 from .tiff import PHOTOMETRIC, TiffPage
-from .windows import read_window, tile_cache, tile_cache_lock
+from .windows import read_window
 
 OPENSLIDE_CACHE_BYTES = 16 * 2**20  # OpenSlide's own, per process: windows may cut its tiles
 # Vendors whose levels are pages of one TIFF, tile by tile: all that there is to check is in its tags.
@@ -97,7 +97,7 @@ class OpenSlidePixels:
             if sparse and sparse.is_empty(column, row):
                 return self._of_finer(downsample, left, top, right - left, bottom - top)
             if page:
-                tile = self._cached_tile(page, column, row)
+                tile = page.cached_tile(column, row)
                 if tile is not None:
                     first, above = column * tile_px[0], row * tile_px[1]
                     return tile[top - above : bottom - above, left - first : right - first]
@@ -132,17 +132,6 @@ class OpenSlidePixels:
         except InputError:
             return False
         return np.array_equal(tile[:height, :width], pixels)
-
-    def _cached_tile(self, page: JpegTiles, column: int, row: int) -> np.ndarray | None:
-        key = (page, column, row)
-        with tile_cache_lock:
-            tile = tile_cache.get(key)
-        if tile is None:
-            tile = page.tile(column, row)
-            if tile is not None:
-                with tile_cache_lock:
-                    tile_cache[key] = tile
-        return tile
 
     def _ask_openslide(self, downsample: int, x: int, y: int, width: int, height: int) -> np.ndarray:
         level, opened = self._levels[downsample], self._openslide  # a thread may open it anew meanwhile

@@ -1,4 +1,4 @@
-"""TIFFs that OpenSlide does not take, read with libvips."""
+"""TIFFs that OpenSlide does not take, read with libvips; JPEG tiles as OpenSlide would."""
 
 import os
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ import pyvips
 
 from ..errors import InputError
 from . import vips_layouts
+from .jpeg_tiles import find_pages
 from .tiff import TiffPage
 from .windows import on_white, read_window
 
@@ -36,6 +37,7 @@ class VipsPixels:
         self.mpp = page.mpp
         self._page, self._number, self._drop_last = page, number, drop_last
         self._image = self._open()
+        self._jpeg = find_pages(path, [page]).get(page.size_px)
         self.size_px = (self._image.width, self._image.height)
 
     def _open(self) -> pyvips.Image:
@@ -56,19 +58,27 @@ class VipsPixels:
 
     def read(self, downsample: int, x: int, y: int, width: int, height: int) -> np.ndarray:
         """As :meth:`mhkd.slides.windows.Pixels.read`."""
-        block_px = self._page.unit_px if self._page.is_sparse else (_BLOCK_PX, _BLOCK_PX)
+        by_tile = self._jpeg or self._page.is_sparse
+        block_px = self._page.unit_px if by_tile else (_BLOCK_PX, _BLOCK_PX)
         return read_window(x, y, width, height, self.size_px, block_px, self._part)
 
     def _part(self, column: int, row: int, left: int, top: int, right: int, bottom: int) -> np.ndarray:
         width, height = right - left, bottom - top
         if self._page.is_sparse and self._page.is_empty(column, row):
             return np.full((height, width, 3), 255, np.uint8)
+        damaged = InputError(
+            f"{self.path}: its pixels at base pixel ({left}, {top}) are damaged, or not what its tags say: "
+            "copy the slide again, or convert it to a tiled TIFF"
+        )
+        if self._jpeg:
+            tile = self._jpeg.cached_tile(column, row)
+            if tile is None:
+                raise damaged
+            x, y = left - column * self._page.unit_px[0], top - row * self._page.unit_px[1]
+            return tile[y : y + height, x : x + width]
         try:
             data = pyvips.Region.new(self._image).fetch(left, top, width, height)
         except pyvips.Error as e:
             self._image = self._open()
-            raise InputError(
-                f"{self.path}: its pixels at base pixel ({left}, {top}) are damaged, or not what its tags "
-                "say: copy the slide again, or convert it to a tiled TIFF"
-            ) from e
+            raise damaged from e
         return on_white(np.frombuffer(data, np.uint8).reshape(height, width, self._image.bands))

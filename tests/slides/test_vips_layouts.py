@@ -64,3 +64,17 @@ def test_a_damaged_tile_is_an_error_and_the_others_are_right(tmp_path):
         with pytest.raises(InputError, match=r"a\.tiff: its pixels at base pixel \(0, 0\) are damaged"):
             pixels.read(1, 0, 0, 20, 20)
         assert np.array_equal(pixels.read(1, 48, 48, 62, 42), PICTURE[48:, 48:])
+
+
+@pytest.mark.parametrize("tile_px", [(32, 32), (512, 256)])
+def test_jpeg_that_does_not_decode_without_a_complaint_is_damaged(tmp_path, tile_px):
+    """libvips would fill what is missing."""
+    path = tmp_path / "a.tiff"
+    tags = writer.page_tags((110, 90), tile_px, "jpeg", mpp=0.5)
+    pieces = [writer.encode(piece, "jpeg") for piece in writer.cut(PICTURE, tile_px)]
+    middle = len(pieces[0]) * 3 // 4
+    pieces[0] = pieces[0][:middle] + bytes(len(pieces[0]) - middle)
+    writer.write(path, [{"tags": tags, "tiled": True, "pieces": pieces}], order=">")
+    pixels = open_pixels(str(path))
+    with pytest.raises(InputError, match=r"a\.tiff: its pixels at base pixel \(0, 0\) are damaged"):
+        pixels.read(1, 0, 0, 20, 20)
