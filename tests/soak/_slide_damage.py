@@ -38,8 +38,9 @@ def _put(data, where, value, known):
 
 def _flip_one_of(*whats, tags=None):
     def damage(data, known, rng):
-        found = [f for f in known.fields if f.what in whats and (tags is None or f.tag in tags)]
-        where = _pick(rng, found)
+        of_tags = [f for f in known.fields if tags is None or f.tag in tags]
+        found = [f for f in of_tags if f.what in whats]
+        where = _pick(rng, found or [f for f in of_tags if f.what == "value"])  # BigTIFF has room for some
         _flip(data, where.at, where.size, rng)
         return Touched({(where.page, where.tag)})
 

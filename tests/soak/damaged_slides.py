@@ -18,6 +18,7 @@ from _tiff_map import TiffMap
 COUNT = 10_086  # of damaged slides, and as many odd ones
 SAMPLE = 41  # one of so many, odd so that both are in it
 GREY_LEVELS = 20  # of means over 8 x 8 pixels: what another level, or another JPEG, may differ by
+SAME_MPP = 0.02  # share by which the resolutions that levels record may differ
 TAGS_TOLD_ONCE = {259, 262, 270, 282, 283, 284, 296, 317, 347, 530}  # where the slide has but one level
 
 
@@ -98,6 +99,8 @@ def _cannot_be_seen(touched, known, wrong, other, answer, wanted):
     alone = len(known.levels) <= 1
     if other == ["mpp"] and not wrong and tags == {270}:
         return "a description's words"
+    if other == ["mpp"] and tags <= {282, 283} and np.allclose(answer["mpp"], wanted["mpp"], rtol=SAME_MPP):
+        return "a resolution off by what levels may differ by"
     if (
         "size_px" in other
         and tags <= set(SIZES)
