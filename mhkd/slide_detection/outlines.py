@@ -14,6 +14,7 @@ from ..coco.runs import TooManyRuns, outlines
 from ..pieces import runs_of_mask
 
 THRESHOLD = 0.5  # Detectron2's
+MOST_SAMPLES = 4096  # of a mask along one axis: 16 MPixels, and a glomerulus at HR has a tenth of them
 SMOOTHED = 0.75  # in steps of the grid: what a line may leave out of the stairs of its pixels
 
 
@@ -23,12 +24,14 @@ def outline_of_mask(probabilities: np.ndarray, box_px: np.ndarray, steps: int) -
     Args:
         probabilities: shape (M, M), over the box.
         box_px: x0, y0, x1, y1.
-        steps: sampled at so many points per pixel along each axis.
+        steps: sampled at so many points per pixel along each axis; at fewer where these would be more than
+            MOST_SAMPLES.
 
     Returns:
         In the pixels of the box; accurate to a step. The box itself where no point is in the mask, or where
         it is noise.
     """
+    steps = max(1, min(steps, int(MOST_SAMPLES / max(1, *(box_px[2:] - box_px[:2])))))
     (x, in_x), (y, in_y) = (
         _samples(low, high, steps, n)
         for low, high, n in zip(box_px[:2], box_px[2:], probabilities.shape[::-1])

@@ -47,6 +47,15 @@ def test_the_largest_piece_is_the_object_and_has_no_hole():
     assert outline.equals(box(4, 4, 20, 20))
 
 
+def test_a_stranger_cannot_ask_for_any_number_of_samples(monkeypatch):
+    monkeypatch.setattr("mhkd.slide_detection.outlines.MOST_SAMPLES", 500)
+    square = np.array([0, 0, 100, 100], np.float32)
+    assert outline_of_mask(disc(), square, 1000).equals(outline_of_mask(disc(), square, 5))
+    monkeypatch.setattr("mhkd.coco.runs.MAX_RUNS", 100)
+    stripes = (np.indices((28, 28))[0] % 2).astype(np.float32)  # 14 runs a column
+    assert outline_of_mask(stripes, np.array([0, 0, 28, 28], np.float32), 1).equals(box(0, 0, 28, 28))
+
+
 def test_an_empty_mask_leaves_the_box():
     outline = outline_of_mask(np.zeros((28, 28), np.float32), np.array([1, 2, 5, 9], np.float32), 4)
     assert outline.equals(box(1, 2, 5, 9))

@@ -297,7 +297,17 @@ ARCHIVES = {
 
 
 def _onnx(folder):
-    write_onnx_student(folder / "a.onnx", [[2, 2, 20, 20], [30, 30, 50, 50]], [0.9, 0.4], [0, 1], lr_mpp=8.0)
+    boxes, masks = [[2, 2, 20, 20], [21, 21, 31, 31]], np.ones((2, 8, 8))
+    write_onnx_student(folder / "a.onnx", boxes, [0.9, 0.4], [0, 1], masks, lr_mpp=8.0)
+
+
+def _detected():
+    """What it records, and what it finds with outlines."""
+    recorded = _loaded("a.onnx")()
+    student = load_student("a.onnx", "cpu", overlap_um=100.0)
+    ((boxes, scores, classes, *outlines),) = student.detect([np.zeros((32, 40, 3), np.uint8)])
+    assert all(len(column) == len(boxes) for column in (scores, classes, *outlines))
+    return [*recorded, boxes.tolist(), scores.tolist(), classes.tolist(), [o.tolist() for o in outlines]]
 
 
 def _onnx_with(change):
@@ -622,7 +632,7 @@ KINDS = [
         share=0.6,
     ),
     Kind("packed student", _packed, _read_packed, {"a.mhkd": "zip"}, ARCHIVES, share=0.6),
-    Kind("onnx student", _onnx, _loaded("a.onnx"), {"a.onnx": "onnx"}, NETWORKS),
+    Kind("onnx student", _onnx, _detected, {"a.onnx": "onnx"}, NETWORKS),
     Kind(
         "config",
         _config,
