@@ -98,9 +98,9 @@ class StageTransition(HookBase):
                     for which, found in scores.items()
                 },
             }
-            write_json(report, done_file(cfg, step))
             for path in within_step_files(cfg):  # older than the step's own
                 path.unlink()
+            write_json(report, done_file(cfg, step))  # the last: nobody looks at a finished step again
         comm.synchronize()
 
     def choose_late(self, step: Step) -> None:

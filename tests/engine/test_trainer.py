@@ -17,12 +17,14 @@ from mhkd.data.registrar import ensure_registered
 from mhkd.engine import (
     DistillationTrainer,
     exported_cfg,
+    hooks,
     load_exported,
     load_network,
     prepare_datasets,
     score_trained,
     views_to_score,
 )
+from mhkd.engine.resume import within_step_files
 from mhkd.errors import InputError
 from mhkd.evaluation.best_threshold import Choice
 from mhkd.evaluation.threshold_file import record_threshold
@@ -116,6 +118,21 @@ def test_killed_before_a_step_was_scored_finishes_it_first(trained, disks_cfg):
     train(disks_cfg, resume=True)
     assert json.loads(done.read_text())["results"]["student"].keys() >= {"AP", "AP50"}
     assert_equal_weights(final_weights(trained), final_weights(disks_cfg))
+
+
+def test_what_says_that_a_step_is_finished_is_written_last(disks_cfg, monkeypatch):
+    disks_cfg.MHKD.STAGE, disks_cfg.SOLVER.CHECKPOINT_PERIOD = 0, 1
+
+    class Killed(BaseException):
+        pass
+
+    def kill(content, path):
+        assert path.name == "stage.json" and within_step_files(disks_cfg) == []
+        raise Killed
+
+    monkeypatch.setattr(hooks, "write_json", kill)
+    with pytest.raises(Killed):
+        train(disks_cfg)
 
 
 def test_frozen_teacher_is_bit_identical_after_its_steps(trained):
