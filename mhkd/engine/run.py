@@ -24,7 +24,7 @@ from .trainer import DistillationTrainer
 
 logger = logging.getLogger(__name__)
 
-PATIENCE_S = 10  # that the other processes leave the first one to say what is wrong
+PATIENCE_S = 30  # that the other processes leave the first one, on a busy machine too, to say what is wrong
 
 
 def run_training(cfg: CfgNode, num_gpus: int = 1) -> None:
