@@ -28,6 +28,7 @@ from ..coco.schema import (
 )
 from ..errors import InputError
 from ..files import replacing
+from ..slides.file_names import can_be_slide
 from .region_columns import ANNOTATION, IMAGE, RegionEntries
 
 MIN_BYTES = 2**26  # of a COCO file; smaller ones become dicts, outlines included
@@ -60,7 +61,7 @@ def read_regions(json_file: str) -> RegionEntries | None:
         _pack(entries, packed, key)
     entries.image_root = folder
     files = np.unique(entries.columns["images"][:, IMAGE.index("region_file")])
-    return entries if all(os.path.exists(entries._path(k)) for k in files) else None
+    return entries if all(can_be_slide(entries._path(k)) for k in files) else None
 
 
 class _Odd(Exception):

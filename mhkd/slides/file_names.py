@@ -14,6 +14,11 @@ def slide_name(path: str | os.PathLike[str]) -> str:
     return stem[:-4] if stem.lower().endswith(".ome") else stem
 
 
+def can_be_slide(path: str) -> bool:
+    """Whether there is a file, or the folder of a DICOM series; a pipe or a device is neither."""
+    return os.path.isfile(path) or os.path.isdir(path)
+
+
 def path_below(folder: str, file_name: str, where: str) -> str:
     """The path of a file that a dataset names, which lies in the dataset's own folder.
 

@@ -87,6 +87,7 @@ FAULTS = {
     r"line 2 has x_px but no y_px, width_px": REGION + b"a.png,dark,1,,,\n",
     r"line 2 has width_px 1\.5: whole": REGION + b"a.png,dark,1,1,1.5,2\n",
     r"the slide .*gone\.svs does not exist": REGION + b"../gone.svs,dark,1,1,2,2\n",
+    r"the slide /dev/zero does not exist, or is no file": REGION + b"/dev/zero,dark,1,1,2,2\n",
 }  # fmt: skip
 
 

@@ -188,6 +188,9 @@ FAULTS = {
     r"the slide .*s\.svs does not exist": coco(
         images=image(region={"slide_file": "s.svs", "x_px": 1, "y_px": 1, "mpp": 0.5})
     ),
+    r"the slide /dev/zero does not exist, or is no file": coco(
+        images=image(region={"slide_file": "/dev/zero", "x_px": 1, "y_px": 1, "mpp": 0.5})
+    ),
 }
 
 
