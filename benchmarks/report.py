@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import mhkd  # noqa: F401  (first)
 from mhkd.comparison.provenance import commit, hardware
 from mhkd.demo import STORIES
-from mhkd.errors import InputError
 from mhkd.files import replacing, write_json, write_text
 from mhkd.palette import RUNS
 
@@ -34,10 +33,11 @@ class Part(NamedTuple):
     command: list[str]
 
 
-def parts(out: Path, demo: Path, students: tuple[str, ...]) -> dict[str, Part]:
+def parts(out: Path, demo: Path, students: tuple[str, ...], calibrate_on: tuple[str, ...]) -> dict[str, Part]:
     slides, student = demo / "slides", str(demo / STORIES["recommended"].taught / "student")
     section = str(slides / SLIDES[0])
     given = [word for named in students for word in ("--student", named)]
+    given += [word for source in calibrate_on for word in ("--calibrate-on", source)]
     return {
         "training_step": Part(
             "A training step over its floor",
@@ -74,7 +74,9 @@ def measure(name: str, part: Part, out: Path) -> dict[str, Any]:
         click.echo(f"{part.title} ...", err=True)
         run = subprocess.run([sys.executable, *part.command], cwd=HERE, stdout=subprocess.PIPE, text=True)
         if run.returncode:
-            raise InputError(f"benchmarks/{part.command[0]}: ended with status {run.returncode}, see above")
+            raise click.ClickException(
+                f"benchmarks/{part.command[0]}: ended with status {run.returncode}, see above"
+            )
         write_json({"printed": run.stdout.strip(), "commit": commit(), "machine": hardware()}, kept)
     return json.loads(kept.read_text())
 
@@ -119,17 +121,23 @@ def draw(students: list[dict[str, Any]], steps: list[dict[str, Any]], path: Path
 @click.option("--demo", type=click.Path(path_type=Path), default="output/demo", show_default=True)
 @click.option("--student", "students", metavar="NAME=FOLDER", multiple=True,
               help="Trained, for the images; the first is compared with.")  # fmt: skip
+@click.option(
+    "--calibrate-on", multiple=True, metavar="DATASET|SLIDE", help="Their int8; default: a drawn slide."
+)
 @click.option("--out", type=click.Path(path_type=Path), default="output/bench", show_default=True)
 @click.option(
     "--report", type=click.Path(path_type=Path), default=HERE, help="Folder of README.md and report.png."
 )
-def main(demo: Path, students: tuple[str, ...], out: Path, report: Path) -> None:
+def main(
+    demo: Path, students: tuple[str, ...], calibrate_on: tuple[str, ...], out: Path, report: Path
+) -> None:
     torch.set_num_threads(1)
     demo, out = demo.resolve(), out.resolve()
     if not (demo / "results.json").exists():
         raise click.UsageError(f"--demo {demo}: has no finished demo: run `make demo` first")
     out.mkdir(parents=True, exist_ok=True)
-    done = {name: (part, measure(name, part, out)) for name, part in parts(out, demo, students).items()}
+    listed = parts(out, demo, students, calibrate_on)
+    done = {name: (part, measure(name, part, out)) for name, part in listed.items()}
     rows = [json.loads((out / f"{name}.json").read_text())["rows"] for name in ("students", "training_step")]
     draw(*rows, report / "report.png")
     sections = [section(part, measured) for part, measured in done.values()]
