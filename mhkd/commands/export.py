@@ -51,7 +51,8 @@ def export(
 
     The .onnx file takes LR pixels of any size, and holds classes, resolution and the chosen score threshold.
     It is written if it gives what PyTorch gives: of 1000 boxes 999 within 1 px, with scores within 0.001
-    and, where there are masks, with outlines of an IoU of 0.99. An int8 one is less alike; how much is said.
+    and, where there are masks, with outlines of an IoU of 0.99 or within 1 px. An int8 one is less alike;
+    how much is said.
     """
     from ..engine.exported import export_checkpoint
 

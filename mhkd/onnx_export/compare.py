@@ -20,7 +20,8 @@ SAME_OBJECT = 0.5  # IoU
 class Comparison:
     """Detections of both runs from a score on, and how many have a partner in the other: of the same class,
     no side of the box further away than MAX_SHIFT_HR_PX, the score no further than MAX_SCORE_DIFFERENCE, and,
-    where there are outlines, these with an IoU of LEAST_OUTLINE_IOU or more.
+    where there are outlines, these with an IoU of LEAST_OUTLINE_IOU or more, or nowhere further apart than
+    MAX_SHIFT_HR_PX, which is more of a small one's area.
 
     Attributes:
         tiles, boxes, from_score: what was compared.
@@ -62,8 +63,8 @@ def compare(one: Sequence[Found], other: Sequence[Found], factor: int, from_scor
         difference = np.abs(a[1][:, None] - b[1])
         same = (shift <= MAX_SHIFT_HR_PX) & (difference <= MAX_SCORE_DIFFERENCE)
         same &= a[2][:, None] == b[2]
-        iou = _outline_ious(a, b, same)
-        same &= iou >= LEAST_OUTLINE_IOU
+        iou, distance = _outlines(a, b, same)
+        same &= (iou >= LEAST_OUTLINE_IOU) | (distance * factor <= MAX_SHIFT_HR_PX)
         boxes += sum(same.shape)
         matched += int(same.any(0).sum() + same.any(1).sum())
         for values, found in ((shift, shifts), (difference, differences), (1 - iou, gaps)):
@@ -84,20 +85,22 @@ def found_again(
         iou = box_iou(*(torch.from_numpy(boxes) for boxes in (a[0], b[0]))).numpy()
         same = (iou >= SAME_OBJECT) & (a[2][:, None] == b[2])
         boxes, found = boxes + len(same), found + int(same.any(1).sum())
-        ious += _outline_ious(a, b, same).max(1, initial=0)[same.any(1)].tolist()
+        ious += _outlines(a, b, same)[0].max(1, initial=0)[same.any(1)].tolist()
     return boxes, found, float(np.mean(ious)) if ious and len(one[0]) > 3 else None
 
 
-def _outline_ious(a: Found, b: Found, pairs: np.ndarray) -> np.ndarray:
-    """IoU of the outlines of pairs, a bool matrix (n, m), in one; 1 of what has none."""
-    iou = pairs.astype(float)
+def _outlines(a: Found, b: Found, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of pairs, a bool matrix (n, m), the outlines' IoU and their largest distance in LR pixels; 1 and 0 of
+    what has none."""
+    iou, distance = pairs.astype(float), np.zeros(pairs.shape)
     if len(a) > 3 and pairs.any():
         i, j = np.nonzero(pairs)
         ours, theirs = (shapely.make_valid(shapely.from_wkt(f[3][k])) for f, k in ((a, i), (b, j)))
         both = shapely.area(shapely.intersection(ours, theirs))
         either = shapely.area(ours) + shapely.area(theirs) - both
         iou[i, j] = np.where(either > 0, both / np.maximum(either, 1e-9), 1)
-    return iou
+        distance[i, j] = np.nan_to_num(shapely.hausdorff_distance(ours, theirs), nan=np.inf)  # one is empty
+    return iou, distance
 
 
 def _from(found: Found, score: float) -> Found:

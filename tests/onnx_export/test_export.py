@@ -242,13 +242,16 @@ def test_outlines_are_compared_too():
         np.array([0.9, 0.8]),
         np.array([0, 1]),
     )
-    squares = [shapely.box(0, 0, 10, side).wkt for side in (10, 9.95, 5)]
-    found = [[boxes, scores, classes, np.array([squares[k], squares[0]], object)] for k in range(3)]
-    same, nearly, half = (compare(found[:1], [other], 4, 0.05) for other in found)
+    squares = [shapely.box(0, 0, 10, side).wkt for side in (10, 9.95, 5, 9.8, 9.7)]
+    squares.append("POLYGON EMPTY")
+    found = [[boxes, scores, classes, np.array([square, squares[0]], object)] for square in squares]
+    same, nearly, half, pixel, more, empty = (compare(found[:1], [other], 4, 0.05) for other in found)
     assert (same.matched, same.least_outline_iou) == (4, 1)
     assert (nearly.matched, nearly.least_outline_iou) == (4, pytest.approx(0.995))
     assert (half.boxes, half.matched) == (4, 2)
-    assert found_again(found[:1], found[2:], 0.05) == (2, 2, pytest.approx((0.5 + 1) / 2))
+    assert (pixel.matched, pixel.least_outline_iou) == (4, pytest.approx(0.98))  # within 0.8 HR px
+    assert more.matched == empty.matched == 2  # 1.2 HR px
+    assert found_again(found[:1], found[2:3], 0.05) == (2, 2, pytest.approx((0.5 + 1) / 2))
 
 
 @pytest.mark.slow
