@@ -94,8 +94,6 @@ def load(
     if min_score is not None:
         cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = min(cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST, min_score)
     network = load_deployed(cfg)
-    if cfg.MODEL.DEVICE == "cpu":
-        network.to(memory_format=torch.channels_last)  # the same numbers, and convolutions are quicker
     cfg.TEST.AUG.ENABLED = flips  # results depend on it, and on no default of it that the folder may have
     if flips:
         network = FlipAveraged(network)
