@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from .errors import InputError
 from .system import lock
@@ -227,7 +227,7 @@ def read_json(path: str | os.PathLike[str], kind: type, again: str) -> Any:
     return content
 
 
-def is_text(value: Any) -> bool:
+def is_text(value: Any) -> TypeGuard[str]:
     """Whether it is a text that a file can hold: JSON may have halves of characters."""
     return isinstance(value, str) and value.encode("utf-8", "ignore").decode() == value
 
