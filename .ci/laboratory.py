@@ -64,9 +64,9 @@ def check(tmp: Path, student: Path | None, slide: Path | None, max_seconds: floa
     if slide is None:
         run(programs / "python", "-c", DRAW, cwd=tmp)
     words = [slide or tmp / "drawn.tiff", "--student", student or tmp / "s.onnx", *more]
-    words += ["--out", tmp / "found"]
+    words += ["--out", "found"]
     print(run(programs / "mhkd", "detect", *words, cwd=tmp), end="")
-    print((tmp / "found/summary.csv").read_text(encoding="utf-8"), end="")
+    print((tmp / "found/summary.csv").read_text(encoding="utf-8-sig"), end="")
 
 
 DRAW = """

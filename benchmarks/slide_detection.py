@@ -12,11 +12,13 @@ ANNOTATED slides come with their GeoJSON beside them, as `mhkd make-slides` draw
 sections of one slide, with glass between them as on a real one.
 """
 
+import contextlib
 import gc
 import json
 import math
 import shutil
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -224,14 +226,15 @@ def main(
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
     student = load_student(folder, "cpu", student_mpp, overlap_um, min_score=LOWEST_SCORE)
-    model = AutoDetectionModel.from_pretrained(
-        "detectron2",
-        model_path=str(Path(folder, "model_final.pth")),
-        config_path=str(Path(folder, "config.yaml")),
-        confidence_threshold=LOWEST_SCORE,
-        device="cpu",
-        category_mapping={str(k): c for k, c in enumerate(student.class_names)},
-    )
+    with contextlib.redirect_stdout(sys.stderr):  # it says there that the config is of no model zoo
+        model = AutoDetectionModel.from_pretrained(
+            "detectron2",
+            model_path=str(Path(folder, "model_final.pth")),
+            config_path=str(Path(folder, "config.yaml")),
+            confidence_threshold=LOWEST_SCORE,
+            device="cpu",
+            category_mapping={str(k): c for k, c in enumerate(student.class_names)},
+        )
     predictor = model.model
     assert isinstance(predictor, DefaultPredictor)
     overlap_px = 2 * math.ceil(overlap_um / student.lr_mpp / 2 - 1e-9)  # as lay_grid has it
