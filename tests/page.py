@@ -1,7 +1,13 @@
 """The page of ``mhkd view`` as a user sees it, in Debian's chromium or any pair of browser and driver."""
 
+import contextlib
 import os
 import shutil
+import threading
+
+from mhkd.slide_detection.finished import find_finished
+from mhkd.viewer.content import ShownSlide
+from mhkd.viewer.server import make_server
 
 import pytest
 from selenium.webdriver.common.action_chains import ActionChains
@@ -18,6 +24,16 @@ def browser_or_skip():
     if os.environ.get("CI") == "true":
         pytest.fail(message)
     pytest.skip(message)
+
+
+@contextlib.contextmanager
+def serving(out):
+    """The address of a page on a folder of results, in this process."""
+    server = make_server([ShownSlide(f) for f in find_finished(out).finished], "out", 0)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
 
 
 class Page:

@@ -1,23 +1,19 @@
 """Corrections on the page, in a real browser, by mouse and keys."""
 
-import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
-import threading
 
 from mhkd.corrections.journal import CorrectionFile
 from mhkd.slide_detection.checksum import checksum
 from mhkd.slide_detection.finished import find_finished
 from mhkd.synthetic.slides import write_tiff
-from mhkd.viewer.content import ShownSlide
-from mhkd.viewer.server import make_server
 
 import numpy as np
 import pytest
-from page import Page
+from page import Page, serving
 from results_folder import write_result
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
@@ -38,15 +34,6 @@ def out(tmp_path):
         known = {"size_px": (SIZE_PX, SIZE_PX), "mpp_xy": [1.0, 1.0], "slide_checksum": checksum(slide)}
         write_result(tmp_path / "out", slide, BOXES, scores, CLASSES, **known)
     return tmp_path / "out"
-
-
-@contextlib.contextmanager
-def serving(out):
-    server = make_server([ShownSlide(f) for f in find_finished(out).finished], "out", 0)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    server.server_close()
 
 
 class CorrectedPage(Page):

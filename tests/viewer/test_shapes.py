@@ -1,18 +1,13 @@
 """Outlines on the page, in a real browser: they are drawn, chosen and corrected in the place of boxes."""
 
-import contextlib
-import threading
-
 from mhkd.corrections.journal import CorrectionFile
 from mhkd.slide_detection.checksum import checksum
 from mhkd.slide_detection.finished import find_finished
 from mhkd.synthetic.slides import write_tiff
-from mhkd.viewer.content import ShownSlide
-from mhkd.viewer.server import make_server
 
 import numpy as np
 import pytest
-from page import Page
+from page import Page, serving
 from results_folder import write_result
 from selenium.webdriver.common.action_chains import ActionChains
 from shapely.geometry import Polygon, box
@@ -37,15 +32,6 @@ def out(tmp_path):
     known = {"size_px": (SIZE_PX, SIZE_PX), "mpp_xy": [1.0, 1.0], "slide_checksum": checksum(slide)}
     write_result(tmp_path / "out", slide, BOXES, [0.9, 0.8, 0.7], [0, 0, 1], outlines=SHAPES, **known)
     return tmp_path / "out"
-
-
-@contextlib.contextmanager
-def serving(out):
-    server = make_server([ShownSlide(f) for f in find_finished(out).finished], "out", 0)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    server.server_close()
 
 
 class ShapesPage(Page):
