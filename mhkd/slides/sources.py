@@ -111,7 +111,10 @@ def open_unchecked(path: str) -> Pixels:
     if path.lower().endswith(dicom.SUFFIXES) and file == path:
         dicom.series_of(path)
     try:
-        pixels = OpenSlidePixels(file, read_canvas(file))
+        canvas = read_canvas(file)
+        if 0 not in canvas.levels:  # large-image would take a smaller one for the slide
+            raise InputError(f"{path}: its finest level is damaged or cut short: copy the slide again")
+        pixels = OpenSlidePixels(file, canvas)
     except TileSourceError as e:
         _reject_if_damaged(file)
         raise InputError(f"{path}: is a slide, but none of its levels can be read ({e})") from e

@@ -148,3 +148,14 @@ def test_checksums_are_of_all_files(series):
     assert before[0]["bytes"] == sum(p.stat().st_size for p in folder.iterdir())
     write_level(folder / "1.dcm", frames[1:2], (75, 50), TILE_PX, (2, 1), number=2, base=False)
     assert before[0] != checksum(folder) and before[1] != sha256(folder)
+
+
+@pytest.mark.slow
+def test_a_smaller_level_does_not_stand_for_a_damaged_one(series):
+    """large-image leaves a level out of which it cannot read the first tile."""
+    folder, frames = series
+    content = (folder / "0.dcm").read_bytes()
+    at = content.index(frames[0])
+    (folder / "0.dcm").write_bytes(content[:at] + bytes(len(frames[0])) + content[at + len(frames[0]) :])
+    with pytest.raises(InputError, match="case: its finest level is damaged or cut short"):
+        Slide(folder).read_region(0, 0, 8, 8, 0.5)
