@@ -229,7 +229,12 @@ def read_json(path: str | os.PathLike[str], kind: type, again: str) -> Any:
 
 def is_text(value: Any) -> TypeGuard[str]:
     """Whether it is a text that a file can hold: JSON may have halves of characters."""
-    return isinstance(value, str) and value.encode("utf-8", "ignore").decode() == value
+    return isinstance(value, str) and as_text(value) == value
+
+
+def as_text(value: str) -> str:
+    """As a file can hold it: a question mark for half a character."""
+    return value.encode("utf-8", "replace").decode()
 
 
 def fitting_name(name: str, suffix: str) -> str:

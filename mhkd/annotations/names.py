@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from ..files import as_text
 from .collect import Collector
 
 _NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
@@ -34,8 +35,7 @@ def class_name(value: Any, collector: Collector, where: str) -> str | None:
         value = f"{value:g}" if isinstance(value, float) else str(value)
     if not isinstance(value, str):
         raise collector.error(where, f"has the class name {str(value)[:60]}, which is no text")
-    # JSON may hold halves of characters, which no file could be written with
-    name = value.encode("utf-8", "replace").decode().strip() or None
+    name = as_text(value).strip() or None
     return ObjectName(name) if name and isinstance(value, ObjectName) else name
 
 

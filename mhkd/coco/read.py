@@ -11,7 +11,7 @@ import pycocotools.mask as mask_util
 
 from ..errors import InputError
 from ..files import refuse_pipe
-from ..slides.file_names import can_be_slide, path_below
+from ..slides.file_names import check_slide_file, path_below
 from ..slides.images import check_whole, image_size
 from . import schema as coco_schema
 from .schema import ANNOTATION_KEYS, CATEGORY_KEYS, IMAGE_KEYS
@@ -210,9 +210,7 @@ def image_to_dict(
 
 def _check_files(entry: Mapping[str, Any], where: str) -> None:
     if "region" in entry:
-        slide_file = entry["region"]["slide_file"]
-        if not can_be_slide(slide_file):
-            raise InputError(f"{where}: the slide {slide_file} does not exist, or is no file: restore it")
+        check_slide_file(entry["region"]["slide_file"], where)
     else:
         width, height = image_size(entry["file_name"])
         if (width, height) != (entry["width"], entry["height"]):

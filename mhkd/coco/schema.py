@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..files import as_text
 from .rle import coco_counts
 
 IMAGE_KEYS = ("id", "file_name", "width", "height")
@@ -131,12 +132,11 @@ def text(record: Mapping[str, Any], key: str, where: str) -> str:
 def label(record: Mapping[str, Any], key: str, where: str) -> str | None:
     """A name, given as a text or as a whole number; None where there is none, or an empty one.
 
-    So that 3, 3.0 and "3" are the same slide, blanks around a text are left out. Halves of characters, which
-    JSON may have and no file can, are question marks.
+    So that 3, 3.0 and "3" are the same slide, blanks around a text are left out.
     """
     value = record.get(key)
     if value is None or isinstance(value, str):
-        return (value or "").encode("utf-8", "replace").decode().strip() or None
+        return as_text(value or "").strip() or None
     if not is_number(value) or value != int(value):
         raise InputError(f"{where} has {key} {shown(value)}: it must be a text or a whole number")
     return str(int(value))

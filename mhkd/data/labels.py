@@ -15,7 +15,7 @@ from typing import Any
 
 from ..coco.schema import MAX_SIDE_PX
 from ..errors import InputError
-from ..slides.file_names import can_be_slide, path_below
+from ..slides.file_names import check_slide_file, path_below
 from ..slides.images import check_whole, image_size
 from ..tables import read_csv
 from .dataset_files import is_labels, splits_in
@@ -153,10 +153,8 @@ def to_entry(csv_file: str, line: int, row: Mapping[str, str], check_images: boo
     if region:
         entry |= {"width": region.pop("width_px"), "height": region.pop("height_px")}
         entry["region"] = {"slide_file": entry["file_name"], **region}
-        if check_images and not can_be_slide(entry["file_name"]):
-            raise InputError(
-                f"{where}: the slide {entry['file_name']} does not exist, or is no file: restore it"
-            )
+        if check_images:
+            check_slide_file(entry["file_name"], where)
     else:
         entry["width"], entry["height"] = image_size(entry["file_name"])
         if check_images:

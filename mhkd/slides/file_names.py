@@ -19,6 +19,12 @@ def can_be_slide(path: str) -> bool:
     return os.path.isfile(path) or os.path.isdir(path)
 
 
+def check_slide_file(path: str, where: str) -> None:
+    """Raise InputError, for what names it, unless :func:`can_be_slide`."""
+    if not can_be_slide(path):
+        raise InputError(f"{where}: the slide {path} does not exist, or is no file: restore it")
+
+
 def path_below(folder: str, file_name: str, where: str) -> str:
     """The path of a file that a dataset names, which lies in the dataset's own folder.
 

@@ -66,19 +66,21 @@ class VipsPixels:
         width, height = right - left, bottom - top
         if self._page.is_sparse and self._page.is_empty(column, row):
             return np.full((height, width, 3), 255, np.uint8)
-        damaged = InputError(
-            f"{self.path}: its pixels at base pixel ({left}, {top}) are damaged, or not what its tags say: "
-            "copy the slide again, or convert it to a tiled TIFF"
-        )
         if self._jpeg:
             tile = self._jpeg.cached_tile(column, row)
             if tile is None:
-                raise damaged
+                raise self._damaged(left, top)
             x, y = left - column * self._page.unit_px[0], top - row * self._page.unit_px[1]
             return tile[y : y + height, x : x + width]
         try:
             data = pyvips.Region.new(self._image).fetch(left, top, width, height)
         except pyvips.Error as e:
             self._image = self._open()
-            raise damaged from e
+            raise self._damaged(left, top) from e
         return on_white(np.frombuffer(data, np.uint8).reshape(height, width, self._image.bands))
+
+    def _damaged(self, left: int, top: int) -> InputError:
+        return InputError(
+            f"{self.path}: its pixels at base pixel ({left}, {top}) are damaged, or not what its tags say: "
+            "copy the slide again, or convert it to a tiled TIFF"
+        )

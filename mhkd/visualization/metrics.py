@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
+from ..files import as_text
 from ..losses import LOSS_REGISTRY
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ def read_metrics(path: str | os.PathLike[str]) -> Rows:
     unreadable = 0
     for line in path.read_text(errors="replace").splitlines():
         try:
-            row = {_drawn(k): v for k, v in json.loads(line).items() if _is_number(v)}
+            row = {as_text(k): v for k, v in json.loads(line).items() if _is_number(v)}
             if not 0 <= row["iteration"] < MAX_ITERATIONS:
                 raise ValueError
             rows.setdefault(int(row["iteration"]), {}).update(row)
@@ -64,11 +65,6 @@ def read_metrics(path: str | os.PathLike[str]) -> Rows:
         if stage is not None:
             row["stage"] = int(stage)
     return rows
-
-
-def _drawn(name: str) -> str:
-    """Without halves of characters, which JSON may hold and no font can draw."""
-    return name.encode("utf-8", "replace").decode()
 
 
 def _is_number(value: Any) -> bool:
