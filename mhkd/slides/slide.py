@@ -32,6 +32,7 @@ COARSEST = 2 * BLOCK_PX  # pixels of a level that one of the output may cover: a
 _LANCZOS_SUPPORT_PX, _SUPPORT_PX = 3, 1  # of the filters, in output pixels
 # A region may drift by this from the pixel grid, at its far end, and still count as lying on it.
 _ON_GRID_PX = 0.01
+_ROUNDING_PX = 1e-3  # a last pixel that is on the slide but for this is one: resolutions are rounded
 
 
 class Slide:
@@ -108,7 +109,7 @@ class Slide:
             Width and height in whole pixels that lie on the slide, at least 1.
         """
         width, height = (
-            max(1, int(n * m / mpp + 1e-6)) for n, m in zip(self.size_px, self.mpp_xy, strict=True)
+            max(1, int(n * m / mpp + _ROUNDING_PX)) for n, m in zip(self.size_px, self.mpp_xy, strict=True)
         )
         return width, height
 

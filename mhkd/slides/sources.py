@@ -20,6 +20,7 @@ from .large_image_canvas import TileSourceError, read_canvas
 from .magic import read_head
 from .ome import Ome, read_ome
 from .openslide_pixels import CHECKED, OpenSlidePixels
+from .piece_sizes import check_piece_sizes
 from .reader_process import ProcessPixels
 from .samples import check_samples
 from .tiff import TiffPage
@@ -59,6 +60,8 @@ def open_pixels(path: str) -> Pixels:
             "convert it to a tiled pyramidal TIFF"
         )
     structure.check_places(path, pages)
+    structure.check_tables(path, pages)
+    check_piece_sizes(path, pages)
     ome = read_ome(pages[0].description)
     pixels: Pixels | None = None
     if vendor is not None:

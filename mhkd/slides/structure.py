@@ -4,6 +4,8 @@ A damaged slide may be readable, and shown in part from bytes that are something
 another resolution. The readers do not compare; here is what can be, before any of it is used.
 """
 
+import itertools
+import math
 import os
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
@@ -12,7 +14,7 @@ import numpy as np
 
 from ..errors import InputError
 from .block_mean import block_mean
-from .tiff import COMPRESSION, JPEG_2000, TiffPage
+from .tiff import COMPRESSION, JPEG_2000, JPEG_TABLES, TiffPage
 from .windows import Pixels, plausible_mpp
 
 _ALIGN_BYTES = 16  # writers leave less than this between parts
@@ -51,9 +53,15 @@ def check_places(path: str | os.PathLike[str], pages: Sequence[TiffPage]) -> Non
     both = both[np.argsort(both[:, 0], kind="stable")]
     reached = np.maximum.accumulate(both[:, 1])
     known = np.maximum(0, both[1:, 1] - np.maximum(both[1:, 0], reached[:-1])).sum() + both[0, 1]
-    if known < size / 2:
-        _refuse(path, f"{size - known} of its {size} bytes belong to none of its pages: one is lost")
+    if known < size / 2 and known < (end := _end(path, int(reached[-1]))) / 2:
+        _refuse(path, f"{end - known} of its {size} bytes belong to none of its pages: one is lost")
     _check_empty(path, pages, begins, reach, size)
+
+
+def _end(path: str | os.PathLike[str], after: int) -> int:
+    """Where a file ends, or ``after`` if there are only zeros from there on, which some writers leave."""
+    size = os.path.getsize(path)
+    return size if after < size and np.memmap(path, np.uint8, "r", after).any() else after
 
 
 def _pieces(page: TiffPage) -> np.ndarray:
@@ -89,6 +97,20 @@ def _check_empty(
                     heads.append(f.read(2))
                 if heads[0] == heads[1]:
                     _refuse(path, f"the piece at byte {place} has lost its length")
+
+
+def check_tables(path: str | os.PathLike[str], pages: Sequence[TiffPage]) -> None:
+    """Refuse a TIFF of whose pages two have JPEG tables that differ in one byte.
+
+    Another quality changes many numbers of a table; one alone has been damaged.
+
+    Raises:
+        InputError: they do.
+    """
+    tables = {bytes(page.tags[JPEG_TABLES]) for page in pages if JPEG_TABLES in page.tags}
+    for one, other in itertools.combinations(tables, 2):
+        if len(one) == len(other) and sum(a != b for a, b in zip(one, other, strict=True)) == 1:
+            _refuse(path, "the JPEG tables of two of its pages differ in one byte")
 
 
 def check_sizes(path: str | os.PathLike[str], sizes_px: Sequence[tuple[int, int]]) -> None:
@@ -146,16 +168,21 @@ def check_pixels(pixels: Pixels, places: Mapping[int, TiffPage]) -> None:
 def _compare(
     pixels: Pixels, base: np.ndarray, box: tuple[int, int, int, int], downsample: int, page: TiffPage | None
 ) -> None:
-    left, top = (-(-v // downsample) for v in box[:2])
-    right, bottom = ((v + n) // downsample for v, n in zip(box[:2], box[2:], strict=True))
-    width, height = right - left, bottom - top
+    # A level whose size was rounded shows a little more or less than its downsample says.
+    size_px = page.size_px if page else [n / downsample for n in pixels.size_px]
+    ratios = [n / of_level for n, of_level in zip(pixels.size_px, size_px, strict=True)]
+    left, top = (math.ceil(v / ratio) for v, ratio in zip(box[:2], ratios, strict=True))
+    x, y = (round(v * r) - b for v, r, b in zip((left, top), ratios, box[:2], strict=True))
+    width, height = (
+        min((n - v) // downsample, int(of_level) - begin)
+        for n, v, of_level, begin in zip(box[2:], (x, y), size_px, (left, top), strict=True)
+    )
     if min(width, height) < 2 or (page and page.is_empty(left // page.unit_px[0], top // page.unit_px[1])):
         return
     try:
         level = pixels.read(downsample, left, top, width, height)
     except InputError:
         return
-    x, y = left * downsample - box[0], top * downsample - box[1]
     blocks = [min(_GRID, n // 2) for n in (width, height)]
     block_px = [width // blocks[0], height // blocks[1]]  # of the level
     means = []

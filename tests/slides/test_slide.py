@@ -171,6 +171,13 @@ def test_transparent_is_white_and_grey_becomes_rgb(tmp_path, noise):
         np.testing.assert_array_equal(got, np.repeat(noise[5:285, 5:285, :1], 3, 2))
 
 
+def test_a_resolution_that_was_rounded_costs_no_pixel(tmp_path):
+    array = np.round(smooth(300, 800)).astype(np.uint8)
+    slide = Slide(write_tiff(tmp_path / "a.tiff", array, mpp=0.4999999))
+    assert slide.size_at(0.5) == (800, 300)
+    assert Slide(write_tiff(tmp_path / "b.tiff", array, mpp=0.4999)).size_at(0.5) == (799, 299)
+
+
 def test_pixels_that_are_not_square(tmp_path):
     array = np.round(smooth(400, 800)).astype(np.uint8)
     slide = Slide(write_tiff(tmp_path / "a.tiff", array, mpp=0.25, mpp_y=0.5))

@@ -1,64 +1,21 @@
 """What a slide's parts say of each other: damage that they show is refused, sound oddity is read."""
 
-import sys
-from pathlib import Path
-
 import mhkd  # noqa: F401  (first)
 from mhkd.errors import InputError
 from mhkd.slides import structure, tiff
 from mhkd.slides.slide import Slide
 
+import _tiff_writer as writer
 import cv2
 import numpy as np
 import pytest
 import pyvips
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "soak"))
-import _tiff_writer as writer
-
-NOISE = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (300, 420, 3), np.uint8), (0, 0), 3)
-RGB = cv2.normalize(NOISE, None, 0, 255, cv2.NORM_MINMAX)
-TILE_PX = 64
-
-
-def page(picture, mpp=0.5, codec="deflate", subfile=0, empty=()):
-    """Of tiles, those with a number in ``empty`` without bytes."""
-    tags = writer.page_tags(picture.shape[1::-1], (TILE_PX, TILE_PX), codec, mpp=mpp, subfile=subfile)
-    pieces = [writer.encode(t, codec) for t in writer.cut(picture, (TILE_PX, TILE_PX))]
-    return {"tags": tags, "tiled": True, "pieces": [None if k in empty else p for k, p in enumerate(pieces)]}
-
-
-def level(downsample, **options):
-    size = (RGB.shape[1] // downsample, RGB.shape[0] // downsample)
-    return page(cv2.resize(RGB, size, interpolation=cv2.INTER_AREA), subfile=1, **options)
+from tiff_pages import RGB, TILE_PX, edit, level, page, write
 
 
 def read(path):
     slide = Slide(path)
     return slide.read_region(0, 0, *slide.size_px, slide.mpp)
-
-
-def write(folder, *pages, **options):
-    path = folder / "a.tiff"
-    writer.write(path, pages, **options)
-    return path
-
-
-def edit(path, tag, values, number=0):
-    """Overwrite the first values of a tag of a page."""
-    content, place = bytearray(path.read_bytes()), tiff.read_pages(path)[number].place[0]
-    count = int.from_bytes(content[place : place + 2], "little")
-    entry = next(
-        e for k in range(count) if content[(e := place + 2 + 12 * k) : e + 2] == tag.to_bytes(2, "little")
-    )
-    width = {3: 2, 4: 4}[content[entry + 2]]
-    at = entry + 8
-    if width * int.from_bytes(content[entry + 4 : entry + 8], "little") > 4:
-        at = int.from_bytes(content[at : at + 4], "little")
-    for k, value in enumerate(values):
-        content[at + k * width : at + (k + 1) * width] = value.to_bytes(width, "little")
-    path.write_bytes(content)
-    return path
 
 
 def test_a_sound_pyramid_is_read(tmp_path):
@@ -216,3 +173,50 @@ def test_a_level_rounded_down_to_whole_tiles_is_read(tmp_path):
         assert slide.pixels.downsamples == [1, 2]
         got = slide.read_region(0, 0, 129, 129, 1.0, from_base=False)
         assert np.abs(got[:128, :128].astype(int) - small).mean() < 8  # JPEG halves the chroma
+
+
+def test_a_level_of_a_rounded_size_is_compared_where_it_shows_the_same(tmp_path):
+    """90 px wide and 64 high for 727 x 519 px: near the far corner a level's pixel is half of one further."""
+    rng = np.random.default_rng(1)
+    picture = cv2.resize(
+        rng.integers(0, 256, (65, 91, 3), np.uint8), (727, 519), interpolation=cv2.INTER_CUBIC
+    )
+    blank = np.full_like(picture, 255)
+    blank[448:, 640:] = picture[448:, 640:]  # the one piece with much in it
+    small = cv2.resize(blank, (90, 64), interpolation=cv2.INTER_AREA)
+    slide = Slide(write(tmp_path, page(blank), page(small, subfile=1)))
+    assert slide.pixels.downsamples == [1, 8]
+    moved = np.full_like(blank, 255)
+    moved[432:-16, 640:] = blank[448:, 640:]
+    small = cv2.resize(moved, (90, 64), interpolation=cv2.INTER_AREA)
+    with pytest.raises(InputError, match="the level that is 8 times smaller shows something else"):
+        Slide(write(tmp_path, page(blank), page(small, subfile=1))).size_px  # noqa: B018
+
+
+def test_zeros_after_the_end_are_no_lost_page(tmp_path):
+    path = write(tmp_path, page(RGB))
+    content = path.read_bytes()
+    path.write_bytes(content + bytes(2 * len(content)))
+    np.testing.assert_array_equal(read(path), RGB)
+    path.write_bytes(content + b"x" * 2 * len(content))
+    with pytest.raises(InputError, match="belong to none of its pages: one is lost"):
+        Slide(path).size_px  # noqa: B018
+
+
+def test_jpeg_tables_that_differ_in_one_byte(tmp_path):
+    path = tmp_path / "a.tiff"
+    image = pyvips.Image.new_from_array(RGB).copy(xres=2000, yres=2000, interpretation="srgb")
+    image.tiffsave(
+        str(path), tile=True, tile_width=64, tile_height=64, pyramid=True, compression="jpeg", resunit="cm"
+    )
+    pages = tiff.read_pages(path)
+    tables = pages[1].tags[tiff.JPEG_TABLES]
+    assert tables == pages[0].tags[tiff.JPEG_TABLES]
+    assert Slide(path).size_px == (420, 300)
+    content = bytearray(path.read_bytes())
+    place = content.index(tables) + 40  # a number of the first table
+    content[place] ^= 2
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="the JPEG tables of two of its pages differ in one byte"):
+        Slide(path).size_px  # noqa: B018
+    structure.check_tables(path, [pages[0]])  # told once
