@@ -71,7 +71,9 @@ def row(name, results):
     counts = Counter(result["outcome"] for result in results)
     words = ", ".join(f"{count} {outcome}" for outcome, count in counts.most_common())
     slowest = max(result["seconds"] for result in results)
-    return f"| {name} | {len(results)} | {words} | {slowest:.1f} s |"
+    memory = max((result["mib"] for result in results if "mib" in result), default=None)
+    most = "" if memory is None else f"{memory} MiB"
+    return f"| {name} | {len(results)} | {words} | {slowest:.1f} s | {most} |"
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -93,8 +95,8 @@ def main(parts, full, again, out):
         f"Commit {commit.stdout.strip() or 'unknown'}, {platform.processor() or platform.machine()}, "
         f"Python {platform.python_version()}.",
         "",
-        "| part | cases | what came out | slowest |",
-        "|---|---|---|---|",
+        "| part | cases | what came out | slowest | most memory above the start |",
+        "|---|---|---|---|---|",
         *(row(name, part) for name, part in results.items()),
     ]
     (out / "summary.md").write_text("\n".join(table) + "\n")

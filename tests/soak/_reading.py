@@ -69,3 +69,8 @@ def read(path, mpp=None, reference=None, save=None):
     assert answer["seconds"] < SECONDS, answer
     assert answer["mib"] < MIB and answer.get("reader_mib", 0) < MIB, answer
     return answer
+
+
+def mib(answer):
+    """How far memory rose, of the process that asks and of the one that reads for it."""
+    return answer["mib"] + answer.get("reader_mib", 0)

@@ -73,17 +73,18 @@ def _run_damaged(path, rng, name, kind):
         touched = TIFF[kind][0](data, known, rng)
         file.write_bytes(data)
     answer = _reading.read(file, _mpp_of(name), reference)
+    memory = {"mib": _reading.mib(answer)}
     if "refused" in answer:
-        return "refused", {"why": answer["refused"].replace(str(file), "")}
+        return "refused", memory | {"why": answer["refused"].replace(str(file), "")}
     wrong = dict(answer["wrong"])
     if "high" not in wrong:  # levels may stand in for each other
         wrong = {view: w for view, w in wrong.items() if w.get("grey_levels", 99) > GREY_LEVELS}
     other = [what for what in ("size_px", "mpp") if not np.allclose(answer[what], wanted[what], rtol=1e-9)]
     if not wrong and not other:
-        return "refused" if answer["errors"] else "right pixels"
+        return "refused" if answer["errors"] else "right pixels", memory
     why = _cannot_be_seen(touched, known, wrong, other, answer, wanted)
     assert why, f"{wrong} {other} {answer['size_px']} {answer['mpp']} {wanted} {touched}"
-    return "cannot be seen", {"why": why}
+    return "cannot be seen", memory | {"why": why}
 
 
 def _cannot_be_seen(touched, known, wrong, other, answer, wanted):
@@ -155,4 +156,4 @@ def _run_odd(path, rng):
         v: w for v, w in answer["wrong"].items() if v == "high" or w.get("grey_levels", 99) > GREY_LEVELS
     }
     assert not wrong, (expected.layout, wrong)
-    return "read", {"layout": expected.layout}
+    return "read", {"mib": _reading.mib(answer), "layout": expected.layout}
