@@ -1,7 +1,10 @@
 """Several processes: they train what one would, and none waits for one that is dead."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,6 +18,7 @@ import torch
 import torch.distributed as dist
 from detectron2.utils import comm
 from killed_training import train
+from support import REPO
 from torch.nn.utils import parameters_to_vector
 
 pytestmark = pytest.mark.slow
@@ -91,3 +95,42 @@ def test_a_process_of_another_machine_that_is_gone_is_one_line(tmp_path, capfd, 
     assert [p.exitcode for p in ranks] == [1, -signal.SIGKILL]
     err = capfd.readouterr().err
     assert err.startswith("mhkd: error: the connection to another process is lost (") and err.count("\n") == 1
+
+
+OWN_LOSS = """
+import torch
+from mhkd.losses import LOSS_REGISTRY, Iteration, needs
+
+@LOSS_REGISTRY.register()
+@needs("f_l", "f_h")
+def cosine(it: Iteration) -> torch.Tensor:
+    return torch.stack([1 - torch.cosine_similarity(it.f_l[k], it.f_h[k]).mean() for k in it.f_h]).mean()
+"""
+OWN_SCHEDULE = """
+student_start: teacher
+steps:
+  - {name: direction, weights: {detect: 1, cosine: 0.5}}
+  - {name: semantic, weights: {detect: 0.9, local: 0.1, output: 0.1}, teacher: [heads], bfa: true}
+"""
+
+
+def test_two_processes_train_a_schedule_and_a_loss_of_ones_own(disks_cfg, disks_root, tmp_path):
+    disks_cfg.SOLVER.IMS_PER_BATCH = 2
+    disks_cfg.MHKD.SCHEDULE = str(tmp_path / "own.yaml")
+    config, loss = tmp_path / "config.yaml", tmp_path / "my_losses.py"
+    config.write_text(disks_cfg.dump())
+    loss.write_text(OWN_LOSS)
+    (tmp_path / "own.yaml").write_text(OWN_SCHEDULE)
+    result = subprocess.run(
+        [sys.executable, REPO / "projects/MHKD/train_net.py", "--config-file", config, "--num-gpus", "2",
+         "--dist-url", "auto", "--with", loss],
+        capture_output=True, text=True, cwd=REPO,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "find_unused_parameters" not in result.stderr
+    out = Path(disks_cfg.OUTPUT_DIR)
+    steps = sorted(p.parent.name for p in out.glob("*/stage.json"))
+    assert steps == ["0_teacher", "1_direction", "2_semantic"]
+    lines = [json.loads(line) for line in (out / "metrics.json").read_text().splitlines()]
+    assert max(line["iteration"] for line in lines) == 9
+    assert any(line.get("loss_cosine", 0) > 0 for line in lines)
