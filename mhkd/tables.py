@@ -59,6 +59,6 @@ def read_csv(path: str | os.PathLike[str], what: str) -> tuple[list[str], list[t
     except InputError:
         raise
     except (OSError, ValueError, csv.Error) as e:
-        raise InputError(f"{path}: cannot be read as CSV ({e})") from e
+        raise InputError(f"{path}: cannot be read as CSV ({e}): save it as CSV in UTF-8") from e
     columns = [c.lower() for c in rows[0][1]] if rows else []
     return columns, [(line, row) for line, row in rows[1:] if any(row)]

@@ -37,12 +37,12 @@ def check_labelled_datasets(
     ensure_registered(every)
     dicts: dict[str, Sequence[dict[str, Any]]] = {}
     for name in every:
+        dicts[name] = DatasetCatalog.get(name)
         if MetadataCatalog.get(name).get("evaluator_type") != CLASSIFICATION:
             raise InputError(
                 f"{name} is a dataset of boxes: for images with a class each write labels_<split>.csv, as "
                 "mhkd tile --task classification does"
             )
-        dicts[name] = DatasetCatalog.get(name)
         check_fitness(name, dicts[name], lr_factor)
     classes = {name: list(MetadataCatalog.get(name).thing_classes) for name in (*train, *test)}
     for name, found in classes.items():
@@ -63,11 +63,9 @@ def check_labelled_datasets(
             by = getattr(Fold.parse(scored), "by", "patient")
             if key == by or by == "patient":
                 check_split_disjoint(dicts[learned], dicts[scored], (learned, scored), key)
-        both = {identity(e) for e in dicts[learned]} & {identity(e) for e in dicts[scored]}
-        if both:
-            raise InputError(
-                f"{min(both, key=str)[0]}: this image is in both {learned} and {scored}: remove one"
-            )
+        ours, theirs = ({identity(e): e["file_name"] for e in dicts[name]} for name in (learned, scored))
+        if both := sorted(theirs[key] for key in ours.keys() & theirs.keys()):
+            raise InputError(f"{both[0]}: this image is in both {learned} and {scored}: remove one")
     return all_classes
 
 

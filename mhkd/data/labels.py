@@ -10,7 +10,9 @@ import logging
 import math
 import os
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
 from ..coco.schema import MAX_SIDE_PX
@@ -101,7 +103,7 @@ def classes_of_dataset(csv_file: str) -> list[str]:
     """The classes of all splits beside a file, numbers in their order: "grade 2" before "grade 10".
 
     Raises:
-        InputError: a split cannot be read, or two classes differ only in case or blanks.
+        InputError: a split cannot be read, or two classes look the same but for case or blanks.
     """
     found: dict[str, str] = {}  # class -> a file that has it
     for path in splits_in(os.path.dirname(csv_file)):
@@ -110,14 +112,20 @@ def classes_of_dataset(csv_file: str) -> list[str]:
                 found.setdefault(name, path)
     alike: dict[str, str] = {}
     for name, path in found.items():
-        other = alike.setdefault("".join(name.casefold().split()), name)
+        other = alike.setdefault(_seen(name), name)
         if other != name:
             where = path if found[other] == path else f"{found[other]} and {path}"
             raise InputError(
-                f"{where}: the classes {other!r} and {name!r} differ only in case or blanks: write them one "
-                "way, or rename one"
+                f"{where}: the classes {other!r} and {name!r} differ only in case, in blanks, or in "
+                "how their letters are coded: write them one way, or rename one"
             )
-    return sorted(found, key=_natural)
+    return sorted(found, key=lambda name: (_natural(name), name))
+
+
+def _seen(name: str) -> str:
+    """The same for names that a reader takes for one: without case, blanks and what is not seen."""
+    composed = unicodedata.normalize("NFC", name.casefold())
+    return "".join(c for c in composed if not c.isspace() and unicodedata.category(c) not in ("Cc", "Cf"))
 
 
 def classes_of(csv_file: str) -> tuple[str, ...]:
@@ -135,7 +143,7 @@ def _read_classes(csv_file: str, _mtime_ns: int, _size: int) -> tuple[str, ...]:
 
 
 def _natural(name: str) -> list[Any]:
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+    return [Decimal(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
 def to_entry(csv_file: str, line: int, row: Mapping[str, str], check_images: bool = True) -> dict[str, Any]:
@@ -166,10 +174,14 @@ def to_entry(csv_file: str, line: int, row: Mapping[str, str], check_images: boo
 
 
 def identity(entry: Mapping[str, Any]) -> tuple[Any, ...]:
-    """The same for two entries of the same pixels."""
+    """The same for two entries of the same pixels of one file, by whatever path."""
     region = entry.get("region", {})
     place = (region.get("x_px"), region.get("y_px"), entry["width"], entry["height"]) if region else ()
-    return (os.path.realpath(entry["file_name"]), *place)
+    try:
+        stat = os.stat(entry["file_name"])
+    except OSError:  # a slide that is not at hand
+        return (os.path.realpath(entry["file_name"]), *place)
+    return (stat.st_dev, stat.st_ino, *place)
 
 
 def same_image(csv_file: str, line: int, row: Mapping[str, str], first: int) -> InputError:

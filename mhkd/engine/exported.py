@@ -123,6 +123,9 @@ def load_network(
     weights = order_classes(weights, recorded, classes, path, task.rows_per_class)
     bfa = checkpoint.get("bfa", any(map(_is_bfa, weights)))
     weights = {k: v for k, v in weights.items() if bfa or not _is_bfa(k)}
+    cfg = cfg.clone()
+    cfg.defrost()
+    cfg.MHKD.CLASSES = list(classes or recorded)  # the training data need not be at hand
     module = build_network(task.network_cfg(cfg, network, bfa))
     load_weights(module, weights, path)
     return module.eval()

@@ -15,7 +15,7 @@ from ..errors import InputError
 from ..slide_detection.journal import Journal
 from ..slide_detection.slide_folder import file_state, reading
 from ..slides.images import read_rgb
-from ..slides.views import downsample
+from ..slides.views import LARGEST_PX, downsample
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 JOURNAL = Path(".work", "images.jsonl")
@@ -116,7 +116,7 @@ def to_lr(
     """An image at the student's resolution, reduced as it was in training.
 
     Raises:
-        InputError: nothing is left of it.
+        InputError: nothing is left of it, or it is too large.
     """
     if are_lr:
         return image
@@ -125,6 +125,11 @@ def to_lr(
     if min(height, width) < ratio:
         raise InputError(
             f"{path}: has {width}x{height} px, less than one at low resolution: use a larger one"
+        )
+    if max(height, width) > LARGEST_PX * ratio:
+        raise InputError(
+            f"{path}: {width}x{height} px are more than {LARGEST_PX} along a side at low resolution: cut "
+            "it, or correct --image-mpp"
         )
     if ratio == int(ratio):
         factor = int(ratio)

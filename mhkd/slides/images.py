@@ -83,9 +83,10 @@ def open_image(path: str | os.PathLike[str]) -> Image.Image:
             f"{path}: has {image.width}x{image.height} px, more than {MAX_PX // 10**6} megapixels or longer "
             f"than {MAX_SIDE_PX} px: cut it into tiles, or make a tiled TIFF of it and read that as a slide"
         )
-    if image.mode[0] in "IF":  # Pillow would clip these to white
+    # Pillow would clip grey to white, and of colours drop the lower eight bits, which may be all there is.
+    if image.mode[0] in "IF" or any(";16" in str(tile) for tile in image.tile):
         image.close()
-        raise InputError(f"{path}: has more than 8 bits a channel ({image.mode}): convert it to 8 bits")
+        raise InputError(f"{path}: has more than 8 bits a channel: convert it to 8 bits")
     return image
 
 

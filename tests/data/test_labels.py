@@ -1,10 +1,13 @@
 """labels_<split>.csv: what is accepted, and one error for whatever is wrong."""
 
+import os
+
 import mhkd  # noqa: F401  (before Detectron2)
 from mhkd.data import ensure_registered, read_view, register_folders
 from mhkd.data.label_checks import check_labelled_datasets
 from mhkd.errors import InputError
 
+import cv2
 import numpy as np
 import pytest
 from detectron2.data import DatasetCatalog, MetadataCatalog
@@ -60,6 +63,13 @@ def test_grades_are_in_the_order_of_their_numbers(root):
     assert MetadataCatalog.get("cells_train").thing_classes == ["grade 9", "grade 10"]
 
 
+@pytest.mark.parametrize("classes", [("9" * 5000, "007", "7"), ("7", "9" * 5000, "007")])
+def test_numbers_of_any_length_are_in_order_and_equal_ones_too(root, classes):
+    write_labels(root, [(f"{k}.png", name) for k, name in enumerate(classes)], header="file_name,class")
+    load()
+    assert MetadataCatalog.get("cells_train").thing_classes == ["007", "7", "9" * 5000]
+
+
 REGION = b"file_name,class,x_px,y_px,width_px,height_px\n"
 FAULTS = {
     "names no image": b"file_name,class\n",
@@ -75,6 +85,12 @@ FAULTS = {
     ),
     r"the classes 'dark' and 'Dark' differ only": b"file_name,class\na.png,dark\nb.png,Dark\n",
     r"the classes 'a b' and 'ab' differ only": b"file_name,class\na.png,a b\nb.png,ab\n",
+    r"the classes 'B\xf6' and 'bo\u0308' differ only": (
+        "file_name,class\na.png,B\xf6\nb.png,bo\u0308\n".encode()
+    ),
+    r"the classes 'dark' and 'dark\\u200b' differ only": (
+        "file_name,class\na.png,dark\nb.png,dark\u200b\n".encode()
+    ),
     r"line 2 has mpp 'O\.5': it must be a positive number": b"file_name,class,mpp\na.png,dark,O.5\n",
     r"line 2 has mpp '0'": b"file_name,class,mpp\na.png,dark,0\n",
     r"line 2 has mpp 'nan'": b"file_name,class,mpp\na.png,dark,nan\n",
@@ -82,7 +98,9 @@ FAULTS = {
     r"line 2: /etc/x\.png is not below": b"file_name,class\n/etc/x.png,dark\n",
     r"gone\.png: there is no such image": b"file_name,class\ngone.png,dark\n",
     r"images: is no image": b"file_name,class\nimages,dark\n",
-    r"cannot be read as CSV": "file_name,class\nä.png,dark\n".encode("latin-1"),
+    r"cannot be read as CSV .*'utf-8'.*: save it as CSV in UTF-8": (
+        "file_name,class\nä.png,dark\n".encode("latin-1")
+    ),
     r"cannot be read as CSV .*unexpected end": b'file_name,class\n"a.png,dark\n',
     r"line 2 has x_px but no y_px, width_px": REGION + b"a.png,dark,1,,,\n",
     r"line 2 has width_px 1\.5: whole": REGION + b"a.png,dark,1,1,1.5,2\n",
@@ -99,10 +117,17 @@ def test_every_fault_is_one_error_that_names_the_file(root, message):
     assert str(path.parent) in str(error.value) and "\n" not in str(error.value)
 
 
+def write_deep_colours(path, kind):
+    """Of which Pillow would read the upper eight bits: none, where twelve are used and all are dark."""
+    path.write_bytes(cv2.imencode(kind, np.full((9, 9, 3), 255, np.uint16))[1].tobytes())
+
+
 IMAGES = {
     r"bad\.png: is no image": lambda p: p.write_bytes(b"what"),
     r"bad\.png: (is cut short|cannot be decoded)": lambda p: p.write_bytes(p.read_bytes()[:-30]),
     r"bad\.png: has more than 8 bits a channel": lambda p: Image.new("I;16", (9, 9)).save(p),
+    r"bad\.png: has more than 8 bits a": lambda p: write_deep_colours(p, ".png"),
+    r"bad\.png: has more than 8 bits": lambda p: write_deep_colours(p, ".tiff"),
     r"lines? ?.*of 1x1|has width and height 1x1 px": lambda p: Image.new("RGB", (1, 1)).save(p),
 }
 
@@ -170,6 +195,18 @@ def test_splits_that_do_not_go_together(root, message):
         check_labelled_datasets(*BOTH)
 
 
+@pytest.mark.parametrize("link", [os.link, os.symlink])
+def test_another_name_of_a_file_is_the_same_image(root, link):
+    images = write_labels(root, TRAIN).parent / "images"
+    link(images / "a.png", images / "again.png")
+    write_labels(root, [*VAL, ("again.png", "dark", "s5", "p5")], split="val")
+    with pytest.raises(InputError, match=r"again\.png: this image is in both cells_train and cells_val"):
+        check_labelled_datasets(*BOTH)
+    write_labels(root, [*TRAIN, ("again.png", "dark", "s1", "p1")])
+    with pytest.raises(InputError, match=r"line 5 is the same image as line 2, again\.png"):
+        load()
+
+
 def test_a_class_that_is_only_trained_is_said(root, caplog):
     write_labels(root, [*TRAIN, ("f.png", "mid", "s1", "p1")])
     write_labels(root, VAL, split="val")
@@ -191,8 +228,11 @@ def test_what_a_name_cannot_mean(root):
     with pytest.raises(InputError, match=r"annotations_val\.json or labels_val\.csv: put it there"):
         ensure_registered(["cells_val"])
     (path.parent / "annotations_train.json").write_text("{}")
-    with pytest.raises(InputError, match="has both annotations_train.json and labels_train.csv"):
+    both = "has both annotations_train.json and labels_train.csv"
+    with pytest.raises(InputError, match=both):
         load()
+    with pytest.raises(InputError, match=both):
+        check_labelled_datasets(["cells_train"], [])
 
 
 def test_boxes_are_no_classes(root, disks_root):

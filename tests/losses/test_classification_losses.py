@@ -92,6 +92,12 @@ def test_positive_gradients_alone_make_the_map():
     assert grad_cam(TOY, TOY_WEIGHTS.relu()).tolist() == [[[[1, 0], [0, 2]]]]
 
 
+def test_at_compares_grad_cams_and_at_plus_those_of_positive_gradients():
+    it = looked(conv_l=TOY, conv_h=0 * TOY, weights_l=TOY_WEIGHTS, weights_h=TOY_WEIGHTS)
+    assert attention(it).item() == 2  # of 0 0, 0 2
+    assert attention_plus(it).item() == pytest.approx(math.sqrt(5))  # of 1 0, 0 2
+
+
 def test_it_is_grad_cam_without_its_factor():
     """Against its definition, by automatic differentiation of a head behind average pooling."""
     conv, head = torch.rand(2, 5, 3, 4, requires_grad=True), torch.nn.Linear(5, 3)

@@ -55,6 +55,10 @@ def test_what_cannot_be_used_is_said_and_the_others_are_told(tmp_path):
     assert list(said.probabilities) == [good]
     assert "1x1 px, less than one at low resolution" in said.errors[small]
     assert "c.png" in said.errors[str(damaged)]
+    (enlarged,) = classify_images(
+        [good], tmp_path / "out", bright_classifier(), image_mpp=1e9
+    ).errors.values()
+    assert "more than 16384 along a side" in enlarged and "correct --image-mpp" in enlarged
     with pytest.raises(InputError, match="--student-mpp, or leave --image-mpp out"):
         classify_images([good], tmp_path / "out", bright_classifier(lr_mpp=0.0), image_mpp=1.0)
 

@@ -77,6 +77,11 @@ def test_it_trains_and_is_scored(trained):
     assert {"accuracy", "balanced_accuracy", "auroc", "macro_f1"} <= set(student)
     assert score_trained(trained) == pytest.approx(student)
     assert score_trained(trained, "teacher") == pytest.approx(teacher)
+    # Without the data that it was trained on, which another process has not read.
+    elsewhere = trained.clone()
+    elsewhere.DATASETS.TRAIN = ("not_at_hand_train",)
+    prepare_datasets(elsewhere, training=False)
+    assert score_trained(elsewhere) == pytest.approx(student)
 
 
 @pytest.mark.slow
