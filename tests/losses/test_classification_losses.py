@@ -133,6 +133,11 @@ def test_the_same_attention_at_two_sizes_is_no_loss(normalized):
     assert attention(it).item() == pytest.approx(0, abs=1e-6)
 
 
+def test_the_teachers_map_is_reduced_by_area():
+    it = maps(torch.tensor([[1.0]]), torch.tensor([[0.0, 0.0, 3.0]]))  # the middle alone would be 0
+    assert attention(it).item() == 0
+
+
 def test_a_map_of_zeros_has_no_direction_and_a_gradient():
     student = torch.zeros(1, 1, 2, 2, requires_grad=True)
     one = torch.ones(1, 1, 1)
