@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from .errors import InputError
-from .files import refuse_pipe
+from .files import is_text, refuse_pipe
 from .training_data import is_training_data
 
 SUFFIX = ".onnx"
@@ -29,6 +30,9 @@ TYPE_OF_MASKS = "tensor(float)"
 LARGEST_BYTES = 2**31 - 1  # of a message of protobuf
 # A tensor's values in another file: protobuf's key "location", its length written in any way.
 _ELSEWHERE = re.compile(rb"(\x0a|\x8a\x80*\x00)(\x08|\x88\x80*\x00)location")
+# And an operator that goes round, for as long as the picture says: a student has none.
+_LOOPS = re.compile(rb"(\x22|\xa2\x80*\x00)((\x04|\x84\x80*\x00)(Loop|Scan)|(\x0b|\x8b\x80*\x00)SequenceMap)")
+TRIAL_PX, TRIAL_S = 32, 10  # side of the first picture, and the longest that a network may look at it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +100,14 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
+def _are_classes(value: object) -> bool:
+    if not (isinstance(value, list) and 0 < len(value) <= 10_000 and all(map(is_text, value))):
+        return False
+    return all(value) and len(set(value)) == len(value)
+
+
 _GOOD: dict[str, Callable[[Any], bool]] = {
-    "classes": lambda v: isinstance(v, list) and 0 < len(v) <= 10_000 and all(_is_text(c) and c for c in v),
+    "classes": _are_classes,
     "lr_factor": _whole(1, 1_000),
     "lr_mpp": _number(0, 1e6),
     "trained_size_px": _whole(0, 1_000_000),
@@ -150,6 +160,8 @@ class OnnxNetwork:
         content = _read(self.path)
         if _ELSEWHERE.search(content):  # onnxruntime follows some of these references, by version
             raise InputError(f"{path}: has weights in other files, which are not read: export it anew")
+        if _LOOPS.search(content):
+            raise InputError(f"{path}: has loops, and no student has any: export it anew")
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -169,30 +181,39 @@ class OnnxNetwork:
         self.record = self._record()
         self.masks = MASKS in [x.name for x in self._session.get_outputs()]
         self._check_ends()
+        trial = onnxruntime.RunOptions()
+        watch = threading.Timer(TRIAL_S, setattr, (trial, "terminate", True))
+        watch.daemon = True
+        watch.start()
         try:
-            self(np.zeros((32, 32, 3), np.uint8))
-        except RuntimeError as e:
-            raise InputError(f"{path}: its network cannot be used: {_short(e)}") from e
+            self(np.zeros((TRIAL_PX, TRIAL_PX, 3), np.uint8), options=trial)
+        finally:
+            watch.cancel()
 
-    def __call__(self, image: np.ndarray, min_score: float | None = None) -> tuple[np.ndarray, ...]:
+    def __call__(
+        self, image: np.ndarray, min_score: float | None = None, options: Any = None
+    ) -> tuple[np.ndarray, ...]:
         """
         Args:
             image: (h, w, 3) uint8 RGB, LR pixels.
             min_score: detections have a higher score; default: the record's.
+            options: onnxruntime's, of this run.
 
         Returns:
             float32 boxes (n, 4) XYXY in LR pixels, float32 scores (n,), falling, and int64 classes (n,); of a
             network with masks also float32 (n, M, M), over each box the probabilities that a point is in it.
 
         Raises:
-            InputError: what comes out is not that.
+            InputError: what comes out is not that, or nothing does.
         """
         score = self.record.min_score if min_score is None else min_score
         inputs = {"image": np.ascontiguousarray(image), "min_score": np.array(score, np.float32)}
         try:
-            found = self._session.run([*OUTPUTS, MASKS] if self.masks else OUTPUTS, inputs)
+            found = self._session.run([*OUTPUTS, MASKS] if self.masks else OUTPUTS, inputs, options)
         except Exception as e:  # onnxruntime's own kinds derive from Exception
-            raise RuntimeError(_short(e)) from e
+            why = _short(e) if options is None or not options.terminate else f"more than {TRIAL_S} s"
+            size = f"{image.shape[1]}x{image.shape[0]} px"
+            raise InputError(f"{self.path}: cannot look at a picture of {size}: {why}") from e
         boxes, scores, classes, *masks = found
         n = len(classes)
         good = boxes.shape == (n, 4) and scores.shape == classes.shape == (n,)

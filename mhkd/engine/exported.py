@@ -16,6 +16,7 @@ from ..errors import InputError, about
 from ..evaluation.threshold_file import forget_threshold
 from ..files import replacing
 from ..modeling.build import build_network
+from ..onnx_file import is_onnx
 from ..packed_student import unpacked
 from ..tasks import get_task
 from ..training_data import TrainingData, write_training_data
@@ -87,6 +88,10 @@ def exported_cfg(folder: str | os.PathLike[str], device: str = "") -> CfgNode:
         device: "cpu", "cuda", ...; empty: CUDA if there is one.
     """
     folder = Path(folder)
+    if is_onnx(folder):
+        raise InputError(
+            f"{folder}: an .onnx file is what mhkd detect, eval and pack take: give the folder it was made of"
+        )
     for name in ("config.yaml", "model_final.pth"):
         if not (folder / name).is_file():
             raise InputError(

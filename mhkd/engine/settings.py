@@ -10,6 +10,7 @@ from detectron2.modeling import META_ARCH_REGISTRY
 
 from ..data.semi_supervised import check_label_settings
 from ..errors import InputError
+from ..files import is_text
 from ..schedules import SCHEDULES, Schedule, check_stage, get_schedule, plan_steps
 from ..slides.views import LARGEST_PX
 from ..tasks import get_task
@@ -64,6 +65,7 @@ SHARE_ABOVE_0 = Rule(lambda v: _is_number(v) and 0 < v <= 1, "a number above 0 a
 NAMES = Rule(
     lambda v: all(isinstance(n, str) and n for n in v) and len(set(v)) == len(v), "names, each of them once"
 )
+TEXTS = Rule(lambda v: NAMES.allows(v) and all(map(is_text, v)), "names of whole characters, each once")
 
 
 def _spread(least: float) -> Rule:
@@ -148,9 +150,9 @@ RULES: tuple[tuple[Rule, tuple[str, ...]], ...] = (
     (each(POSITIVE, 3), ("MODEL.PIXEL_STD",)),
     (each(POSITIVE, levels=2), ("MODEL.ANCHOR_GENERATOR.SIZES", "MODEL.ANCHOR_GENERATOR.ASPECT_RATIOS")),
     (NAMES, (
-        "DATASETS.TRAIN", "DATASETS.TEST", "MHKD.UNLABELED", "MHKD.CLASSES", "MODEL.BFA.LEVELS",
-        "MODEL.STUDENT.LEVELS",
+        "DATASETS.TRAIN", "DATASETS.TEST", "MHKD.UNLABELED", "MODEL.BFA.LEVELS", "MODEL.STUDENT.LEVELS",
     )),
+    (TEXTS, ("MHKD.CLASSES",)),
     (Rule(lambda v: bool(v.strip()), "a folder's name"), ("OUTPUT_DIR",)),
     (Rule(lambda v: isinstance(v, str), "a dataset's name, or ''"), ("MHKD.CHOOSE_ON",)),
     (one_of("RGB", "BGR"), ("INPUT.FORMAT",)),

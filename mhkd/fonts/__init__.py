@@ -9,8 +9,12 @@ MOST_LETTERS = 200  # of one text in a picture
 
 def drawn(text: str) -> str:
     """A text from a file as it can be drawn in one line: no controls, no halves of letters, not too long."""
-    text = "".join(c if c.isprintable() else " " for c in text[: MOST_LETTERS + 1])
-    return text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS - 1]}…"
+    return printable(text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS - 1]}…")
+
+
+def printable(text: str) -> str:
+    """The same in all its length."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def sans(size_px: float) -> ImageFont.FreeTypeFont:

@@ -29,7 +29,7 @@ BAD = {
     "MHKD.OUTPUT_SCORE_THRESH": (-0.1, 1.5, NAN),
     "MHKD.EVAL": ("both",),
     "MHKD.LR_MPP": (-1.0, NAN),
-    "MHKD.CLASSES": (["a", "a"], [1], [""]),
+    "MHKD.CLASSES": (["a", "a"], [1], [""], ["\ud800"]),
     "SOLVER.ACCUMULATE_BATCHES": (0, -1),
     "SOLVER.IMS_PER_BATCH": (0, -2),
     "SOLVER.BASE_LR": (NAN, INF, -0.1, None),

@@ -6,6 +6,7 @@ import os
 import re
 
 import mhkd  # noqa: F401  (first)
+from mhkd import onnx_file
 from mhkd.errors import InputError
 from mhkd.onnx_file import KEY, OnnxNetwork, OnnxRecord
 from mhkd.slide_detection.student import load_student
@@ -114,7 +115,8 @@ def test_a_network_that_is_no_student(tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
-        {"classes": []}, {"classes": "ab"}, {"classes": [1]}, {"lr_factor": 0}, {"lr_factor": 4.0},
+        {"classes": []}, {"classes": "ab"}, {"classes": [1]}, {"classes": ["a", "a"]}, {"classes": [""]},
+        {"classes": ["\ud800"]}, {"lr_factor": 0}, {"lr_factor": 4.0},
         {"lr_factor": True}, {"lr_mpp": -1}, {"lr_mpp": float("nan")}, {"lr_mpp": "2"},
         {"trained_size_px": -1},
         {"min_score": 2}, {"score_threshold": "high"}, {"score_threshold": 1.5}, {"precision": "fp4"},
@@ -148,6 +150,67 @@ def test_a_record_that_is_none(tmp_path):
 def test_detections_that_cannot_be(tmp_path, values):
     message = refused(write(one_box_network(**values), tmp_path / "x.onnx"))
     assert re.search("gives boxes, scores(, classes)? or (classes|masks) that there cannot be", message)
+
+
+def with_work(make, constants=()):
+    """The one-box network with nodes that make ``work``, a number, which is added to the box."""
+    model = one_box_network()
+    graph = model.graph
+    graph.initializer.extend(numpy_helper.from_array(v, k) for k, v in constants)
+    graph.node[0].output[0] = "box"
+    graph.node.extend([*make, helper.make_node("Add", ["box", "work"], ["boxes"])])
+    return model
+
+
+def turns(kind):
+    """A node that goes round 2^62 times, or as often as there are numbers."""
+    scalar = [helper.make_tensor_value_info(k, TensorProto.FLOAT, []) for k in ("x", "y")]
+    if kind == "Loop":
+        ends = [
+            helper.make_tensor_value_info(k, t, [])
+            for k, t in (("i", TensorProto.INT64), ("c", TensorProto.BOOL))
+        ]
+        goes_on = helper.make_tensor_value_info("d", TensorProto.BOOL, [])
+        nodes = [helper.make_node("Identity", ["c"], ["d"]), helper.make_node("Identity", ["x"], ["y"])]
+        body = helper.make_graph(nodes, "body", [*ends, scalar[0]], [goes_on, scalar[1]])
+        return helper.make_node(kind, ["turns", "go", "min_score"], ["work"], body=body)
+    body = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "body", scalar[:1], scalar[1:])
+    if kind == "Scan":
+        return helper.make_node(kind, ["numbers"], ["work"], body=body, num_scan_inputs=1)
+    return helper.make_node(kind, ["sequence"], ["work"], body=body)
+
+
+@pytest.mark.parametrize("kind", ["Loop", "Scan", "SequenceMap"])
+def test_a_loop_is_not_waited_for(tmp_path, kind):
+    constants = [("turns", np.array(2**62)), ("go", np.array(True)), ("numbers", np.zeros(9, np.float32))]
+    path = write(with_work([turns(kind)], constants), tmp_path / "loop.onnx")
+    assert refused(path) == f"{path}: has loops, and no student has any: export it anew"
+
+
+def test_what_takes_too_long_for_a_small_picture_is_ended(tmp_path, monkeypatch):
+    """A thousand products of large matrices: minutes."""
+    products = [helper.make_node("MatMul", [f"m{k}", f"m{k}"], [f"m{k + 1}"]) for k in range(1000)]
+    nodes = [helper.make_node("Expand", ["min_score", "size"], ["m0"]), *products]
+    nodes += [helper.make_node("ReduceMax", ["m1000"], ["work"], keepdims=0)]
+    path = write(with_work(nodes, [("size", np.array([1500, 1500]))]), tmp_path / "long.onnx")
+    monkeypatch.setattr(onnx_file, "TRIAL_S", 0.1)
+    assert refused(path) == f"{path}: cannot look at a picture of 32x32 px: more than 0.1 s"
+
+
+def test_a_network_that_fails_at_some_pictures_is_one_line(tmp_path):
+    """Its one number has a place 0 and no other, and is looked up at the picture's first value."""
+    nodes = [
+        helper.make_node("Gather", ["image", "zero"], ["row"]),
+        helper.make_node("Gather", ["row", "zero"], ["pixel"]),
+        helper.make_node("Gather", ["pixel", "zero"], ["value"]),
+        helper.make_node("Cast", ["value"], ["place"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["number", "place"], ["work"]),
+    ]
+    constants = [("zero", np.array(0)), ("number", np.zeros(1, np.float32))]
+    network = OnnxNetwork(write(with_work(nodes, constants), tmp_path / "late.onnx"))
+    assert network(np.zeros((4, 6, 3), np.uint8))[0].tolist() == [[1, 2, 3, 4]]
+    with pytest.raises(InputError, match=r"late\.onnx: cannot look at a picture of 6x4 px: .*Gather"):
+        network(np.full((4, 6, 3), 7, np.uint8))
 
 
 @pytest.mark.parametrize("where", ["beside.bin", "../outside.bin", "absolute", "link.bin"])

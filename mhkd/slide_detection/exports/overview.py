@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ...evaluation.detections import Detections
-from ...fonts import sans
+from ...fonts import drawn, printable, sans
 from ...palette import RGB, class_colors
 from ...slides.slide import Slide
 
@@ -40,14 +40,14 @@ def draw_overview(slide: Slide, detections: Detections, title: str = "", max_px:
     strip, margin = 2 * font_px, font_px // 2
     colors = class_colors(detections.class_names)
     counts = np.bincount(detections.classes, minlength=len(colors)).tolist()
-    legend = [(colors[c], f"{n} {c}") for c, n in zip(detections.class_names, counts)]
+    legend = [(colors[c], drawn(f"{n} {c}")) for c, n in zip(detections.class_names, counts)]
     lengths = [font.getlength(text) + 3 * font_px for _, text in legend]
     length_um = _scale_bar_um(max([width, *lengths]) * mpp / 4)
     bar_px = length_um / mpp
     bar_text = f"{length_um / 1000:g} mm" if length_um >= 1000 else f"{length_um:g} µm"
     bar = 2 * margin + bar_px + 10 + font.getlength(bar_text)
     needed = max(width, *lengths, bar)  # a narrow core is narrower than its legend
-    title = _shortened(title, max(needed, TITLE_EM * font_px) - 2 * margin, font)
+    title = _shortened(printable(title), max(needed, TITLE_EM * font_px) - 2 * margin, font)
     full_width = math.ceil(max(needed, font.getlength(title) + 2 * margin))
     rows = _rows(lengths, full_width)
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from mhkd.palette import class_colors
 from mhkd.slide_detection import Detections
 from mhkd.slide_detection.exports.overview import draw_overview
@@ -81,3 +83,13 @@ def test_a_very_long_name_is_shortened_in_the_middle_and_widens_nothing(slide, f
     other = draw_overview(slide, found, f"{name}, score 0.7 or more")
     assert (np.asarray(other)[400:428, :300, 0] == line[:, :300]).all()
     assert (np.asarray(other)[400:428, 300:, 0] != line[:, 300:]).any()  # the end is there
+
+
+def test_names_that_cannot_be_drawn_in_one_line_are_drawn_as_they_can(slide, found):
+    """Line breaks, what a terminal obeys and halves of letters are blanks; long names are cut."""
+    odd = Detections([[5, 5, 30, 30]], [0.9], [0], ("a\nb", "\x1b[2J", "\ud800", "x" * 100_000))
+    plain = replace(odd, class_names=("a b", " [2J", " ", "x" * 197 + "…"))
+    pictures = [np.asarray(draw_overview(slide, *both)) for both in ((odd, "a\r\nb\u202e"), (plain, "a  b "))]
+    assert pictures[0].shape == pictures[1].shape and pictures[0].shape[1] < 4000
+    written = [(p[400:] < 100).all(axis=2) for p in pictures]
+    assert (written[0] == written[1]).all() and written[0].sum() > 1000
