@@ -3,7 +3,7 @@
 import mhkd
 from mhkd.errors import InputError
 from mhkd.modeling import DistilledClassifier, ResNetClassifier
-from mhkd.schedules import CLASSIFICATION, CLASSIFIER_TEACHER, SCHEDULES, get_schedule
+from mhkd.schedules import CLASSIFICATION, CLASSIFIER, CLASSIFIER_TEACHER, SCHEDULES, Stage, get_schedule
 
 import pytest
 import torch
@@ -127,12 +127,14 @@ def test_the_teachers_class_stands_in_where_there_is_no_label():
     assert network(unlabelled)["loss_cross_entropy"].item() == network(told)["loss_cross_entropy"].item()
 
 
-def test_labels_are_ignored_by_kd():
+def test_labels_are_ignored_by_kd_and_by_any_step_without_them():
     network, inputs = pair(), images(2, 4)
-    network.apply_stage(SCHEDULES["kd"].steps[0])
     other = [{**x, "label": 1 - x["label"]} for x in inputs]
-    losses = [{k: v.item() for k, v in network(x).items()} for x in (inputs, other)]
-    assert losses[0] == losses[1]
+    of_teacher = Stage("of_teacher", {"cross_entropy": 1}, student=CLASSIFIER, labels=False)
+    for stage in (SCHEDULES["kd"].steps[0], of_teacher):
+        network.apply_stage(stage)
+        losses = [{k: v.item() for k, v in network(x).items()} for x in (inputs, other)]
+        assert losses[0] == losses[1]
 
 
 def test_the_last_layer_alone_trains_at_the_end_of_kd_unlabelled():
@@ -169,6 +171,17 @@ def test_strides_decide_the_cells_of_the_last_map():
     for strides, cells in (((2, 2, 2, 2, 2), 2), ((2, 1, 2, 2, 2), 4), ((1, 1, 2, 2, 1), 13)):
         conv, _ = ResNetClassifier(num_classes=2, width=8, strides=strides).look(pixels)
         assert conv.shape == (1, 64, cells, cells)
+
+
+def test_maps_are_of_each_images_own_class():
+    network, (first, second) = pair("at_plus"), images(2, 2)  # of the classes 0 and 1
+    network.apply_stage(SCHEDULES["at_plus"].steps[0])
+    for one in (network.teacher, network.student):
+        one.head.weight.data[0], one.head.weight.data[1] = -0.01, 0.01  # nothing speaks for class 0
+    of = {k: network(x)["loss_attention_plus"].item() for k, x in (("1", [second]), ("0", [first]))}
+    assert of["1"] > 0 and of["0"] == 0
+    both = network([first, second])["loss_attention_plus"].item()
+    assert both == pytest.approx(of["1"] / 2, rel=1e-4)
 
 
 def test_maps_of_every_class():
