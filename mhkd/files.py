@@ -132,7 +132,7 @@ def locked(folder: str | os.PathLike[str], taken: str | None = None) -> Iterator
     try:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            file = open(path, "a+")
+            file = open(path, "a+", encoding="utf-8", errors="replace")
         except OSError as e:  # whatever the reason: nothing has been done yet
             raise _cannot_be_written(e.filename or folder, e) from e
         with file:

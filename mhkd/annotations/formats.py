@@ -9,7 +9,7 @@ file with the line "glomeruli", and after it one of x, y and diameter for each, 
         return file.path if file.head.startswith(b"glomeruli\\n") else None
 
     def read(path, collector):
-        with open(path) as f:
+        with open(path, encoding="utf-8") as f:
             for number, line in enumerate(list(f)[1:], 1):
                 x, y, diameter = (float(word) for word in line.split())
                 collector.ellipse((x, y), diameter, diameter, 0.0, "glomerulus", f"line {number}")

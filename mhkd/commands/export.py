@@ -34,7 +34,8 @@ from .paths import EXISTING, PATH
     multiple=True,
     metavar="DATASET|SLIDES",
     help="With --format onnx: what int8 is calibrated on, and PyTorch compared on: a dataset's name, a "
-    "slide, a folder of slides; 16 tiles in all. May be repeated.  [default: a drawn slide, not for int8]",
+    "slide, a folder of slides; up to 16 tiles in all. May be repeated.  [default: 5 tiles of a drawn slide, "
+    "not for int8]",
 )
 def export(
     student: Path, out: Path, network: str, form: str, int8: bool, calibrate_on: tuple[str, ...]

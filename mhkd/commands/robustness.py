@@ -65,7 +65,7 @@ def robustness(
         named[name] = Path(folder if equals else name)
     command = shlex.join(["mhkd", *sys.argv[1:]])
     paths = run_robustness(named, dataset, out, strengths, device, command)
-    say("\n" + paths[0].read_text())
+    say("\n" + paths[0].read_text(encoding="utf-8"))
     for path in paths:
         say(path)
 

@@ -165,6 +165,6 @@ def table(
         )  # fmt: skip
     for path in paths:
         if path.suffix == ".md":
-            say("\n" + path.read_text())
+            say("\n" + path.read_text(encoding="utf-8"))
     for path in paths:
         say(path)

@@ -41,7 +41,7 @@ def keep_best(trainer: Any, step: Step, iteration: int, student: nn.Module) -> N
         return
     folder = trainer.output_dir / step.folder / FOLDER
     record = folder / RECORD
-    before = json.loads(record.read_text())["AP"] if record.is_file() else -math.inf
+    before = json.loads(record.read_text(encoding="utf-8"))["AP"] if record.is_file() else -math.inf
     if not scores["AP"] > before:
         return
     out = export_cfg(cfg, "student", step.stage.bfa)

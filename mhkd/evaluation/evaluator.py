@@ -134,7 +134,7 @@ class CocoEvaluator(COCOEvaluator):
 
     def _write(self, detections: list[dict[str, Any]], folder: str) -> None:
         with replacing(os.path.join(folder, "coco_instances_results.json")) as temporary:
-            temporary.write_text(json.dumps(detections))
+            temporary.write_text(json.dumps(detections), encoding="utf-8")
 
     def _score(
         self, detections: list[dict[str, Any]], img_ids: Iterable[int] | None

@@ -227,7 +227,7 @@ def check_names(slides: list[str], out: Path) -> None:
     by_name: dict[str, str] = {}
     for path in slides:
         name = os.path.basename(path)
-        other = by_name.setdefault(name, path)
+        other = by_name.setdefault(os.path.normcase(name), path)
         if other != path:
             raise InputError(
                 f"{path}: has the same name as {other}, and so would its results: give them another --out"

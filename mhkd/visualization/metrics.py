@@ -45,7 +45,7 @@ def read_metrics(path: str | os.PathLike[str]) -> Rows:
         raise InputError(f"{path}: no such file. Training writes it to its OUTPUT_DIR")
     rows: Rows = {}
     unreadable = 0
-    for line in path.read_text(errors="replace").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             row = {as_text(k): v for k, v in json.loads(line).items() if _is_number(v)}
             if not 0 <= row["iteration"] < MAX_ITERATIONS:

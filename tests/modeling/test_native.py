@@ -16,6 +16,7 @@ import pytest
 import torch
 from detectron2.engine import DefaultPredictor
 from detectron2.modeling import build_model
+from detectron2.structures import BoxMode
 from support import CONFIGS
 from training_step import images, step
 
@@ -152,6 +153,37 @@ def test_an_lr_pixel_reaches_the_network_as_it_is(cfg, entry, tmp_path, real):
     for pixels in seen:
         assert pixels.shape[-2:] == (16, 32)  # padded to 64 x 128 HR pixels
         assert_impulse(pixels, (16, 24), (5, 7))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("factor", [2, 3, 8, 16])
+def test_at_any_factor_and_size_pixels_are_whole_and_boxes_end_with_the_image(cfg, tmp_path, factor):
+    """HR sides that are no multiple of the factor, images of one LR row and of one LR pixel."""
+    cfg.merge_from_list(["INPUT.LR_FACTOR", factor, "INPUT.FLIP_PROB", 0.0])
+    cfg.merge_from_list(["MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.0, "INPUT.CROP.ENABLED", False])
+    model = built(cfg)
+    seen, furthest = seen_by(model.student), []
+    for h, w in ((13, 17), (1, 9), (1, 1)):
+        at, size = (h // 2, w // 2), (h * factor, w * factor)
+        pixels = np.full((size[0] + factor - 1, size[1] + factor // 2, 3), GREY, np.uint8)
+        pixels[at[0] * factor :, at[1] * factor :][:factor, :factor] = 255
+        cv2.imwrite(str(tmp_path / "a.png"), pixels)
+        height, width = pixels.shape[:2]
+        box = {"bbox": [0, 0, width, height], "bbox_mode": BoxMode.XYWH_ABS, "category_id": 0}
+        entry = {"file_name": str(tmp_path / "a.png"), "image_id": 1, "height": height, "width": width}
+        trained = PairedResolutionMapper(cfg, True)({**entry, "annotations": [box]})
+        assert trained["instances"].gt_boxes.tensor.tolist() == [[0, 0, size[1], size[0]]]
+        losses = step(model, LOCAL, [trained])
+        assert all(torch.isfinite(v) for v in losses.values())
+        model.eval()
+        with torch.no_grad():
+            found = model([PairedResolutionMapper(cfg, False, view="lr")(entry)])[0]["instances"]
+        assert found.image_size == size
+        furthest.append((found.pred_boxes.tensor[:, 2:].numpy() / size[::-1]).max(0, initial=0))
+        for pixels in seen[-2:]:
+            assert_impulse(pixels, (h, w), at)
+    assert len(seen) == 6
+    assert 0.99 < np.max(furthest, axis=0).min() and np.max(furthest) <= 1
 
 
 def test_the_scanner_degrades_lr_pixels_and_nothing_else_does(cfg, entry, tmp_path):

@@ -7,6 +7,7 @@ import re
 
 import mhkd  # noqa: F401  (first)
 from mhkd import onnx_file
+from mhkd.engine.exported import exported_cfg
 from mhkd.errors import InputError
 from mhkd.onnx_file import KEY, OnnxNetwork, OnnxRecord
 from mhkd.slide_detection.student import load_student
@@ -101,6 +102,14 @@ def test_a_file_cut_short_a_folder_and_nothing(tmp_path):
     (tmp_path / "folder.onnx").mkdir()
     assert "is a folder" in refused(tmp_path / "folder.onnx")
     assert "cannot be read" in refused(tmp_path / "gone.onnx")
+
+
+def test_one_where_a_folder_is_wanted(tmp_path):
+    path = write(one_box_network(), tmp_path / "s.onnx")
+    with pytest.raises(
+        InputError, match=r"s\.onnx: an \.onnx file is what .* take: give the folder it was made of"
+    ):
+        exported_cfg(path)
 
 
 def test_a_network_that_is_no_student(tmp_path):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import ntpath
 import os
 import shutil
 import sys
@@ -10,11 +11,13 @@ import mhkd  # noqa: F401  (first)
 from mhkd.cli import main
 from mhkd.engine.exported import export_cfg, export_network
 from mhkd.engine.unread import load_run_cfg
+from mhkd.errors import InputError
 from mhkd.evaluation.best_threshold import Choice
 from mhkd.evaluation.threshold_file import record_threshold
 from mhkd.onnx_export import export_onnx
 from mhkd.packing import pack_student
 from mhkd.slide_detection.finished import find_finished
+from mhkd.slide_detection.many import check_names
 
 import numpy as np
 import pytest
@@ -228,6 +231,14 @@ def test_two_slides_of_one_name(slides, student, tmp_path):
     assert result.exit_code == 2
     assert "same name" in result.stderr and "another --out" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_two_slides_whose_folders_windows_takes_for_one(monkeypatch, tmp_path):
+    slides = ["fine/a.svs", "poor/A.SVS"]
+    check_names(slides, tmp_path)
+    monkeypatch.setattr(os.path, "normcase", ntpath.normcase)
+    with pytest.raises(InputError, match=r"poor/A\.SVS: has the same name as fine/a\.svs"):
+        check_names(slides, tmp_path)
 
 
 def test_student_without_resolution(slides, tmp_path):
