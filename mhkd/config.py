@@ -211,6 +211,7 @@ def add_mhkd_config(cfg: CN) -> None:
     cfg.MHKD.ATTENTION = CN()
     cfg.MHKD.ATTENTION.CLASSES = "target"
     cfg.MHKD.ATTENTION.NORMALIZED = True
+    cfg.MHKD.ORDERED_CLASSES = False  # a classifier's are grades, in their order: scores have kappa too
     # --eval-only: "student" on LR | "teacher" on HR | "direct" (the teacher on upsampled LR). A schedule
     # without a student scores both of the latter.
     cfg.MHKD.EVAL = "student"

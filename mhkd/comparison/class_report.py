@@ -68,6 +68,7 @@ def collect(table: ClassTable, lines: Sequence[Line], asked: Asked) -> dict[str,
         "table": table.name,
         "title": table.title,
         "source": table.source,
+        "told": table.told,
         "dataset": asked.dataset,
         "factors": list(asked.factors),
         "epochs": asked.epochs,
@@ -206,6 +207,7 @@ def to_markdown(content: dict[str, Any]) -> str:
         cells.append(f"{r['training_seconds'] / 60:.0f}")
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", *_groups(content, done), *(_papers(rows, papers) if papers else ())]
+    lines += [content["told"], ""] if content["told"] else []
     lines.append(
         f"`{content['command']}`; commit {content['commit']}, {content['hardware']}, torch "
         f"{content['torch']}, {content['date']}, {content['samples']} bootstrap samples."

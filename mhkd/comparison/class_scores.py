@@ -55,4 +55,5 @@ def _stamp(training: Training) -> dict[str, Any]:
     (name,) = training.cfg.DATASETS.TEST
     images = [[e["file_name"], e["image_id"], e["label"], e.get("patient")] for e in DatasetCatalog.get(name)]
     of_images = hashlib.sha256(json.dumps([name, images]).encode()).hexdigest()
-    return {"weights": [weights.st_size, weights.st_mtime_ns], "test_set": of_images}
+    ordered = {"ordered": True} if training.cfg.MHKD.ORDERED_CLASSES else {}
+    return {"weights": [weights.st_size, weights.st_mtime_ns], "test_set": of_images, **ordered}

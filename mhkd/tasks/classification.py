@@ -53,7 +53,7 @@ class ClassificationTask(Task):
         return ClassificationMapper(cfg, not view, view=view or "lr")
 
     def evaluator(self, cfg: CfgNode, dataset: str, folder: Path) -> ClassificationEvaluator:
-        return ClassificationEvaluator(dataset, str(folder))
+        return ClassificationEvaluator(dataset, str(folder), ordered=cfg.MHKD.ORDERED_CLASSES)
 
     def network_cfg(self, cfg: CfgNode, network: str, bfa: bool = False) -> CfgNode:
         """A student takes LR at its own size."""

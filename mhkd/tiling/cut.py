@@ -105,7 +105,8 @@ class Cut:
         if width * height > MAX_IMAGE_PX:
             raise InputError(
                 f"{where}: as one image of {width}x{height} px it is too large "
-                f"({MAX_IMAGE_PX / 2**20:.0f} megapixels at most): choose a coarser --mpp"
+                f"({MAX_IMAGE_PX / 2**20:.0f} megapixels at most): read it coarser (--mpp), or correct its "
+                "resolution (--slide-mpp)"
             )
         return {"x_px": box[0], "y_px": box[1], "mpp": mpp, "width": width, "height": height}
 

@@ -26,7 +26,7 @@ ROWS = (
     ClassRow("baseline", "baseline", "baseline", paper=PAPER),
     ClassRow("kd", "KD", "kd", "baseline"),
 )
-TABLE = ClassTable("toy", "a toy", "nobody", ROWS)
+TABLE = ClassTable("toy", "a toy", "nobody", ROWS, "Elsewhere it was so.")
 LABELS = [0, 1] * 12  # 12 patients, an image of each class
 
 
@@ -91,6 +91,7 @@ def test_markdown_names_what_is_not_run_and_whose_figures_are_whose(content):
     assert "1/16" in rows["KD", "×4"] and "1/4" in rows["KD", "×2"]
     assert "12 patients" not in text and "by patient (12)" in text
     assert "celiac disease" in text and "ours are of another disease" in text
+    assert "\nElsewhere it was so.\n" in text
     columns = {row.count("|") for row in text.splitlines() if row.startswith("|")}
     assert len(columns) == 2  # the table and that of the paper
 

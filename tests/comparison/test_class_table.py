@@ -95,6 +95,14 @@ def test_other_settings_are_refused(filled):
         filled.fill(options=("INPUT.LR_FACTOR", "4"))
 
 
+def test_grades_are_scored_as_such_without_training_anew(filled):
+    ordered = (*OPTIONS, "MHKD.ORDERED_CLASSES", "True")
+    filled.fill(folds=Folds(2, 2), options=ordered)
+    assert not [line for line in filled.said if line.startswith("Training")]
+    rows = json.loads((filled.root / "table_resolution_fold2.json").read_text())["rows"]
+    assert ["kappa" in r["scores"] for r in rows if r["status"] == "finished"] == [True, True]
+
+
 def test_a_third_of_the_patients_labelled_the_others_without(filled):
     filled.fill(only=("kd_ad2",), folds=Folds(2, 1), dry_run=True)
     plan = [line.split(",")[0] for line in filled.said[:-1]]

@@ -82,6 +82,9 @@ def test_it_trains_and_is_scored(trained):
     elsewhere.DATASETS.TRAIN = ("not_at_hand_train",)
     prepare_datasets(elsewhere, training=False)
     assert score_trained(elsewhere) == pytest.approx(student)
+    elsewhere.MHKD.ORDERED_CLASSES = True
+    scored = score_trained(elsewhere)
+    assert scored.keys() - student.keys() == {"kappa"} and -100 <= scored["kappa"] <= 100
 
 
 @pytest.mark.slow
