@@ -47,7 +47,7 @@ def keep_best(trainer: Any, step: Step, iteration: int, student: nn.Module) -> N
     out = export_cfg(cfg, "student", step.stage.bfa)
     out.MHKD.LR_MPP = task.lr_mpp(cfg)
     scored = trainer.output_dir / "inference" / "student" / name
-    choice = task.best_threshold(name, scored)
+    choice = task.best_threshold(name, scored, out.MODEL.ROI_HEADS.SCORE_THRESH_TEST)
     with replacing_folder(folder) as temporary:
         export_network(student.state_dict(), out, temporary, trainer.training_data)
         record_scores(task.found_scores(scored), temporary)

@@ -34,7 +34,7 @@ def choose_threshold(cfg: CfgNode, network: nn.Module, folders: Sequence[Path]) 
     inference_on_dataset(network, loader, task.evaluator(cfg, name, folder))
     if not comm.is_main_process():
         return
-    choice = task.best_threshold(name, folder)
+    choice = task.best_threshold(name, folder, cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST)
     if choice is None:
         logger.warning(
             f"{name}: no detection is right, so no score threshold is chosen; mhkd detect counts from "

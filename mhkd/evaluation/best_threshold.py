@@ -27,13 +27,14 @@ class Choice:
     annotated: int
 
 
-def best_f1(pooled: Iterable[Pooled]) -> Choice | None:
+def best_f1(pooled: Iterable[Pooled], lowest: float = 0.0) -> Choice | None:
     """Choose the threshold with the highest F1 over all classes together at IoU 0.5.
 
     Of equal ones it is the highest.
 
     Args:
         pooled: detections of each class, matched.
+        lowest: score that those below it were left out of; the choice is no lower.
 
     Returns:
         None where no detection is right.
@@ -53,7 +54,7 @@ def best_f1(pooled: Iterable[Pooled]) -> Choice | None:
     best = int(np.argmax(f1))
     below = scores[last[best] + 1] if last[best] + 1 < len(scores) else np.float32(0)
     return Choice(
-        score_threshold=_between(below, scores[last[best]]),
+        score_threshold=max(_between(below, scores[last[best]]), lowest),
         f1=float(100 * f1[best]),
         precision=float(100 * hits[best] / (hits[best] + false[best])),
         sensitivity=float(100 * hits[best] / annotated),

@@ -83,11 +83,11 @@ class DetectionTask(Task):
     def averaged_over_flips(self, network: nn.Module) -> nn.Module:
         return FlipAveraged(network)
 
-    def best_threshold(self, dataset: str, folder: Path) -> Choice | None:
+    def best_threshold(self, dataset: str, folder: Path, lowest: float = 0.0) -> Choice | None:
         """The one with the best F1."""
         results = self._results(folder)
         truth = coco_dict(DatasetCatalog.get(dataset), MetadataCatalog.get(dataset))
-        return best_f1(pooled_of_coco(truth, results))
+        return best_f1(pooled_of_coco(truth, results), lowest)
 
     def found_scores(self, folder: Path) -> np.ndarray:
         return np.array([found["score"] for found in self._results(folder)], np.float64)

@@ -94,8 +94,9 @@ class Task(ABC):
         """Scores a network on ``dataset``: ``{self.scores: {name: percent}}``, and perhaps other
         kinds of scores. It may write to ``folder``."""
 
-    def best_threshold(self, dataset: str, folder: Path) -> Choice | None:
-        """The score to count from, by what the evaluator wrote to ``folder``; None where none can be told."""
+    def best_threshold(self, dataset: str, folder: Path, lowest: float = 0.0) -> Choice | None:
+        """The score to count from, by what the evaluator wrote to ``folder``, which has none below
+        ``lowest``; None where none can be told."""
         return None
 
     def found_scores(self, folder: Path) -> np.ndarray:

@@ -44,9 +44,9 @@ def result(x, score, category_id=3, image_id=7):
     return {"image_id": image_id, "category_id": category_id, "bbox": [x, 0, 50, 50], "score": score}
 
 
-def choose(results):
+def choose(results, lowest=0.0):
     boxes = [[x, 0, 50, 50] for x in (0, 100, 200, 300)]
-    return best_f1(pooled_of_coco(coco(boxes, [3, 3, 4, 4]), results))
+    return best_f1(pooled_of_coco(coco(boxes, [3, 3, 4, 4]), results), lowest)
 
 
 def test_best_f1_by_hand():
@@ -73,6 +73,22 @@ def test_those_of_equal_scores_are_taken_together():
     """One right and one false with 0.9: F1 2/6; with the right one of 0.5 too, 4/7."""
     choice = choose([result(0, 0.9), result(600, 0.9), result(100, 0.5)])
     assert choice.score_threshold == 0.25 and choice.f1 == pytest.approx(400 / 7)
+
+
+@pytest.mark.parametrize(
+    ("lowest", "score", "threshold"),
+    [
+        (0.05, 0.0759, 0.05),
+        (0.05, 0.05, 0.05),
+        (0.06, 0.06, 0.06),
+        (0.05, 0.3, 0.15),
+        (0.0, 0.0759, 0.04),
+    ],
+)
+def test_it_is_no_lower_than_the_scores_that_were_kept(lowest, score, threshold):
+    """What lies below was left out: nobody knows what counting from there would give."""
+    found = choose([result(0, score)], lowest).score_threshold
+    assert found >= lowest and found == pytest.approx(threshold, abs=1e-8)
 
 
 class Finder(nn.Module):

@@ -84,7 +84,9 @@ def run_score(
     left = _unused_annotations(finished, damaged, scored, annotations)
     failed = {**failed, **{u.path: u.reason for u in left if u.is_fault}}
     patients, unit = _patients([one.name for one in scored], patient_csv, patient_pattern)
-    scores = score_slides(scored, patients, score_threshold=score_threshold, num_samples=bootstrap, seed=seed)
+    scores = score_slides(
+        scored, patients, score_threshold=score_threshold, lowest=lowest, num_samples=bootstrap, seed=seed
+    )
     choice = scores.pop("choice")
     warnings = differences([one for one in finished if one.name in {s.name for s in scored}])
     warnings += _warnings(scored, unfinished, lowest, patients, unit, bootstrap)

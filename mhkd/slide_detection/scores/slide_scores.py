@@ -24,6 +24,7 @@ def score_slides(
     patients: Sequence[str],
     *,
     score_threshold: float = 0.5,
+    lowest: float = 0.0,
     num_samples: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -33,6 +34,7 @@ def score_slides(
         slides: from :func:`mhkd.slide_detection.scores.scored_slide.load_slides`.
         patients: the patient of each.
         score_threshold: for counts, sensitivity and precision.
+        lowest: score that those below it were left out of.
         num_samples: bootstrap samples; 0: no intervals.
         seed: of the samples.
 
@@ -74,7 +76,7 @@ def score_slides(
         "froc": {name: _froc_table(p, slides, ones) for name, p in with_any.items()},
         "slides": list(_rows(slides, patients, with_any, counts, score_threshold)),
         "max_dets": max_dets,
-        "choice": best_f1(pooled.values()),
+        "choice": best_f1(pooled.values(), lowest),
     }
 
 
