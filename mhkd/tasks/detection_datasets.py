@@ -8,7 +8,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from ..data.fitness import check_fitness, count_objects, file_of
 from ..data.loader import training_entries
-from ..data.registrar import check_split_disjoint, ensure_registered, no_objects, values_of
+from ..data.registrar import CLASSIFICATION, check_split_disjoint, ensure_registered, no_objects, values_of
 from ..data.semi_supervised import split_by_label
 from ..errors import InputError
 
@@ -22,14 +22,20 @@ def check_datasets(cfg: CfgNode, training: bool) -> None:
         training: False where trained weights are only scored: they get the order of the test set's classes.
 
     Raises:
-        InputError: a dataset is missing or at fault, or has no classes; classes differ between training
-            and test, slides are in both, MODEL.ROI_HEADS.NUM_CLASSES is not their number of classes; an image
-            is too small for INPUT.LR_FACTOR, or there is no object to learn or to score.
+        InputError: a dataset is missing or at fault, or has no classes, or no boxes; classes differ between
+            training and test, slides are in both, MODEL.ROI_HEADS.NUM_CLASSES is not their number of classes;
+            an image is too small for INPUT.LR_FACTOR, or there is no object to learn or to score.
     """
     choose_on = [cfg.MHKD.CHOOSE_ON] if training and cfg.MHKD.CHOOSE_ON else []
     names = [*cfg.DATASETS.TRAIN, *cfg.DATASETS.TEST, *choose_on]
     every = [*names, *cfg.MHKD.UNLABELED]
     ensure_registered(every)
+    for name in names:
+        if MetadataCatalog.get(name).get("evaluator_type") == CLASSIFICATION:
+            raise InputError(
+                f"{name} is a dataset of images with a class each: for boxes write annotations_<split>.json, "
+                "or train a classifier of it, MHKD.TASK classification"
+            )
     dicts = {name: DatasetCatalog.get(name) for name in every}  # reads and checks the files
     classes = {name: list(MetadataCatalog.get(name).thing_classes) for name in names}
     if cfg.MHKD.CLASSES:

@@ -4,6 +4,7 @@ import math
 
 import mhkd  # noqa: F401  (before Detectron2, which it prepares)
 from mhkd.losses import (
+    LOSS_REGISTRY,
     ClassifierIteration,
     attention,
     attention_plus,
@@ -14,6 +15,7 @@ from mhkd.losses import (
     pixel_wise_maxpool,
     soft,
 )
+from mhkd.schedules.classification import KD
 
 import pytest
 import torch
@@ -39,6 +41,15 @@ def test_pixel_wise_by_bicubic_interpolation():
     expected = [4 * r + c for r in (low, high) for c in (low, high)]
     it = looked(conv_h=ROWS, adapted_l=torch.zeros(1, 1, 2, 2))
     assert pixel_wise_bicubic(it).item() == pytest.approx(sum(v**2 for v in expected) / 4, rel=1e-5)
+
+
+def test_kd_averages_both_ways_and_adds_the_soft_loss():
+    """Equations 1 to 3: of a map of 1, reduced to 1 either way, both are 1 and their mean is."""
+    one = torch.ones(1, 1, 4, 4)
+    it = looked(conv_h=one, adapted_l=torch.zeros(1, 1, 2, 2))
+    it.logits_h, it.logits_l = torch.tensor([[2.0, 0.0]]), torch.zeros(1, 2)
+    total = sum(weight * LOSS_REGISTRY.get(name)(it) for name, weight in KD.items())
+    assert total.item() == pytest.approx(1 + soft(it).item())
 
 
 def test_pixel_wise_maps_of_sizes_that_do_not_divide():

@@ -173,15 +173,20 @@ def test_strides_decide_the_cells_of_the_last_map():
         assert conv.shape == (1, 64, cells, cells)
 
 
-def test_maps_are_of_each_images_own_class():
-    network, (first, second) = pair("at_plus"), images(2, 2)  # of the classes 0 and 1
+def test_maps_are_of_each_images_own_class_by_each_networks_own_weights():
+    network, inputs = pair("at_plus"), images(2, 2)
     network.apply_stage(SCHEDULES["at_plus"].steps[0])
-    for one in (network.teacher, network.student):
-        one.head.weight.data[0], one.head.weight.data[1] = -0.01, 0.01  # nothing speaks for class 0
-    of = {k: network(x)["loss_attention_plus"].item() for k, x in (("1", [second]), ("0", [first]))}
-    assert of["1"] > 0 and of["0"] == 0
-    both = network([first, second])["loss_attention_plus"].item()
-    assert both == pytest.approx(of["1"] / 2, rel=1e-4)
+    weighted = network(inputs)["loss_attention_plus"].item()
+    distances = []
+    for x in inputs:
+        maps = []
+        for one, key in ((network.student, "image_lr"), (network.teacher, "image")):
+            conv, _ = one.look(x[key][None])
+            maps.append(torch.einsum("c,nchw->nhw", one.head.weight[x["label"]].relu(), conv))
+        maps[1] = torch.nn.functional.adaptive_avg_pool2d(maps[1], maps[0].shape[-2:])
+        distances.append((maps[0] / maps[0].norm() - maps[1] / maps[1].norm()).norm().item())
+    weight = network.measured()["loss_weights"]["attention_plus"]
+    assert weighted == pytest.approx(weight * sum(distances) / 2, rel=1e-3)
 
 
 def test_maps_of_every_class():

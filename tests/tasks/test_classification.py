@@ -187,6 +187,14 @@ def test_a_classifiers_schedule_and_losses_are_refused_by_detection(tiny_cfg, tm
         prepare_datasets(tiny_cfg)
 
 
+@pytest.mark.parametrize("key", ["DATASETS.TRAIN", "DATASETS.TEST"])
+def test_images_with_a_class_are_no_boxes(root, monkeypatch, tiny_cfg, key):
+    monkeypatch.setenv("DETECTRON2_DATASETS", str(root))
+    tiny_cfg.merge_from_list([key, ("cells_train",)])
+    with pytest.raises(InputError, match="cells_train is a dataset of images with a class each"):
+        prepare_datasets(tiny_cfg)
+
+
 def test_a_schedule_of_ones_own_has_the_classifiers_parts(cells, tmp_path):
     mine = tmp_path / "mine.yaml"
     steps = "steps:\n  - {name: a, weights: {cross_entropy: 1, soft: 0.5}, relative_to: cross_entropy}\n"
