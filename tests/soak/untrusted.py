@@ -17,16 +17,31 @@ from pathlib import Path
 from mhkd.errors import InputError
 
 import _kinds_of_annotations
+import _kinds_of_configs
 import _kinds_of_datasets
+import _kinds_of_journals
+import _kinds_of_onnx
 import _kinds_of_results
 import _kinds_of_students
+import _kinds_of_trainings
+import _kinds_of_weights
 from _kinds import STRUCTURES, reformat
 from _mutations import change_bytes
 from _sandbox import GIVEN, OUT, Broken, run_watched, write_canaries
 
 KINDS = {
     kind.name: kind
-    for module in (_kinds_of_annotations, _kinds_of_datasets, _kinds_of_students, _kinds_of_results)
+    for module in (
+        _kinds_of_annotations,
+        _kinds_of_datasets,
+        _kinds_of_weights,
+        _kinds_of_students,
+        _kinds_of_onnx,
+        _kinds_of_configs,
+        _kinds_of_results,
+        _kinds_of_trainings,
+        _kinds_of_journals,
+    )
     for kind in module.KINDS
 }
 FULL, SAMPLE = 10_300, 800
