@@ -2,29 +2,22 @@
 
 Where a tile's width or length is told wrong and their number stays the same, nothing else shows it: libtiff
 takes the beginning of what is there, in rows of another width. JPEG and JPEG 2000 record their own size, and
-are compared where they are decoded.
+are compared where they are decoded. Lengths of LZW and PackBits are counted by hand: libtiff tells them on
+the standard error alone, and libvips hangs in workers that were forked from a process that had used it.
 """
 
-import logging
 import os
-import struct
-from collections.abc import Sequence
+import zlib
+from collections.abc import Callable, Sequence
 
 import numpy as np
-import pyvips
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from ..errors import InputError
-from .tiff import BITS, COMPRESSION, LENGTH, PHOTOMETRIC, SAMPLES, WIDTH, TiffPage
+from .tiff import BITS, COMPRESSION, PHOTOMETRIC, TiffPage
 
-_STRIP_OFFSETS, _ROWS_PER_STRIP, _STRIP_BYTES = 273, 278, 279
-_PLAIN, _LIBTIFFS = 1, (5, 8, 32946, 32773)  # LZW, deflate, PackBits
 _ALIGN_BYTES = 16  # writers fill up with less than this
 _YCBCR = 6  # its samples may be fewer than the pixels
-_LARGEST_BYTES = 2**26  # when decoded; time and memory
-
-# Rows that a sound tile lacks are an error to libvips, which it raises, and says once more.
-logging.getLogger("pyvips").setLevel(logging.ERROR)
+_CLEAR, _END, _MOST_BITS = 256, 257, 12  # of LZW
 
 
 def check_piece_sizes(path: str | os.PathLike[str], pages: Sequence[TiffPage]) -> None:
@@ -37,13 +30,13 @@ def check_piece_sizes(path: str | os.PathLike[str], pages: Sequence[TiffPage]) -
     """
     with open(path, "rb") as f:
         for page in [p for p in pages if p.is_tiled] or pages:
-            number = _shortest(page)
-            if number is None or page.unit_bytes > _LARGEST_BYTES or not _is_plain_samples(page):
+            count, number = _LENGTHS.get(page.first(COMPRESSION, 1)), _shortest(page)
+            if count is None or number is None or not _has_plain_samples(page):
                 continue
             assert page.offsets is not None and page.byte_counts is not None
             f.seek(int(page.offsets[number]))
-            data = f.read(int(page.byte_counts[number]))
-            if not _fits(data, page):
+            length = count(f.read(int(page.byte_counts[number])), page.unit_bytes + _ALIGN_BYTES)
+            if length is not None and not 0 <= length - page.unit_bytes < _ALIGN_BYTES:
                 across, down = page.unit_px
                 raise InputError(
                     f"{path}: is damaged (its pieces are not of the {across}x{down} px that it claims): "
@@ -63,31 +56,66 @@ def _shortest(page: TiffPage) -> int | None:
     return int(counts.argmin()) if np.isfinite(counts).any() else None
 
 
-def _is_plain_samples(page: TiffPage) -> bool:
+def _has_plain_samples(page: TiffPage) -> bool:
     """Whether its size in pixels says how many bytes a piece has."""
     return len({*page.tags.get(BITS, [1])}) == 1 and page.first(PHOTOMETRIC) != _YCBCR
 
 
-def _fits(data: bytes, page: TiffPage) -> bool:
-    """Whether a piece has the rows that its page says and no more, or does not say how long it is."""
-    codec, rows = page.first(COMPRESSION, 1), page.unit_px[1]
-    if codec == _PLAIN:
-        return 0 <= len(data) - page.unit_bytes < _ALIGN_BYTES
-    if codec not in _LIBTIFFS:
-        return True
-    return not _has_rows(data, codec, page.unit_bytes // rows, rows + 1)
+def _plain_length(data: bytes, most: int) -> int:
+    return len(data)
 
 
-def _has_rows(data: bytes, codec: int, row_bytes: int, rows: int) -> bool:
-    """Whether libtiff finds so many rows in it, read as a grey TIFF of one strip."""
-    tags = ImageFileDirectory_v2()
-    tags[WIDTH], tags[LENGTH], tags[_ROWS_PER_STRIP] = row_bytes, rows, rows
-    tags[BITS], tags[SAMPLES], tags[PHOTOMETRIC], tags[COMPRESSION] = 8, 1, 1, codec
-    tags[_STRIP_OFFSETS], tags[_STRIP_BYTES] = 0, len(data)  # counted from the end of the tags
-    head = struct.pack("<2sHI", b"II", 42, 8)
+def _deflate_length(data: bytes, most: int) -> int | None:
     try:
-        image = pyvips.Image.new_from_buffer(head + tags.tobytes(len(head)) + data, "", fail_on="error")
-        image.copy_memory()
-    except pyvips.Error:
-        return False
-    return True
+        return len(zlib.decompressobj().decompress(data, most))
+    except zlib.error:
+        return None
+
+
+def _packbits_length(data: bytes, most: int) -> int:
+    """A byte tells how many follow, or how often the next one stands; 128 nothing (TIFF 6.0, section 9)."""
+    length = at = 0
+    while at < len(data) and length < most:
+        n = data[at]
+        length += n + 1 if n < 128 else (257 - n) % 129
+        at += n + 2 if n < 128 else 1 if n == 128 else 2
+    return length
+
+
+def _lzw_length(data: bytes, most: int) -> int | None:
+    """A new code stands for a byte more than the code before it did (TIFF 6.0, section 13)."""
+    if data[:1] == b"\0":
+        return None  # of before TIFF 5, its bits the other way round
+    lengths: list[int] = []
+    length = buffer = n_bits = before = 0
+    width = 9
+    for byte in data:
+        buffer, n_bits = buffer << 8 | byte, n_bits + 8
+        if n_bits < width:
+            continue
+        n_bits -= width
+        code, buffer = buffer >> n_bits, buffer & (1 << n_bits) - 1
+        if code == _END or length >= most:
+            break
+        if code == _CLEAR:
+            lengths, before, width = [1] * (_END + 1), 0, 9
+            continue
+        if before:
+            lengths.append(before + 1)
+        if code >= len(lengths):
+            return None
+        before = lengths[code]
+        length += before
+        if len(lengths) + 1 >= 1 << width and width < _MOST_BITS:
+            width += 1
+    return length
+
+
+# Of a piece's bytes, by compression: their number when decoded, `most` or a little more where it is larger.
+_LENGTHS: dict[int, Callable[[bytes, int], int | None]] = {
+    1: _plain_length,
+    5: _lzw_length,
+    8: _deflate_length,
+    32946: _deflate_length,
+    32773: _packbits_length,
+}

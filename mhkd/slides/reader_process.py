@@ -1,6 +1,7 @@
-"""Slides of formats that cannot be checked beforehand, read in a process of their own.
+"""Slides read in a process of their own: of formats that cannot be checked beforehand, or by forked workers.
 
-On some damage OpenSlide ends the process that it is in. Here that is the reader, and one failed slide.
+On some damage OpenSlide ends the process that it is in. Here that is the reader, and one failed slide. In a
+process that was forked libvips may wait for ever for threads that only the first one has.
 A request is a line of JSON on its standard input; the answer is a line of JSON and, after it, the pixels.
 Written by hand because a pool of the standard library hangs or breaks as a whole when one of its processes
 dies.
@@ -28,22 +29,23 @@ _START = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[2])
 from mhkd.slides.reader_process import serve
-serve(sys.argv[1])
+serve(sys.argv[1], json.loads(sys.argv[3]))
 """
 
 
 class ProcessPixels:
     """A slide that is read by another process. A reader that died is started again for the next window."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], checked: bool = False) -> None:
         """
         Args:
             path: slide.
+            checked: whether it is of a format that is checked beforehand, which needs no limit of memory.
 
         Raises:
             InputError: it cannot be opened, or ends the reader.
         """
-        self.path = os.fspath(path)
+        self.path, self._checked = os.fspath(path), checked
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         with self._lock:
@@ -73,7 +75,7 @@ class ProcessPixels:
 
     def _start(self) -> subprocess.Popen[bytes]:
         self._process = process = subprocess.Popen(
-            [sys.executable, "-c", _START, self.path, json.dumps(sys.path)],
+            [sys.executable, "-c", _START, self.path, json.dumps(sys.path), json.dumps(self._checked)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         weakref.finalize(self, _stop, process, os.getpid())
@@ -110,12 +112,13 @@ def _stop(process: subprocess.Popen[bytes], pid: int) -> None:
     answers.close()
 
 
-def serve(path: str) -> None:
-    """Answer requests for one slide until standard input ends."""
+def serve(path: str, checked: bool = False) -> None:
+    """Answer requests for one slide until standard input ends; see :class:`ProcessPixels`."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
-    limit_process(MAX_MEMORY)
-    from .sources import open_unchecked
+    if not checked:
+        limit_process(MAX_MEMORY)
+    from .sources import open_pixels, open_unchecked
 
     def answer(content: dict[str, Any], pixels: bytes | memoryview = b"") -> None:
         answers.write(json.dumps(content).encode() + b"\n")
@@ -123,7 +126,7 @@ def serve(path: str) -> None:
         answers.flush()
 
     try:
-        slide = open_unchecked(path)
+        slide = open_pixels(path) if checked else open_unchecked(path)
     except Exception as e:
         answer({"error": str(e) if isinstance(e, InputError) else f"{path}: {type(e).__name__}: {e}"})
         return

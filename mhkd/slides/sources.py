@@ -3,7 +3,8 @@
 OpenSlide comes first: it is the one reader that refuses damaged tiles instead of inventing pixels; it is
 opened through large-image. libvips serves the TIFFs that OpenSlide does not take (striped, planar), Pillow
 plain PNG and JPEG. A TIFF is checked before either sees it. Formats that we cannot check are read in a
-process of their own, since OpenSlide ends the process on some damage; so are folders, of DICOM series.
+process of their own, since OpenSlide ends the process on some damage; so are folders, of DICOM series, and
+what libvips would read in a forked process, where it may hang.
 """
 
 import os
@@ -28,6 +29,7 @@ from .vips_pixels import VipsPixels
 from .windows import Pixels, plausible_mpp
 
 _PLAIN_BYTES = 1024  # OpenSlide reads tiles that are not compressed only if they are as long as a multiple
+_UNFORKED = os.getpid()
 _PNG_JPEG = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 
 
@@ -71,7 +73,10 @@ def open_pixels(path: str) -> Pixels:
         drop = check_samples(path, pages[number], pages, ome.channels)
         levels = [p.size_px for p in pages if p.is_tiled and p.first(tiff.SUBFILE) == 1]
         structure.check_sizes(path, [pages[number].size_px, *levels])
-        pixels = VipsPixels(path, pages[number], number, drop)
+        if os.getpid() == _UNFORKED:
+            pixels = VipsPixels(path, pages[number], number, drop)
+        else:
+            pixels = ProcessPixels(path, checked=True)
         pixels.mpp = structure.agreed_mpp(pages[number], pages)
         ome = ome if number == 0 else Ome()
     if ome.size_px and ome.size_px != pages[0].size_px:

@@ -2,6 +2,7 @@
 
 import mhkd  # noqa: F401  (first)
 from mhkd.errors import InputError
+from mhkd.slides import piece_sizes, tiff
 from mhkd.slides.piece_sizes import check_piece_sizes
 from mhkd.slides.slide import Slide
 from mhkd.slides.tiff import read_pages
@@ -18,6 +19,9 @@ KINDS = [
     for predictor in (("none", "horizontal") if codec in ("lzw", "deflate") else ("none",))
 ]
 NAMES = ["-".join(kind.values()) for kind in KINDS]
+
+
+NOISE = np.random.default_rng(2).integers(0, 256, RGB.shape, np.uint8)
 
 
 def save(folder, **options):
@@ -57,6 +61,21 @@ def test_strips_of_another_height(tmp_path, kind):
     edit(path, _ROWS, [rows - 1])
     with pytest.raises(InputError, match="its pieces are not of the 420x"):
         check_piece_sizes(path, read_pages(path))
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=NAMES)
+def test_every_piece_has_the_length_that_is_counted(tmp_path, kind):
+    """Noise, which LZW makes longer, blank and drawn tiles."""
+    for k, picture in enumerate((RGB, np.full_like(RGB, 255), NOISE)):
+        image = pyvips.Image.new_from_array(picture)
+        for layout in ({"tile": True, "tile_width": 128, "tile_height": 64}, {"tile": False}):
+            path = tmp_path / f"{k}.tiff"
+            image.tiffsave(str(path), **kind, **layout)
+            (page,) = read_pages(path)
+            content, count = path.read_bytes(), piece_sizes._LENGTHS[page.first(tiff.COMPRESSION)]
+            whole = len(page.offsets) - (300 % page.unit_px[1] > 0 if not page.is_tiled else 0)
+            for at, n in list(zip(page.offsets, page.byte_counts))[:whole]:
+                assert count(content[int(at) : int(at + n)], 10**9) == page.unit_bytes
 
 
 def test_a_smaller_level_is_looked_at_too(tmp_path):
