@@ -126,10 +126,10 @@ def main(
     out = out.absolute()
     write_dataset(dataset, out, factor, scale)
     os.environ["DETECTRON2_DATASETS"] = str(out)
-    all_options = [*scaled_options(mhkd.load_cfg(config_file), dataset, scale), *options]
+    cfg = mhkd.load_cfg(config_file)
+    all_options = [*scaled_options(cfg, dataset, scale), *options]
     words = [str(word) for word in ("--config-file", config_file, *all_options, "OUTPUT_DIR", out / "run")]
     subprocess.run([sys.executable, "-m", "mhkd", "train", "--resume", *words], check=True)
-    cfg = mhkd.load_cfg(config_file)
     cfg.merge_from_list(all_options)
     ensure_registered(cfg.DATASETS.TEST)
     found = result(cfg, out / "run", samples)

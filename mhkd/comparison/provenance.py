@@ -23,11 +23,8 @@ def hardware() -> str:
     name = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
-        named = [
-            x
-            for x in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
-            if x.startswith("model name")
-        ]
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
+        named = [x for x in lines if x.startswith("model name")]
         name = named[0].partition(":")[2].strip() if named else name
     threads = torch.get_num_threads()
     return f"{threads} thread{'s' if threads > 1 else ''} of {name}"

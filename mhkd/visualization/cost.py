@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import LogLocator
 
 from .figures import writing_figure
 
@@ -22,8 +22,9 @@ def over_gflops(path: Path, score: str, title: str) -> Iterator[Axes]:
     with writing_figure(path, (7.5, 5)) as figure:
         axes = figure.add_subplot()
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(ScalarFormatter())
-        axes.xaxis.set_minor_formatter(ScalarFormatter())
+        axes.xaxis.set_minor_locator(LogLocator(subs=(1.5, 2, 3, 5, 7)))  # all would overlap over a decade
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("{x:g}")
         yield axes
         axes.set_xlabel("GFLOPs of one image")
         axes.set_ylabel(score)
