@@ -21,6 +21,7 @@ from ..packed_student import unpacked
 from ..tasks import get_task
 from ..training_data import TrainingData, write_training_data
 from ..yaml_files import one_line
+from .as_trained import check_as_trained
 from .checkpoint import load_file, load_weights, network_weights, save_atomically, size
 from .classes import order_classes, recorded_classes
 from .settings import check_device, check_ranges
@@ -121,7 +122,8 @@ def load_network(
         classes: the order that its classes are brought into; empty: as they are.
 
     Raises:
-        InputError: missing, cut short, not trained yet, of other classes or of another architecture.
+        InputError: missing, cut short, not trained yet, of other classes, of another architecture, or trained
+            with other strides, anchors and the like.
     """
     task, checkpoint = get_task(cfg), load_file(path)
     weights, recorded = network_weights(checkpoint, network, path), recorded_classes(checkpoint, path)
@@ -131,8 +133,10 @@ def load_network(
     cfg = cfg.clone()
     cfg.defrost()
     cfg.MHKD.CLASSES = list(classes or recorded)  # the training data need not be at hand
-    module = build_network(task.network_cfg(cfg, network, bfa))
+    cfg = task.network_cfg(cfg, network, bfa)
+    module = build_network(cfg)
     load_weights(module, weights, path)
+    check_as_trained(cfg, network, checkpoint, path)
     return module.eval()
 
 

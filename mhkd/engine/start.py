@@ -9,6 +9,7 @@ from detectron2.config import CfgNode
 from ..errors import InputError
 from ..modeling.pair import Pair
 from ..tasks import get_task
+from .as_trained import check_as_trained
 from .checkpoint import load_file, load_weights, network_weights
 from .classes import order_classes, recorded_classes
 from .pretrained.start import start_teacher
@@ -29,6 +30,7 @@ def load_start(cfg: CfgNode, pair: Pair, start: Start) -> None:
             weights = network_weights(checkpoint, "teacher", given)
             weights = _in_order(cfg, weights, recorded_classes(checkpoint, given), given)
             load_weights(pair.teacher, weights, given)
+            check_as_trained(get_task(cfg).network_cfg(cfg, "teacher"), "teacher", checkpoint, given)
         elif cfg.MODEL.WEIGHTS:
             start_teacher(cfg, pair.teacher)
         return

@@ -225,3 +225,16 @@ def test_a_given_teacher_is_used_as_it_is(trained, cells):
     given = torch.load(teacher, weights_only=True)["model"]
     after = weights(cfg, "1_kd")
     assert all(torch.equal(v, after[f"teacher.{k}"]) for k, v in given.items())
+
+
+def test_a_student_of_other_strides_is_not_scored(trained):
+    cfg = trained.clone()
+    cfg.MODEL.STUDENT.STRIDES = [2, 1, 1, 2, 2]
+    with pytest.raises(InputError, match="student.*was trained with MODEL.RESNETS.STRIDES"):
+        score_trained(cfg)
+
+
+def test_a_teacher_of_other_strides_teaches_none(trained, cells):
+    teacher = str(Path(trained.OUTPUT_DIR, "0_teacher", "teacher", "model_final.pth"))
+    with pytest.raises(InputError, match="teacher.*was trained with MODEL.RESNETS.STRIDES"):
+        train(cells("MODEL.TEACHER.WEIGHTS", teacher, "MODEL.RESNETS.STRIDES", [2, 2, 2, 2, 2]))
