@@ -46,10 +46,18 @@ def _over_defaults(content: dict[str, Any], source: str | os.PathLike[str]) -> C
     if empty:
         raise InputError(f"{source}: {empty[0]} has no value: give it one, or remove it")
     try:
-        cfg.merge_from_other_cfg(CN(content))
+        cfg.merge_from_other_cfg(CN(_whole_as_float(content, cfg)))
     except (KeyError, ValueError, AssertionError, TypeError, RecursionError, MemoryError) as e:
         raise InputError(f"{source}: {one_line(e)}") from e
     return cfg
+
+
+def _whole_as_float(value: Any, default: Any) -> Any:
+    """2 where the default is 4.0 as 2.0, which yacs would refuse; of nodes, every value in them."""
+    if isinstance(value, dict) and isinstance(default, dict):
+        return {key: _whole_as_float(inner, default.get(key)) for key, inner in value.items()}
+    is_whole = type(value) is int and abs(value) < 2**53
+    return float(value) if is_whole and type(default) is float else value
 
 
 def _empty_keys(content: dict[str, Any], cfg: CN, prefix: str = "") -> list[str]:

@@ -1,4 +1,4 @@
-"""CSV: written so that a spreadsheet opens it as it is meant, and read as spreadsheets write it."""
+"""CSV, written so that a spreadsheet opens it as it is meant and read as they write it; and Markdown."""
 
 import csv
 import io
@@ -31,6 +31,17 @@ def csv_text(header: Iterable[str], lines: Iterable[Iterable[object]]) -> str:
 
 def _harmless(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def markdown_row(*cells: str) -> str:
+    """A row of a Markdown table; names in it may hold what would end a cell or the row."""
+    shown = (" ".join(cell.split()).replace("|", "\\|") for cell in cells)
+    return "|" + "".join(f" {cell} |" if cell else " |" for cell in shown)
+
+
+def markdown_head(*cells: str) -> list[str]:
+    """The first row of a table and the line under it: the first column to the left, numbers to the right."""
+    return [markdown_row(*cells), "|---|" + "---:|" * (len(cells) - 1)]
 
 
 def read_csv(path: str | os.PathLike[str], what: str) -> tuple[list[str], list[tuple[int, list[str]]]]:

@@ -6,6 +6,7 @@ import threading
 import time
 
 from mhkd.config import load_cfg, parse_cfg
+from mhkd.engine.unread import load_run_cfg
 from mhkd.errors import InputError
 from mhkd.yaml_files import parse_yaml, read_config
 
@@ -151,3 +152,16 @@ def test_nothing_reads_a_config_another_way(folder):
         if UNSAFE.search(line)
     ]
     assert found == []
+
+
+def test_a_whole_number_where_the_default_is_a_float():
+    path = CONFIGS / "Lymphoma" / "resnet18_cpu.yaml"
+    cfg = parse_cfg("MHKD:\n  TEMPERATURE: 2\n  TEACHER_ITERS: 2\n", "x.yaml")
+    assert (cfg.MHKD.TEMPERATURE, type(cfg.MHKD.TEMPERATURE), cfg.MHKD.TEACHER_ITERS) == (2.0, float, 2)
+    cfg = load_run_cfg(path, ["MHKD.TEMPERATURE", "3", "SOLVER.BASE_LR", "1", "MHKD.TEACHER_ITERS", "7"])
+    assert [cfg.MHKD.TEMPERATURE, cfg.SOLVER.BASE_LR, cfg.MHKD.TEACHER_ITERS] == [3.0, 1.0, 7]
+    assert type(cfg.MHKD.TEMPERATURE) is type(cfg.SOLVER.BASE_LR) is float
+    with pytest.raises(InputError, match="MHKD.TEACHER_ITERS"):
+        load_run_cfg(path, ["MHKD.TEACHER_ITERS", "7.5"])
+    with pytest.raises(InputError, match="MHKD.TEMPERATURE"):
+        parse_cfg(f"MHKD:\n  TEMPERATURE: 1{'0' * 400}\n", "x.yaml")

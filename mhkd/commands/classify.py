@@ -65,13 +65,13 @@ def classify(
 
     classifier = load_classifier(student, device, student_mpp, "--student-mpp")
     cut = classifier.cut if classifier.cut and classifier.cut.mode != "centred" else None
-    mode = mode or (cut.mode if cut else "image")
+    asked, mode = mode, mode or (cut.mode if cut else "image")
     if mode == "image":
         if any(v is not None for v in slide_mpp.values()):
             raise click.UsageError("--slide-mpp and --override-slide-mpp are of slides: add --mode section")
         if are_lr and image_mpp:
             raise click.UsageError("--lr and --image-mpp: give one of them")
-        images = find_images(paths)
+        images = find_images(paths, any_named=asked is not None)
         make_folder(out)
         said = classify_images(images, out, classifier, image_mpp, are_lr)
     else:

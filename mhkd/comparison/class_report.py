@@ -14,7 +14,7 @@ from ..evaluation.class_scores import KAPPA, SCORES, class_scores, confusion
 from ..evaluation.classification import all_scores
 from ..evaluation.predictions import Predictions
 from ..files import write_json, write_text
-from ..tables import csv_text
+from ..tables import csv_text, markdown_head, markdown_row
 from ..visualization.classification import plot_cost
 from ..visualization.confusion import plot_confusion
 from .class_rows import PAPER_SCORES, PAPER_SETS, ClassTable
@@ -190,14 +190,13 @@ def to_markdown(content: dict[str, Any]) -> str:
         "",
         _introduction(content),
         "",
-        f"| {' | '.join(head)} |",
-        f"|---|{'---:|' * (len(head) - 1)}",
+        *markdown_head(*head),
     ]
     for r in rows:
         factor = "HR" if r["factor"] == 1 else f"×{r['factor']}"
         if r["status"] != "finished":
             some = f" ({r['folds_finished']} of {content['folds']} folds)" if r["folds_finished"] else ""
-            lines.append(f"| {r['title']} | {factor} | not run{some} |{' |' * (len(head) - 3)}")
+            lines.append(markdown_row(r["title"], factor, f"not run{some}", *[""] * (len(head) - 3)))
             continue
         cells = [r["title"], factor]
         cells += [_score(r, k) for k in shown]
@@ -205,7 +204,7 @@ def to_markdown(content: dict[str, Any]) -> str:
         cells.append("–" if r["flops"] is None else f"{r['flops'] / 1e9:.3g}")
         cells.append(_share(r.get("flops_of_teacher")))
         cells.append(f"{r['training_seconds'] / 60:.0f}")
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(markdown_row(*cells))
     lines += ["", *_groups(content, done), *(_papers(rows, papers) if papers else ())]
     lines += [content["told"], ""] if content["told"] else []
     lines.append(
@@ -250,13 +249,12 @@ def _groups(content: dict[str, Any], done: Sequence[dict[str, Any]]) -> list[str
     lines = [
         "Balanced accuracy of each:",
         "",
-        f"| | factor | {' | '.join(head)} |",
-        f"|---|{'---:|' * (len(names) + 1)}",
+        *markdown_head("", "factor", *head),
     ]
     for r in done:
         factor = "HR" if r["factor"] == 1 else f"×{r['factor']}"
         cells = [f"{r['by_group'][n][MAIN]:.1f}" for n in names]
-        lines.append(f"| {r['title']} | {factor} | {' | '.join(cells)} |")
+        lines.append(markdown_row(r["title"], factor, *cells))
     return [*lines, ""]
 
 
@@ -268,8 +266,7 @@ def _papers(rows: Sequence[dict[str, Any]], papers: Sequence[str]) -> list[str]:
         "The paper's figures, of its own data sets, which are not at hand; ours are of another disease and "
         "show whether rows come in the same order, no more:",
         "",
-        f"| {' | '.join(head)} |",
-        f"|---|{'---:|' * (len(head) - 1)}",
+        *markdown_head(*head),
     ]
     for r in rows:
         if not r["paper"]:
@@ -278,7 +275,7 @@ def _papers(rows: Sequence[dict[str, Any]], papers: Sequence[str]) -> list[str]:
         found += [r.get("scores", {}).get(k) for k in PAPER_SCORES]
         cells = [r["title"], "HR" if r["factor"] == 1 else f"×{r['factor']}"]
         cells += ["" if v is None else f"{v:.1f}" for v in found]
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(markdown_row(*cells))
     return [*lines, ""]
 
 

@@ -12,7 +12,7 @@ import torch
 from ..evaluation.bootstrap import LEVEL, interval, verdict
 from ..evaluation.mask_scores import MASK_METRICS
 from ..files import write_json, write_text
-from ..tables import csv_text
+from ..tables import csv_text, markdown_head, markdown_row
 from ..visualization.comparison import draw_regions, plot_cost, plot_table
 from .measure import time_ratio
 from .provenance import commit, hardware
@@ -120,8 +120,7 @@ def to_markdown(content: dict[str, Any]) -> str:
         "",
         _introduction(content, several),
         "",
-        f"| {' | '.join(head)} |",
-        f"|---|{'---:|' * (len(head) - 1)}",
+        *markdown_head(*head),
     ]
     for r in rows:
         cells = [r["title"], *(_mean(r["scores"].get(m, UNKNOWN)) for m in scored)]
@@ -135,8 +134,8 @@ def to_markdown(content: dict[str, Any]) -> str:
         cells += [f"{r['parameters'] / 1e6:.1f}", flops, f"{r['time_ratio']:.2f}"]
         cells.append(f"{r['training_seconds'] / 60:.0f}")
         cells += [_papers(m, r["paper"][m]) if m in r["paper"] else "" for m in paper]
-        lines.append(f"| {' | '.join(cells)} |")
-    lines += [f"| {r['title']} | not run |{' |' * (len(head) - 2)}" for r in content["not_run"]]
+        lines.append(markdown_row(*cells))
+    lines += [markdown_row(r["title"], "not run", *[""] * (len(head) - 2)) for r in content["not_run"]]
     return "\n".join([*lines, "", *_order(content), *_how(content)]) + "\n"
 
 

@@ -21,7 +21,7 @@ from ..engine.exported import exported_cfg, load_exported
 from ..errors import InputError
 from ..files import read_json, sha256, write_json, write_text
 from ..modeling import is_student
-from ..tables import csv_text
+from ..tables import csv_text, markdown_head, markdown_row
 from .provenance import commit, hardware
 from .scores import AGAIN
 
@@ -161,14 +161,13 @@ def to_markdown(content: dict[str, Any]) -> str:
     lines = [
         f"AP on LR in percent, `{content['dataset']}`:",
         "",
-        f"| | strength | {' | '.join(names)} |",
-        f"|---|{'---:|' * (len(names) + 1)}",
+        *markdown_head("", "strength", *names),
     ]
     for axis in content["axes"]:
         for strength in axis["strengths"]:
             found = [ap[name, axis["name"], strength] for name in names]
             cells = ["–" if v is None else f"{v:.1f}" for v in found]
-            lines.append(f"| {axis['label']} | {strength:g} | {' | '.join(cells)} |")
+            lines.append(markdown_row(axis["label"], f"{strength:g}", *cells))
     return (
         "\n".join([*lines, "", f"`{content['command']}`; commit {content['commit']}, {content['hardware']}."])
         + "\n"

@@ -1,11 +1,13 @@
 """Whether datasets that are sound can be trained on and scored with a config: sizes, regions, objects."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 from detectron2.data import MetadataCatalog
 
 from ..coco import schema as coco_schema
+from ..coco.read import slide_of
 from ..errors import InputError
 from ..slides.images import image_size
 from ..slides.views import checked_factor
@@ -37,6 +39,11 @@ def check_fitness(name: str, dicts: Sequence[dict[str, Any]], lr_factor: int, ma
         if masks:
             raise InputError(f"{source}: outlines of so large a file are not read: set MODEL.MASK_ON False")
         return
+    if mixed := slides_of_several_patients(dicts):
+        raise InputError(
+            f"{source}: the slide {mixed[0][0]} is of the patients {', '.join(map(repr, mixed[0][1]))}: "
+            "correct it, or what belongs together is not kept together"
+        )
     for entry in dicts:
         _check_size(entry, lr_factor, source)
         coco_schema.mpp(entry, _where(entry, source))
@@ -46,6 +53,15 @@ def check_fitness(name: str, dicts: Sequence[dict[str, Any]], lr_factor: int, ma
             check_region(entry, source)
         if masks:
             _check_outlines(entry, source)
+
+
+def slides_of_several_patients(dicts: Sequence[dict[str, Any]]) -> list[tuple[str, list[str]]]:
+    """Such slides, and their patients; images without a patient say nothing."""
+    patients: dict[str, set[str]] = defaultdict(set)
+    for entry in dicts:
+        if entry.get("patient"):
+            patients[slide_of(entry)].add(str(entry["patient"]))
+    return [(slide, sorted(found)) for slide, found in sorted(patients.items()) if len(found) > 1]
 
 
 def count_objects(dicts: Sequence[dict[str, Any]]) -> int:

@@ -16,9 +16,12 @@ import numpy as np
 from ..coco.read import slide_of
 from ..errors import InputError
 from ..tiling.objects import PLAUSIBLE_WIDTH_UM
+from .copies import copies
 from .dataset_files import dataset_files, is_labels, stray_files
 from .faults import Split, Warnings, read_split
+from .fitness import slides_of_several_patients
 from .label_faults import label_summary, read_label_split
+from .registrar import image_files
 
 SLIDE_RATIO, OBJECT_RATIO = 3.0, 5.0  # to the median of all slides, and to that of the class
 MIN_OBJECTS = 5  # a median of fewer says nothing
@@ -123,6 +126,8 @@ def mpp_of(entry: dict[str, Any]) -> float | None:
 
 def _compare_splits(splits: Sequence[Split], warnings: Warnings) -> None:
     for i, a in enumerate(splits):
+        for slide, patients in slides_of_several_patients(a.entries):
+            warnings.add("slides of several patients", f"{slide} in {a.name}: {', '.join(patients)}")
         for b in splits[i + 1 :]:
             beside = os.path.dirname(a.json_file) == os.path.dirname(b.json_file)
             if beside and a.classes != b.classes:
@@ -136,6 +141,8 @@ def _compare_splits(splits: Sequence[Split], warnings: Warnings) -> None:
                 both = {of(e) for e in a.entries} & {of(e) for e in b.entries}
                 for value in sorted(v for v in both if v is not None):
                     warnings.add(f"{what} in two splits", f"{value} in {a.name} and {b.name}")
+            for one, other in copies(image_files(a.entries), image_files(b.entries)):
+                warnings.add("images in two splits, under two names", f"{one} and {other}")
 
     known = {c for s in splits for c in s.classes.values()}
     here = {s.name: {c for e in s.entries for c in s.classes_in(e)} for s in splits}

@@ -8,6 +8,7 @@ from typing import Any
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
 from ..errors import InputError
+from .copies import warn_of_copies
 from .fitness import check_fitness, file_of
 from .folds import Fold
 from .labels import identity, labelled
@@ -66,6 +67,7 @@ def check_labelled_datasets(
         ours, theirs = ({identity(e): e["file_name"] for e in dicts[name]} for name in (learned, scored))
         if both := sorted(theirs[key] for key in ours.keys() & theirs.keys()):
             raise InputError(f"{both[0]}: this image is in both {learned} and {scored}: remove one")
+        warn_of_copies(dicts[learned], dicts[scored], (learned, scored))
     return all_classes
 
 

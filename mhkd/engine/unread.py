@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -86,9 +87,18 @@ def merge_options(cfg: CfgNode, options: Sequence, source: str | os.PathLike) ->
     if option is not None:  # an odd one would be a length, two a key, one after OUTPUT_DIR a folder
         raise InputError(f"{option} stands behind KEY VALUE: options come before them")
     try:
-        cfg.merge_from_list(list(options))
+        cfg.merge_from_list(_with_floats(cfg, options))
     except (LookupError, ValueError, AssertionError, TypeError, AttributeError, RecursionError) as e:
         raise InputError(f"{source} {' '.join(map(str, options))}: {one_line(e)}") from e
+
+
+def _with_floats(cfg: CfgNode, options: Sequence) -> list:
+    """KEY 2 as KEY 2.0 where the key's value is a float."""
+    defaults, found = flat(cfg), list(options)
+    for k, (key, value) in enumerate(zip(options[::2], options[1::2])):
+        if type(defaults.get(key)) is float and re.fullmatch(r"[+-]?[0-9]{1,15}", str(value)):
+            found[2 * k + 1] = float(value)
+    return found
 
 
 def settle_unread(

@@ -7,6 +7,7 @@ from typing import Any
 from ..coco.schema import MAX_NUMBER
 from ..errors import InputError
 from ..files import read_json
+from ..tables import markdown_head, markdown_row
 from ..yaml_files import read_config
 from .mask_scores import MASK_METRICS
 
@@ -82,11 +83,11 @@ def _table(results: dict[str, dict[str, Any]], prefix: str) -> str:
     masks = [m for m in MASK_METRICS if prefix + m in first]
     columns = [*METRICS, *(classes if len(classes) > 1 else ()), *masks]
     columns += [TEACHER_AP] * any(prefix + TEACHER_AP in scores for scores in results.values()) + ["seconds"]
-    lines = [f"| | {' | '.join(columns)} |", f"|---|{'---:|' * len(columns)}"]
+    lines = markdown_head("", *columns)
     for key, scores in results.items():
         values = (scores.get(c if c == "seconds" else prefix + c) for c in columns)
         cells = ("–" if v is None else f"{v:.1f}" for v in values)
-        lines.append(f"| {_title(key, scores)} | {' | '.join(cells)} |")
+        lines.append(markdown_row(_title(key, scores), *cells))
     return "\n".join(lines) + "\n"
 
 

@@ -34,17 +34,26 @@ class Said:
     errors: dict[str, str] = field(default_factory=dict)
 
 
-def find_images(paths: Iterable[str]) -> list[str]:
+def find_images(paths: Iterable[str], any_named: bool = True) -> list[str]:
     """Image files among ``paths`` and in folders of them, at any depth, sorted within each.
 
+    Args:
+        any_named: files that are named one by one may end as they like; else as those in folders do.
+
     Raises:
-        InputError: a path is not there, or there is no image.
+        InputError: a path is not there, or there is no image, or one may be a slide.
     """
     found: list[str] = []
     for path in paths:
         if os.path.isdir(path):
             found += sorted(_inside(path))
         elif os.path.exists(path):
+            if not (any_named or path.lower().endswith(SUFFIXES)):
+                raise InputError(
+                    f"{path}: may be a slide, and the student is one of images: --mode section or whole "
+                    "classifies slides, mhkd detect --grade the glomeruli on them; --mode image takes it for "
+                    "one picture"
+                )
             found.append(path)
         else:
             raise InputError(f"{path}: there is no such file or folder: correct the path")

@@ -6,6 +6,7 @@ import logging
 from detectron2.config import CfgNode
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
+from ..data.copies import warn_of_copies
 from ..data.fitness import check_fitness, count_objects, file_of
 from ..data.loader import training_entries
 from ..data.registrar import CLASSIFICATION, check_split_disjoint, ensure_registered, no_objects, values_of
@@ -65,6 +66,7 @@ def check_datasets(cfg: CfgNode, training: bool) -> None:
     _check_objects(cfg, dicts, training)
     for train, test in itertools.product([*cfg.DATASETS.TRAIN, *cfg.MHKD.UNLABELED], cfg.DATASETS.TEST):
         check_split_disjoint(dicts[train], dicts[test], (train, test))
+        warn_of_copies(dicts[train], dicts[test], (train, test))
     for name in choose_on:
         _check_choose_on(name, cfg, dicts)
 
@@ -75,7 +77,9 @@ def _check_choose_on(name: str, cfg: CfgNode, dicts: dict) -> None:
     for test in cfg.DATASETS.TEST:
         if test.split("@")[0] == name.split("@")[0]:
             raise InputError(f"MHKD.CHOOSE_ON {name}: is scored too, in DATASETS.TEST: {remedy}")
-        check_split_disjoint(dicts[name], dicts[test], (f"{name} (MHKD.CHOOSE_ON)", test))
+        names = f"{name} (MHKD.CHOOSE_ON)", test
+        check_split_disjoint(dicts[name], dicts[test], names)
+        warn_of_copies(dicts[name], dicts[test], names)
     if not dicts[name]:
         raise InputError(f"MHKD.CHOOSE_ON {name}: has no images to choose on")
     for train in cfg.DATASETS.TRAIN:

@@ -4,6 +4,7 @@ import os
 
 import mhkd  # noqa: F401  (before Detectron2)
 from mhkd.data import ensure_registered, read_view, register_folders
+from mhkd.data.inspect import inspect_datasets
 from mhkd.data.label_checks import check_labelled_datasets
 from mhkd.errors import InputError
 
@@ -212,6 +213,15 @@ def test_a_class_that_is_only_trained_is_said(root, caplog):
     write_labels(root, VAL, split="val")
     assert check_labelled_datasets(*BOTH) == ["dark", "mid", "pale"]
     assert "cells_val has no image of 'mid', which training has" in caplog.text
+
+
+def test_a_slide_of_two_patients_is_a_mistake(root):
+    write_labels(root, [*TRAIN, ("f.png", "pale", "s1", "p9")])
+    write_labels(root, VAL, split="val")
+    with pytest.raises(InputError, match="labels_train.csv: the slide s1 is of the patients 'p1', 'p9'"):
+        check_labelled_datasets(*BOTH)
+    _, warnings = inspect_datasets(["cells"], root)
+    assert warnings.examples["slides of several patients"] == ["s1 in cells_train: p1, p9"]
 
 
 def test_one_class_is_nothing_to_learn(root):

@@ -74,6 +74,14 @@ def test_folders_are_searched(tmp_path):
             find_images([str(tmp_path / path)])
 
 
+def test_what_may_be_a_slide_is_no_image_unless_it_is_said(tmp_path):
+    path = tmp_path / "slide.svs"
+    path.touch()
+    with pytest.raises(InputError, match="slide.svs: may be a slide.*--mode section.*--grade"):
+        find_images([str(path)], any_named=False)
+    assert find_images([str(path)]) == [str(path)]
+
+
 def test_a_row_has_the_most_probable_class():
     assert row_of("a.png", ("x", "y"), [0.25, 0.75]) == ["a.png", "y", 0.75, 0.25, 0.75]
     assert np.argmax([0.5, 0.5]) == 0 and row_of("a", ("x", "y"), [0.5, 0.5])[1] == "x"

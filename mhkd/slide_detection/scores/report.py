@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ...tables import csv_text
+from ...tables import csv_text, markdown_head, markdown_row
 from .slide_scores import ANY, FROC_POINTS, HEADLINE
 
 FILES = ("scores.json", "scores.md", "slides.csv", "coco_annotations.json")
@@ -24,39 +24,38 @@ def markdown(report: dict[str, Any]) -> str:
         "",
         f"Percent. {_intervals(report)}",
         "",
-        _row("", *headline),
-        _rule(len(headline)),
-        _row("all slides", *(_cell(scores[k]) for k in headline)),
+        *markdown_head("", *headline),
+        markdown_row("all slides", *(_cell(scores[k]) for k in headline)),
         "",
         f"AP and AR count detections with a score of {report['detections_from_score']:g} or more, up to "
         f"{report['max_dets']} of a class on a slide.",
         "",
         f"## Detections with a score of {report['score_threshold']:g} or more, IoU 0.5",
         "",
-        _row("", "annotated", "detected", "sensitivity", "precision", "F1", "count error", "count bias"),
-        _rule(7),
+        *markdown_head(
+            "", "annotated", "detected", "sensitivity", "precision", "F1", "count error", "count bias"
+        ),
     ]
     for name in classes:
         rows = [r for r in report["slides"] if r["class"] == name]
         totals = (str(sum(r[k] for r in rows)) for k in ("annotated", "detected"))
         measures = ("sensitivity", "precision", "f1", "count_error", "count_bias")
-        lines.append(_row(name, *totals, *(_cell(scores[f"{name}/{m}"]) for m in measures)))
+        lines.append(markdown_row(name, *totals, *(_cell(scores[f"{name}/{m}"]) for m in measures)))
     lines += [
         "",
         "Count error: detected less annotated, per slide; mean of its absolute values, and (bias) its mean.",
         "",
         "## FROC: sensitivity at false positives per slide, IoU 0.5",
         "",
-        _row("FP per slide", *(f"{r:g}" for r in FROC_POINTS), "mean"),
-        _rule(len(FROC_POINTS) + 1),
+        *markdown_head("FP per slide", *(f"{r:g}" for r in FROC_POINTS), "mean"),
     ]
     tables = {name: table for name, table in report["froc"].items() if table}
     for name, table in tables.items():
         mean = _cell(scores[f"{name}/froc"])
-        lines.append(_row(name, *(f"{p['sensitivity']:.1f}" for p in table), mean))
+        lines.append(markdown_row(name, *(f"{p['sensitivity']:.1f}" for p in table), mean))
     any_table = next(iter(tables.values()), ())
     if any_table and any_table[0]["fp_per_mm2"] is not None:
-        lines.append(_row("FP per mm² of tissue", *(f"{p['fp_per_mm2']:.3g}" for p in any_table), ""))
+        lines.append(markdown_row("FP per mm² of tissue", *(f"{p['fp_per_mm2']:.3g}" for p in any_table), ""))
     lines.append("")
     for title, items in (
         ("Not scored: without annotations", report["without_annotations"].items()),
@@ -97,14 +96,6 @@ def _cell(score: dict[str, Any]) -> str:
         return "–"
     text = f"{score['value']:.1f}"
     return text + (" [{:.1f}, {:.1f}]".format(*score["interval"]) if score["interval"] else "")
-
-
-def _row(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _rule(columns: int) -> str:
-    return f"|---|{'---:|' * columns}"
 
 
 def _number(n: int, what: str) -> str:
