@@ -71,8 +71,9 @@ def write_summary_csv(path: Path, slides: Iterable[tuple[str, dict[str, Any] | N
             values = [""] * (1 + len(classes) + len(measures) + len(QUALITY) * checked + warned)
         lines.append([slide, *values, _line([error])])  # csv writes None as an empty field
     of_quality, of_warnings = QUALITY * checked, ("warnings",) * warned
-    header = ("slide", "glomeruli", *classes, *measures, *of_quality, *of_warnings, "error")
-    write_text(csv_text(header, lines), path)
+    before, after = ("slide", "glomeruli"), (*measures, *of_quality, *of_warnings, "error")
+    counted = (f"{c} (class)" if c in (*before, *after) else c for c in classes)
+    write_text(csv_text((*before, *counted, *after), lines), path)
 
 
 def _line(texts: Iterable[str]) -> str:

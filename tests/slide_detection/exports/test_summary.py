@@ -38,3 +38,11 @@ def test_table_of_slides_has_failed_ones_and_all_classes(found, info, tmp_path):
     assert (a["sclerotic_share"], a["density_per_mm2"], a["error"]) == ("0.3333", "6.0", "")
     assert b["glomeruli"] == "" and b["error"] == "b.svs: is damaged, copy it again"
     assert (c["fibrosis"], c["normal"], c["sclerotic_share"]) == ("3", "", "")
+
+
+def test_a_class_that_is_called_as_another_column_has_a_column_of_its_own(found, info, tmp_path):
+    named = Detections(found.boxes_px, found.scores, found.classes, ("slide", "error"))
+    write_summary_csv(tmp_path / "summary.csv", [("a.svs", summarize(named, info), "")])
+    with open(tmp_path / "summary.csv", newline="", encoding="utf-8-sig") as f:
+        (a,) = csv.DictReader(f)
+    assert (a["slide"], a["slide (class)"], a["error (class)"], a["error"]) == ("a.svs", "2", "1", "")
