@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from .data.cuts import recorded_cut
+from .engine.devices import check_device_option
 from .engine.exported import exported_cfg, load_deployed
-from .engine.settings import check_device_option
 from .enlarge import to_tensor
 from .errors import InputError
 from .files import sha256

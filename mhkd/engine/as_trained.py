@@ -11,7 +11,7 @@ from detectron2.config import CfgNode
 from ..config import load_cfg, parse_cfg
 from ..errors import InputError
 from ..tasks import get_task
-from .settings import flat
+from .keys import flat
 
 _NODES = ("MODEL.ANCHOR_GENERATOR.", "MODEL.FPN.", "MODEL.RESNETS.")
 _ENDS = (".IN_FEATURES", ".BBOX_REG_WEIGHTS", ".POOLER_RESOLUTION", ".POOLER_SAMPLING_RATIO", ".POOLER_TYPE")

@@ -24,7 +24,8 @@ from ..yaml_files import one_line
 from .as_trained import check_as_trained
 from .checkpoint import load_file, load_weights, network_weights, save_atomically, size
 from .classes import order_classes, recorded_classes
-from .settings import check_device, check_ranges
+from .devices import check_device
+from .ranges import check_ranges
 
 _unpacked = contextlib.ExitStack()  # folders of packed students, whose weights are read after load_student
 atexit.register(_unpacked.close)

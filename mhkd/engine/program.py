@@ -10,10 +10,10 @@ from detectron2.utils import comm
 from detectron2.utils.collect_env import collect_env_info
 
 from ..files import writing_to
+from .devices import check_device
 from .evaluation import prepare_datasets, score_trained, views_to_score
 from .log import RunLog
 from .run import exit_with_one_line, run_processes, train
-from .settings import check_device
 from .unread import load_run_cfg
 
 

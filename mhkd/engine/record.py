@@ -19,8 +19,8 @@ from ..schedules import Step, get_schedule
 from ..tasks import get_task
 from .checkpoint import load_file
 from .exported import export_cfg
+from .keys import flat
 from .pretrained.files import local_file
-from .settings import flat
 from .unread import NEVER_READ
 
 # Whatever is not named here decides what is trained. A name that ends in "." or "_" stands for all such keys.

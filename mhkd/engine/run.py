@@ -16,10 +16,11 @@ from torch.multiprocessing import ProcessExitedException
 from ..errors import InputError
 from ..files import locked, write_text, writing_to
 from ..yaml_files import one_line
+from .devices import check_device
 from .evaluation import prepare_datasets
 from .launch import launch
 from .log import RunLog
-from .settings import check_device, check_settings
+from .settings import check_settings
 from .trainer import DistillationTrainer
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,8 @@ from ..config import add_mhkd_config, load_cfg
 from ..errors import InputError
 from ..tasks import get_task
 from ..yaml_files import one_line, read_config
-from .settings import flat, get, of_training
+from .keys import flat, get
+from .settings import of_training
 
 logger = logging.getLogger(__name__)
 

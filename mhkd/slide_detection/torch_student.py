@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..engine.devices import check_device_option
 from ..engine.exported import exported_cfg, load_deployed
-from ..engine.settings import check_device_option
 from ..enlarge import enlarge, to_tensor
 from ..errors import InputError
 from ..files import sha256

@@ -4,8 +4,11 @@ import re
 
 import mhkd
 from mhkd.engine import DistillationTrainer, launch, program
+from mhkd.engine.devices import check_device
+from mhkd.engine.keys import get
 from mhkd.engine.program import Command
-from mhkd.engine.settings import RULES, check_device, check_settings, get
+from mhkd.engine.ranges import RULES
+from mhkd.engine.settings import check_settings
 from mhkd.engine.unread import load_run_cfg, merge_options
 from mhkd.errors import InputError
 from mhkd.files import locked

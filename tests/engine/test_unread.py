@@ -5,7 +5,7 @@ from pathlib import Path
 
 import mhkd
 from mhkd.engine import DistillationTrainer, prepare_datasets
-from mhkd.engine.settings import flat, get
+from mhkd.engine.keys import flat, get
 from mhkd.engine.unread import NEVER_READ, NOT_IN_TRAINING, load_run_cfg, unread_keys
 from mhkd.errors import InputError
 

@@ -2,7 +2,8 @@
 
 import json
 
-from mhkd.engine.settings import check_settings, flat
+from mhkd.engine.keys import flat
+from mhkd.engine.settings import check_settings
 from mhkd.engine.unread import load_run_cfg
 from mhkd.packing import _read_card_file
 from mhkd.schedules.files import read_schedule
