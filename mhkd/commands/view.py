@@ -34,7 +34,8 @@ def view(out_dir: Path, port: int, no_browser: bool, annotations: str | None, sl
     few_arenas()  # before others start threads
 
     from ..annotations.folders import annotations_in, lines, unused
-    from ..slide_detection.finished import differences, find_finished
+    from ..slide_detection.differences import differences
+    from ..slide_detection.finished import find_finished
     from ..viewer.content import DamagedSlide, ShownSlide
     from ..viewer.server import ADDRESS, make_server
 

@@ -16,8 +16,9 @@ from ..annotations.folders import find_slides, lines, unused
 from ..errors import InputError
 from ..onnx_file import available_threads
 from ..terminal import legible, show_warnings
+from .differences import differences
 from .exports import write_summary_csv
-from .finished import Results, differences, find_finished
+from .finished import Results, find_finished
 from .options import DetectOptions
 from .run import detect_slide
 from .student import load_student

@@ -4,8 +4,9 @@ import csv
 
 import mhkd  # noqa: F401  (first)
 from mhkd.errors import InputError
+from mhkd.slide_detection.differences import differences
 from mhkd.slide_detection.exports import write_summary_csv
-from mhkd.slide_detection.finished import differences, find_finished
+from mhkd.slide_detection.finished import find_finished
 from mhkd.slide_detection.options import DetectOptions
 from mhkd.slide_detection.run import detect_slide
 

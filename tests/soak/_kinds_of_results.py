@@ -6,7 +6,8 @@ from pathlib import Path
 
 from mhkd.corrections.fields import next_fields
 from mhkd.corrections.journal import CorrectionFile
-from mhkd.slide_detection.finished import differences, find_finished
+from mhkd.slide_detection.differences import differences
+from mhkd.slide_detection.finished import find_finished
 from mhkd.synthetic.slides import write_tiff
 from mhkd.viewer.content import ShownSlide
 

@@ -17,7 +17,8 @@ from ...files import sha256, write_json, write_text
 from ...packed_student import is_packed
 from ...slides.file_names import slide_name
 from ...tiling.splits import patients_by_pattern, read_split_table
-from ..finished import FinishedSlide, differences, find_finished
+from ..differences import differences
+from ..finished import FinishedSlide, find_finished
 from .report import FILES, markdown, slides_csv
 from .scored_slide import ScoredSlide, coco_of, load_slides
 from .slide_scores import score_slides
