@@ -4,9 +4,10 @@ import csv
 import json
 from collections import Counter
 
+from mhkd.comparison.compare import pool
 from mhkd.comparison.folds import Folds
 from mhkd.comparison.report import to_markdown
-from mhkd.comparison.run import pool, run_tables
+from mhkd.comparison.run import run_tables
 from mhkd.comparison.scores import score
 from mhkd.data.folds import fold_names
 from mhkd.errors import InputError
