@@ -20,7 +20,6 @@ from .tiling.collect import slides_to_coco, split_by_slide, write_coco
 from .visualization.curves import plot_stage_ap
 from .visualization.predict import draw_curves, overlay_dataset
 
-CONFIG = "Demo/mhkd_R18_FPN_cpu.yaml"
 SLIDES = {"train": 8, "val": 3}
 SLIDE_SIZE_PX, NUM_GLOMERULI = 3072, (55, 65)
 CLASSES = ["normal", "sclerotic"]
@@ -33,11 +32,17 @@ class Story(NamedTuple):
     taught: str
     alone: str
     words: str
+    config: str
 
 
 STORIES = {
-    "recommended": Story("features_falling", "none_from_teacher", "the student it teaches, features_falling"),
-    "paper": Story("mhkd", "none", "the student's four steps, from scratch"),
+    "recommended": Story(
+        "features_falling",
+        "none_from_teacher",
+        "a small student that it teaches, features_falling",
+        "Demo/native_half_R18_FPN_cpu.yaml",
+    ),
+    "paper": Story("mhkd", "none", "the student's four steps, from scratch", "Demo/mhkd_R18_FPN_cpu.yaml"),
 }
 
 
@@ -64,10 +69,10 @@ def run_demo(
     story, out = STORIES[steps], out if steps == "recommended" else out / steps
     taught, alone = out / story.taught, out / story.alone
     _heading(f"2/4 The teacher on HR, then {story.words}, on LR")
-    train(taught, story.taught, seed, options)
+    train(story.config, taught, story.taught, seed, options)
     _heading("3/4 For comparison: the same student trained on LR alone, for as many iterations")
     given = taught / "0_teacher/teacher/model_final.pth" if SCHEDULES[story.alone].uses_teacher else ""
-    train(alone, story.alone, seed, [*options, "MODEL.TEACHER.WEIGHTS", str(given)])
+    train(story.config, alone, story.alone, seed, [*options, "MODEL.TEACHER.WEIGHTS", str(given)])
     _heading("4/4 Table and pictures")
     results = collect(taught, alone)
     write_json(results, out / "results.json")
@@ -108,11 +113,11 @@ def make_dataset(out: Path, seed: int) -> None:
         write_coco(content, str(out / "data" / "demo" / f"annotations_{split}.json"))
 
 
-def train(output_dir: Path, schedule: str, seed: int, options: Sequence[Any] = ()) -> None:
-    """Train ``schedule`` with the demo's config."""
-    cfg = load_cfg(find_config(CONFIG))
+def train(config: str, output_dir: Path, schedule: str, seed: int, options: Sequence[Any] = ()) -> None:
+    """Train ``schedule`` with one of the demo's configs."""
+    cfg = load_cfg(find_config(config))
     own = ["OUTPUT_DIR", str(output_dir), "MHKD.SCHEDULE", schedule, "SEED", seed]
-    merge_options(cfg, [*options, *own], CONFIG)
+    merge_options(cfg, [*options, *own], config)
     run_training(cfg)
 
 

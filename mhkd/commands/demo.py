@@ -12,8 +12,8 @@ from .paths import FOLDER
 @click.option("--out", type=FOLDER, default="output/demo", show_default=True)
 @click.option("--seed", type=SEED, default=0, show_default=True)
 @click.option("--steps", type=click.Choice(["recommended", "paper"]), default="recommended",
-              show_default=True, help="How the student is taught: by features_falling, from the teacher's "
-                                      "weights, or by the paper's four steps, from scratch.")  # fmt: skip
+              show_default=True, help="A small student that features_falling teaches, from the "
+                                      "teacher's weights, or the paper's four steps.")  # fmt: skip
 def demo(out: Path, seed: int, steps: str) -> None:
     """Slides, teacher, a student it teaches and one on LR alone, table and pictures, small, on a CPU.
 
