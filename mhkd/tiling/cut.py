@@ -23,6 +23,7 @@ from .layout import MAX_IMAGE_PX
 from .objects import SlideObject
 
 CUT_FILE = "cut.json"  # in a dataset's folder
+LEAST_PX = 2  # a pixel alone shows nothing
 SECTION_MASK_MPP = 8.0  # resolution at which sections are looked for: a tubule is several pixels wide
 Box = tuple[float, float, float, float]  # x, y, width, height in base pixels
 
@@ -176,8 +177,16 @@ def cut_images(
                 counts["images without an annotated class left out"] += 1
             else:
                 found.append((box, name))
-    for box, name in found:
-        yield {**cut.image(box, mpp_xy, slide.path), "class": name}
+    yield from large_enough(({**cut.image(box, mpp_xy, slide.path), "class": n} for box, n in found), counts)
+
+
+def large_enough(images: Iterable[dict[str, Any]], counts: Counter[str]) -> Iterator[dict[str, Any]]:
+    """Those that show something; the others are left out and counted."""
+    for image in images:
+        if min(image["width"], image["height"]) >= LEAST_PX:
+            yield image
+        else:
+            counts[f"images of fewer than {LEAST_PX} px a side left out"] += 1
 
 
 def one_class_each(

@@ -11,7 +11,7 @@ from ..coco.read import coco_to_dicts, read_coco, sorted_categories
 from ..errors import InputError
 from ..files import make_folder, write_text
 from ..system import relative_path
-from .cut import Cut, one_class_each
+from .cut import Cut, large_enough, one_class_each
 from .labels import label_rows, labels_text
 
 
@@ -109,12 +109,12 @@ def _rows(
                 x, y, width, height = a["bbox"]
                 bounds, size_px = (x, y, x + width, y + height), (entry["width"], entry["height"])
                 fields.append((cut.field(bounds, size_px, mpp and (mpp, mpp)), name))
-        cuts = [
+        cuts = (
             {**cut.image(box, mpp and (mpp, mpp), where), "class": name}
             for box, name in one_class_each(fields, None, counts)
-        ]
+        )
         rows += label_rows(
-            cuts,
+            large_enough(cuts, counts),
             relative_path(entry["file_name"], os.path.realpath(out)),
             slide=entry.get("slide"),
             patient=entry.get("patient"),

@@ -210,6 +210,13 @@ def test_the_objects_of_a_coco_dataset(coco, out):
     assert (only["class"], only["width_px"]) == ("sclerotic", "10")
 
 
+def test_a_field_of_one_pixel_shows_nothing(coco, out):
+    """Twelve hundredths of 20 px are two pixels, of 10 px one."""
+    printed = run(coco, out, *TASK, "--field-boxes", "0.12", args=())
+    assert "warning: 2 images of fewer than 2 px a side left out" in printed
+    assert [(r["class"], r["width_px"]) for r in rows_of(out, "train")] == [("normal", "2")]
+
+
 def test_what_a_coco_dataset_cannot_give(coco, out, slides):
     for more, message in (
         (("--field-um", "50"), "image 1 (a.png) has no mpp: give the field with --field-boxes"),
