@@ -4,6 +4,7 @@ import functools
 import json
 import logging
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -232,3 +233,12 @@ def _check_files(entry: Mapping[str, Any], where: str) -> None:
 def slide_of(entry: Mapping[str, Any]) -> str:
     """The slide of a dataset dict; its file where it does not say."""
     return str(entry.get("slide") or os.path.realpath(entry["file_name"]))
+
+
+def slides_of_several_patients(dicts: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
+    """Such slides, and their patients; images without a patient say nothing."""
+    patients: dict[str, set[str]] = defaultdict(set)
+    for entry in dicts:
+        if entry.get("patient"):
+            patients[slide_of(entry)].add(str(entry["patient"]))
+    return [(slide, sorted(found)) for slide, found in sorted(patients.items()) if len(found) > 1]

@@ -4,27 +4,23 @@ import functools
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
 
 from ..files import sha256
-from .registrar import image_files
 
 logger = logging.getLogger(__name__)
 
 
-def warn_of_copies(
-    learned: Sequence[dict[str, Any]], scored: Sequence[dict[str, Any]], names: tuple[str, str]
-) -> None:
-    """Say which images, or slides, of ``scored`` are some of ``learned`` byte for byte.
+def warn_of_copies(learned: Iterable[str], scored: Iterable[str], names: tuple[str, str]) -> None:
+    """Say which files of ``scored`` are some of ``learned`` byte for byte.
 
     No error: empty tiles of two slides may be the same, and who overfits on purpose scores what was learned.
 
     Args:
-        learned, scored: dataset dicts.
+        learned, scored: the files of two datasets, images or slides.
         names: what to call the two.
     """
-    if both := copies(image_files(learned), image_files(scored)):
+    if both := copies(learned, scored):
         logger.warning(
             f"{len(both)} of {names[1]} are copies of images of {names[0]}, and scores on what was learned "
             f"mean little: {both[0][1]} is {both[0][0]}"

@@ -1,13 +1,12 @@
 """Whether datasets that are sound can be trained on and scored with a config: sizes, regions, objects."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 from detectron2.data import MetadataCatalog
 
 from ..coco import schema as coco_schema
-from ..coco.read import slide_of
+from ..coco.read import slides_of_several_patients
 from ..errors import InputError
 from ..slides.images import image_size
 from ..slides.views import checked_factor
@@ -53,15 +52,6 @@ def check_fitness(name: str, dicts: Sequence[dict[str, Any]], lr_factor: int, ma
             check_region(entry, source)
         if masks:
             _check_outlines(entry, source)
-
-
-def slides_of_several_patients(dicts: Sequence[dict[str, Any]]) -> list[tuple[str, list[str]]]:
-    """Such slides, and their patients; images without a patient say nothing."""
-    patients: dict[str, set[str]] = defaultdict(set)
-    for entry in dicts:
-        if entry.get("patient"):
-            patients[slide_of(entry)].add(str(entry["patient"]))
-    return [(slide, sorted(found)) for slide, found in sorted(patients.items()) if len(found) > 1]
 
 
 def count_objects(dicts: Sequence[dict[str, Any]]) -> int:

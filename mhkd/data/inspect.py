@@ -13,15 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from ..coco.read import slide_of
+from ..coco.read import slide_of, slides_of_several_patients
 from ..errors import InputError
 from ..tiling.objects import PLAUSIBLE_WIDTH_UM
 from .copies import copies
 from .dataset_files import dataset_files, is_labels, stray_files
 from .faults import Split, Warnings, read_split
-from .fitness import slides_of_several_patients
 from .label_faults import label_summary, read_label_split
-from .registrar import image_files
 
 SLIDE_RATIO, OBJECT_RATIO = 3.0, 5.0  # to the median of all slides, and to that of the class
 MIN_OBJECTS = 5  # a median of fewer says nothing
@@ -141,7 +139,7 @@ def _compare_splits(splits: Sequence[Split], warnings: Warnings) -> None:
                 both = {of(e) for e in a.entries} & {of(e) for e in b.entries}
                 for value in sorted(v for v in both if v is not None):
                     warnings.add(f"{what} in two splits", f"{value} in {a.name} and {b.name}")
-            for one, other in copies(image_files(a.entries), image_files(b.entries)):
+            for one, other in copies(_files(a), _files(b)):
                 warnings.add("images in two splits, under two names", f"{one} and {other}")
 
     known = {c for s in splits for c in s.classes.values()}
@@ -227,6 +225,10 @@ def _size(annotation: dict[str, Any], entry: dict[str, Any], unit: str) -> float
 def _is_cut(annotation: dict[str, Any], entry: dict[str, Any]) -> bool:
     x, y, w, h = annotation["bbox"]
     return bool(min(x, y) <= 1 or x + w >= entry["width"] - 1 or y + h >= entry["height"] - 1)
+
+
+def _files(split: Split) -> set[str]:
+    return {e["region"]["slide_file"] if e.get("region") else e["file_name"] for e in split.entries}
 
 
 def _patient_of(entry: dict[str, Any]) -> str | None:

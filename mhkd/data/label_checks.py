@@ -12,7 +12,7 @@ from .copies import warn_of_copies
 from .fitness import check_fitness, file_of
 from .folds import Fold
 from .labels import identity, labelled
-from .registrar import CLASSIFICATION, check_split_disjoint, ensure_registered
+from .registrar import CLASSIFICATION, check_split_disjoint, ensure_registered, image_files
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ def check_labelled_datasets(
         ours, theirs = ({identity(e): e["file_name"] for e in dicts[name]} for name in (learned, scored))
         if both := sorted(theirs[key] for key in ours.keys() & theirs.keys()):
             raise InputError(f"{both[0]}: this image is in both {learned} and {scored}: remove one")
-        warn_of_copies(dicts[learned], dicts[scored], (learned, scored))
+        warn_of_copies(image_files(dicts[learned]), image_files(dicts[scored]), (learned, scored))
     return all_classes
 
 

@@ -9,7 +9,14 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from ..data.copies import warn_of_copies
 from ..data.fitness import check_fitness, count_objects, file_of
 from ..data.loader import training_entries
-from ..data.registrar import CLASSIFICATION, check_split_disjoint, ensure_registered, no_objects, values_of
+from ..data.registrar import (
+    CLASSIFICATION,
+    check_split_disjoint,
+    ensure_registered,
+    image_files,
+    no_objects,
+    values_of,
+)
 from ..data.semi_supervised import split_by_label
 from ..errors import InputError
 
@@ -66,7 +73,7 @@ def check_datasets(cfg: CfgNode, training: bool) -> None:
     _check_objects(cfg, dicts, training)
     for train, test in itertools.product([*cfg.DATASETS.TRAIN, *cfg.MHKD.UNLABELED], cfg.DATASETS.TEST):
         check_split_disjoint(dicts[train], dicts[test], (train, test))
-        warn_of_copies(dicts[train], dicts[test], (train, test))
+        warn_of_copies(image_files(dicts[train]), image_files(dicts[test]), (train, test))
     for name in choose_on:
         _check_choose_on(name, cfg, dicts)
 
@@ -79,7 +86,7 @@ def _check_choose_on(name: str, cfg: CfgNode, dicts: dict) -> None:
             raise InputError(f"MHKD.CHOOSE_ON {name}: is scored too, in DATASETS.TEST: {remedy}")
         names = f"{name} (MHKD.CHOOSE_ON)", test
         check_split_disjoint(dicts[name], dicts[test], names)
-        warn_of_copies(dicts[name], dicts[test], names)
+        warn_of_copies(image_files(dicts[name]), image_files(dicts[test]), names)
     if not dicts[name]:
         raise InputError(f"MHKD.CHOOSE_ON {name}: has no images to choose on")
     for train in cfg.DATASETS.TRAIN:
