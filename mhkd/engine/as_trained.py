@@ -32,19 +32,19 @@ def check_as_trained(
     Raises:
         InputError: a setting that decides what the weights compute is another one.
     """
-    beside = Path(path).with_name("config.yaml")
+    beside, where = Path(path).with_name("config.yaml"), ""
     if "cfg" in checkpoint:
         trained = get_task(cfg).network_cfg(parse_cfg(checkpoint["cfg"], path), network)
     elif "classes" in checkpoint and beside.is_file():
-        trained = load_cfg(beside, allow_base=False)
+        trained, where = load_cfg(beside, allow_base=False), f", {beside}"
     else:
         return
     given, recorded = flat(cfg), flat(trained)
     for key in sorted(given.keys() & recorded.keys()):
         if _decides(key, network, checkpoint["model"]) and given[key] != recorded[key]:
             raise InputError(
-                f"{path}: was trained with {key} {recorded[key]}, and the config has {given[key]}: use the "
-                f'config that it was trained with, or {key} "{recorded[key]}"'
+                f"{path}: was trained with {key} {recorded[key]}, and is built with {given[key]} here: use "
+                f"the config that it was trained with{where}"
             )
 
 

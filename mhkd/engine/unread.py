@@ -55,7 +55,12 @@ NOT_IN_TRAINING = {
     "MHKD.LR_MPP": "it is taken from the dataset: write mpp into its images",
 }
 # What is done anyway; earlier configs say so.
-TRUE_ANYWAY = {"INPUT.CROP.TYPE": "absolute", "DATALOADER.ASPECT_RATIO_GROUPING": False}
+# An exported classifier says that images keep their size.
+TRUE_ANYWAY = {
+    "INPUT.CROP.TYPE": "absolute",
+    "DATALOADER.ASPECT_RATIO_GROUPING": False,
+    "INPUT.MIN_SIZE_TEST": 0,
+}
 
 
 def load_run_cfg(path: str | os.PathLike, options: Sequence = (), training: bool = True) -> CfgNode:
@@ -67,11 +72,10 @@ def load_run_cfg(path: str | os.PathLike, options: Sequence = (), training: bool
     own, _ = read_config(path)
     cfg = load_cfg(path)
     beside = Path(path).parent / cfg.MODEL.WEIGHTS
-    if cfg.INPUT.TRAINED_SIZE_PX and beside.is_file():  # an exported network's config has their bare name
-        cfg.MODEL.WEIGHTS = str(beside.absolute())
-    elif not training and of_training(
-        cfg
-    ):  # what its teacher started from; what is scored was trained, or is named
+    if not of_training(cfg):
+        if beside.is_file():  # an exported network's config has their bare name
+            cfg.MODEL.WEIGHTS = str(beside.absolute())
+    elif not training:  # what its teacher started from; what is scored was trained, or is named
         cfg.MODEL.WEIGHTS = ""
     merge_options(cfg, options, path)
     settle_unread(cfg, [*flat(own), *options[::2]], path, training)

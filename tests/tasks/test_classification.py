@@ -238,3 +238,10 @@ def test_a_teacher_of_other_strides_teaches_none(trained, cells):
     teacher = str(Path(trained.OUTPUT_DIR, "0_teacher", "teacher", "model_final.pth"))
     with pytest.raises(InputError, match="teacher.*was trained with MODEL.RESNETS.STRIDES"):
         train(cells("MODEL.TEACHER.WEIGHTS", teacher, "MODEL.RESNETS.STRIDES", [2, 2, 2, 2, 2]))
+
+
+def test_the_config_beside_a_student_scores_it(trained, tmp_path):
+    path = Path(trained.OUTPUT_DIR, "student", "config.yaml")
+    cfg = load_run_cfg(path, ["OUTPUT_DIR", str(tmp_path)], training=False)
+    prepare_datasets(cfg, training=False)
+    assert score_trained(cfg) == pytest.approx(score_trained(trained))
