@@ -24,9 +24,10 @@ _TOLERANCE = 1e-3  # by which an annotator's outline may leave the image
 
 def is_labels(path: str, head: bytes) -> bool:
     """Whether a file that begins so is one of labels; one without a line is where there are names for it."""
-    if not head.strip():
+    text = head.decode("utf-8-sig", "replace")  # which may be a mark or blanks alone
+    if not text.strip():
         return path.lower().endswith(MAY_BE_EMPTY) and names_file(path) is not None
-    lines = head.decode("utf-8-sig", "replace").split("\n")
+    lines = text.split("\n")
     words = next(line for line in lines if line.strip()).split()
     if len(lines) == 1 and len(words) > _NUMBERS_OF_A_BOX:
         words.pop()  # which the end of the head may have cut

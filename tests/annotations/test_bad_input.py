@@ -151,7 +151,9 @@ def test_fuzzed_text(tmp_path, files, name):
     run()
 
 
-@pytest.mark.parametrize("start", [b"", b"<", b"{", b"[", b"id,rle\n", b"\x89PNG\r\n\x1a\n", b"II*\0"])
+@pytest.mark.parametrize(
+    "start", [b"", b"<", b"{", b"[", b"id,rle\n", b"\x89PNG\r\n\x1a\n", b"II*\0", b"\xef\xbb\xbf"]
+)
 def test_fuzzed_from_nothing(tmp_path, start):
     @FUZZ
     @given(st.binary(max_size=60))
