@@ -235,6 +235,11 @@ def slide_of(entry: Mapping[str, Any]) -> str:
     return str(entry.get("slide") or os.path.realpath(entry["file_name"]))
 
 
+def source_file(entry: Mapping[str, Any]) -> str:
+    """The file that an HR image is read from: its own, or the slide's that it is a part of."""
+    return str(entry["region"]["slide_file"] if entry.get("region") else entry["file_name"])
+
+
 def slides_of_several_patients(dicts: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[str]]]:
     """Such slides, and their patients; images without a patient say nothing."""
     patients: dict[str, set[str]] = defaultdict(set)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..coco.read import slide_of, slides_of_several_patients
+from ..coco.read import slide_of, slides_of_several_patients, source_file
 from ..errors import InputError
 from ..tiling.objects import PLAUSIBLE_WIDTH_UM
 from .copies import copies
@@ -139,7 +139,7 @@ def _compare_splits(splits: Sequence[Split], warnings: Warnings) -> None:
                 both = {of(e) for e in a.entries} & {of(e) for e in b.entries}
                 for value in sorted(v for v in both if v is not None):
                     warnings.add(f"{what} in two splits", f"{value} in {a.name} and {b.name}")
-            for one, other in copies(_files(a), _files(b)):
+            for one, other in copies(*(set(map(source_file, s.entries)) for s in (a, b))):
                 warnings.add("images in two splits, under two names", f"{one} and {other}")
 
     known = {c for s in splits for c in s.classes.values()}
@@ -225,10 +225,6 @@ def _size(annotation: dict[str, Any], entry: dict[str, Any], unit: str) -> float
 def _is_cut(annotation: dict[str, Any], entry: dict[str, Any]) -> bool:
     x, y, w, h = annotation["bbox"]
     return bool(min(x, y) <= 1 or x + w >= entry["width"] - 1 or y + h >= entry["height"] - 1)
-
-
-def _files(split: Split) -> set[str]:
-    return {e["region"]["slide_file"] if e.get("region") else e["file_name"] for e in split.entries}
 
 
 def _patient_of(entry: dict[str, Any]) -> str | None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from detectron2.data import DatasetCatalog, MetadataCatalog
 
-from ..coco.read import coco_to_dicts, read_coco, slide_of, sorted_categories
+from ..coco.read import coco_to_dicts, read_coco, slide_of, sorted_categories, source_file
 from ..errors import InputError
 from .dataset_files import (
     all_datasets,
@@ -187,7 +187,7 @@ def image_files(dicts: Sequence[dict[str, Any]], view: str = "HR") -> set[str]:
         return dicts.values("file") if view == "HR" else set()
     if view == "LR":
         return {d["lr_file_name"] for d in dicts if d.get("lr_file_name")}
-    return {d["region"]["slide_file"] if d.get("region") else d["file_name"] for d in dicts}
+    return set(map(source_file, dicts))
 
 
 def _register(name: str, path: str) -> bool:

@@ -54,13 +54,10 @@ NOT_IN_TRAINING = {
     "INPUT.TRAINED_SIZE_PX": "it is taken from INPUT.MIN_SIZE_TEST",
     "MHKD.LR_MPP": "it is taken from the dataset: write mpp into its images",
 }
-# What is done anyway; earlier configs say so.
-# An exported classifier says that images keep their size.
+# What is done anyway; earlier configs say so, or that of an exported classifier (images keep their size).
 TRUE_ANYWAY = {
-    "INPUT.CROP.TYPE": "absolute",
-    "DATALOADER.ASPECT_RATIO_GROUPING": False,
-    "INPUT.MIN_SIZE_TEST": 0,
-}
+    "INPUT.CROP.TYPE": "absolute", "DATALOADER.ASPECT_RATIO_GROUPING": False, "INPUT.MIN_SIZE_TEST": 0,
+}  # fmt: skip
 
 
 def load_run_cfg(path: str | os.PathLike, options: Sequence = (), training: bool = True) -> CfgNode:
