@@ -1,5 +1,7 @@
 """Trains as ``mhkd train`` does, in this process, to the end or until it is killed."""
 
+from pathlib import Path
+
 from mhkd.engine import DistillationTrainer, prepare_datasets
 
 import pytest
@@ -33,3 +35,13 @@ def train(cfg, resume=False, kill_after=None):
     else:
         trainer.train(resume)
     return trainer
+
+
+def final_weights(cfg, step="4_semantic"):
+    return torch.load(Path(cfg.OUTPUT_DIR, step, "model_final.pth"), weights_only=True)["model"]
+
+
+def assert_equal_weights(a, b):
+    assert a.keys() == b.keys()
+    different = [k for k in a if not torch.equal(a[k], b[k])]
+    assert not different

@@ -1,4 +1,4 @@
-"""Datasets to train on: COCO, labels, images, tables of slides, and what ``mhkd tile`` adds to."""
+"""Datasets to train on: COCO, labels, and parts of slides."""
 
 import json
 import os
@@ -7,21 +7,15 @@ from unittest import mock
 
 import mhkd.data.read_regions
 from mhkd.data.registrar import check_dataset, ensure_registered
-from mhkd.slides.images import check_whole, image_size, read_rgb
-from mhkd.slides.slide_table import parse_mpp
 from mhkd.slides.views import read_view
-from mhkd.tiling.cut import read_cut
-from mhkd.tiling.splits import assign_splits
-from mhkd.tiling.tile import read_classes
 from mhkd.visualization.inspection import inspect
 
 import numpy as np
 import tiled_slides
-from _kinds import Kind, said_by
-from _kinds_of_annotations import _folder, _link, _pipe, _put, chunk, png, zipped
+from _kinds import Kind
+from _kinds_of_annotations import _pipe, _put, png
 from detectron2.data import DatasetCatalog
 from labelled_images import write_labels
-from PIL import Image
 from support import write_disks
 
 COCO, LABELS = "disks/annotations_train.json", "cells/labels_train.csv"
@@ -131,52 +125,6 @@ def _labels(*lines, header="file_name,class,slide,patient,mpp,x_px,y_px,width_px
     return _put("\n".join((header, *lines)) + "\n", LABELS)
 
 
-def _read_image():
-    size, pixels = image_size("a.img"), read_rgb("a.img")
-    check_whole("a.img")
-    assert pixels.dtype == np.uint8 and pixels.shape == (size[1], size[0], 3)
-    return [list(size), int(pixels.astype(np.int64).sum())]
-
-
-def _images(folder_kind):
-    def write(folder):
-        noise = np.random.default_rng(0).integers(0, 255, (40, 50, 3)).astype(np.uint8)
-        Image.fromarray(noise).save(folder / "a.img", folder_kind)
-
-    return write
-
-
-IMAGES = {
-    "a bomb": _put(png(60_000, 60_000, bytes(1_000_000)), "a.img"),
-    "claims of 2^31": _put(png(2**31 - 1, 2**31 - 1, b"\0" * 99), "a.img"),
-    "a narrow bomb": _put(png(1, 80_000_000, b"\0\1" * 500_000), "a.img"),
-    "a bomb of text": _put(
-        lambda: png(50, 40, bytes(151 * 40), 2, chunk(b"zTXt", b"a\0\0" + zipped(400))), "a.img"
-    ),
-    "a bomb of a profile": _put(
-        lambda: png(50, 40, bytes(151 * 40), 2, chunk(b"iCCP", b"a\0\0" + zipped(400))), "a.img"
-    ),
-    "a bomb of few bytes": _put(lambda: png(13_400, 13_400, colour=6, packed=zipped(690)), "a.img"),
-    "a gif of 65535": _put(
-        b"GIF89a\xff\xff\xff\xff\x00\x00\x00,\x00\x00\x00\x00\xff\xff\xff\xff\x00\x08\x00\x00;", "a.img"
-    ),
-    "postscript": _put(
-        "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 50 40\n(RAN) (w) file closefile\n", "a.img"
-    ),
-    "a bmp of 2^31": _put(
-        b"BM" + b"\0" * 12 + (40).to_bytes(4, "little") + b"\xff\xff\xff\x7f" * 2 + b"\1\0\x18\0" + bytes(24),
-        "a.img",
-    ),
-    "an icon": _put(b"\0\0\1\0\xff\xff" + b"\0" * 100, "a.img"),
-    "svg": _put(
-        '<svg xmlns="http://www.w3.org/2000/svg"><image href="../outside/secret.png"/></svg>', "a.img"
-    ),
-    "a pipe": lambda folder: _pipe(folder / "a.img"),
-    "a device": lambda folder: _link(folder / "a.img", "/dev/zero"),
-    "a folder": lambda folder: _folder(folder / "a.img"),
-    "tiff that refers to itself": _put(b"II*\0\x08\0\0\0\1\0\0\1\3\0\1\0\0\0\x0a\0\0\0\x08\0\0\0", "a.img"),
-}
-
 TABLES = {
     "a field without end": '"' + "x" * 2_000_000,
     "a long field": "x" * 500_000 + ",1\n",
@@ -193,37 +141,6 @@ def _table(name, header):
         "utf-16": _put((header + "\ns1.svs,1\n").encode("utf-16"), name),
     }
 
-
-SLIDES = ["s1.svs", "s2.svs", "s3.svs"]
-
-
-def _read_splits():
-    patients, splits = assign_splits(SLIDES, table="splits.csv")
-    assert all(slide in SLIDES for slides in splits.values() for slide in slides)
-    return [sorted(patients.items()), sorted(splits.items())]
-
-
-def _tiled(folder):
-    (folder / "slides").mkdir()
-    for k, name in enumerate(("ann_1", "bob_1")):
-        tiled_slides.write_slide(folder / "slides", name, shade=k)
-    tiled_slides.run(folder / "slides", folder / "mine")
-    (folder / "mine" / "notes.txt").write_text("mine")
-    (folder / "mine" / "images").mkdir(exist_ok=True)
-    (folder / "mine" / "images" / "own.png").write_text("mine")
-    (folder / "kept.txt").write_text("mine")
-
-
-def _tile_again():
-    """What is the user's own in and beside the folder stays, whatever the manifest claims."""
-    said_by("tile", "slides", "--out", "mine", *tiled_slides.ARGS, "--split", "train=0.5,val=0.5")
-    for path in ("mine/notes.txt", "mine/images/own.png", "kept.txt", "slides/ann_1.tiff"):
-        assert os.path.isfile(path), f"{path} is gone"
-    manifest = json.loads(Path("mine/manifest.json").read_text())
-    return [json.loads(Path("mine", name).read_text()) for name in manifest["files"]]
-
-
-MANIFEST = "mine/manifest.json"
 
 KINDS = [
     Kind(
@@ -322,99 +239,5 @@ KINDS = [
         named=("cells",),
         share=0.8,
         reader=True,
-    ),
-    *(
-        Kind(
-            f"image {kind}",
-            _images(kind),
-            _read_image,
-            {"a.img": None},
-            IMAGES if kind == "PNG" else {},
-            share=0.6,
-        )
-        for kind in ("PNG", "JPEG", "TIFF")
-    ),
-    Kind(
-        "table of splits",
-        lambda folder: (folder / "splits.csv").write_text(
-            "slide,split,patient\ns1.svs,train,p1\ns2.svs,val,p2\ns3.svs,train,p1\n"
-        ),
-        _read_splits,
-        {"splits.csv": "text"},
-        {
-            "a split outside": _put("slide,split\ns1.svs,../../x\ns2.svs,val\ns3.svs,val\n", "splits.csv"),
-            **_table("splits.csv", "slide,split"),
-        },
-        reformatted=("splits.csv",),
-        share=0.6,
-    ),
-    Kind(
-        "table of resolutions",
-        lambda folder: (folder / "mpp.csv").write_text('slide,mpp\ns1.svs,0.5\ns2.svs,"0,25"\n'),
-        lambda: sorted(parse_mpp("mpp.csv", "--slide-mpp").items()),
-        {"mpp.csv": "text"},
-        _table("mpp.csv", "slide,mpp"),
-        reformatted=("mpp.csv",),
-        share=0.4,
-    ),
-    Kind(
-        "table of classes",
-        lambda folder: (folder / "classes.csv").write_text("slide,class\ns1.svs,a\ns2.svs,b\n"),
-        lambda: sorted(read_classes("classes.csv").items()),
-        {"classes.csv": "text"},
-        _table("classes.csv", "slide,class"),
-        reformatted=("classes.csv",),
-        share=0.4,
-    ),
-    Kind(
-        "how images were cut",
-        lambda folder: (folder / "cut.json").write_text(
-            '{"mode": "centred", "field_um": 300.0, "field_boxes": null, "mpp": 0.5, "min_tissue_um2": 1.0}'
-        ),
-        lambda: str(read_cut(".")),
-        {"cut.json": "json"},
-        {
-            "deep": _put("[" * 100_000, "cut.json"),
-            "a pipe": lambda folder: _pipe(folder / "cut.json"),
-        },
-        reformatted=("cut.json",),
-        share=0.3,
-    ),
-    Kind(
-        "dataset of an earlier tiling",
-        _tiled,
-        _tile_again,
-        {MANIFEST: "json", "mine/.tile/*.json": "json"},
-        {
-            f"{key} {value!r:.30}": _set(MANIFEST, key, value=value)
-            for key in ("files", "folders")
-            for value in (
-                [".."],
-                ["images/.."],
-                ["."],
-                [""],
-                ["/"],
-                ["../../kept.txt"],
-                ["notes.txt"],
-                ["images"],
-                ["../slides"],
-                7,
-                [7],
-                [[1]],
-                "abc",
-                None,
-                {"a": 1},
-                ["annotations_\0.json"],
-                ["images/own.png"],
-                ["images/" + "x" * 5000],
-            )
-        }
-        | {
-            "deep": _put("[" * 100_000, MANIFEST),
-            "a pipe": lambda folder: _pipe(folder / MANIFEST),
-            "a list": _put("[]", MANIFEST),
-        },
-        fresh=True,
-        share=0.25,
     ),
 ]

@@ -19,10 +19,12 @@ from mhkd.errors import InputError
 import _kinds_of_annotations
 import _kinds_of_configs
 import _kinds_of_datasets
+import _kinds_of_images
 import _kinds_of_journals
 import _kinds_of_onnx
 import _kinds_of_results
 import _kinds_of_students
+import _kinds_of_tiling
 import _kinds_of_trainings
 import _kinds_of_weights
 from _kinds import STRUCTURES, reformat
@@ -34,6 +36,8 @@ KINDS = {
     for module in (
         _kinds_of_annotations,
         _kinds_of_datasets,
+        _kinds_of_images,
+        _kinds_of_tiling,
         _kinds_of_weights,
         _kinds_of_students,
         _kinds_of_onnx,
