@@ -61,10 +61,14 @@ def read_csv(path: str | os.PathLike[str], what: str) -> tuple[list[str], list[t
     try:
         refuse_pipe(path)
         with open(path, encoding="utf-8-sig", newline="") as f:
-            head = f.readline()
-            f.seek(0)
-            reader = csv.reader(f, delimiter=next((d for d in ";\t" if d in head), ","), strict=True)
-            rows = [(reader.line_num, [field.strip() for field in row]) for row in reader]
+            text = f.read()
+        if "\0" in text:
+            raise ValueError("it has characters of code 0, as UTF-16 would")
+        lines = io.StringIO(text, newline="")
+        head = lines.readline()
+        lines.seek(0)
+        reader = csv.reader(lines, delimiter=next((d for d in ";\t" if d in head), ","), strict=True)
+        rows = [(reader.line_num, [field.strip() for field in row]) for row in reader]
     except FileNotFoundError as e:
         raise InputError(f"{path}: there is no such table of {what}: correct the path") from e
     except InputError:

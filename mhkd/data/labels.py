@@ -92,9 +92,10 @@ def read_label_rows(csv_file: str) -> list[Row]:
         raise InputError(f"{csv_file}: names no image: write one a line under the columns' names")
     empty = [line for line, row in rows if not row["class"]]
     if empty and len(empty) < len(rows):
+        others_too = f" (nor have {len(empty) - 1} others)" if len(empty) > 1 else ""
         raise InputError(
-            f"{csv_file}: line {empty[0]} has no class (nor have {len(empty) - 1} others): fill it in, or "
-            "put images without labels into a file of their own, for MHKD.UNLABELED"
+            f"{csv_file}: line {empty[0]} has no class{others_too}: fill it in, or put images without labels "
+            "into a file of their own, for MHKD.UNLABELED"
         )
     return rows
 

@@ -64,6 +64,10 @@ def test_one_class_is_said_and_no_table_is_an_error(tmp_path):
     assert inspect_datasets(["cells_train"], tmp_path)[1].lines() == [
         "1 splits of one class: cells_train: dark"
     ]
+    write_labels(tmp_path, ["a.png,"], header="file_name,class")
+    assert inspect_datasets(["cells_train"], tmp_path)[1].lines() == [
+        "1 splits of images without a class, which MHKD.UNLABELED alone takes: cells_train"
+    ]
     write_labels(tmp_path, [], text="")
     with pytest.raises(InputError, match=r"labels_train\.csv: has no column file_name, class"):
         inspect_datasets(["cells_train"], tmp_path)

@@ -79,7 +79,8 @@ FAULTS = {
     "has the column 'class' more than once": b"file_name,class,class\na.png,dark,dark\n",
     r"line 3 has 3 fields, the first line 2: ": b"file_name,class\na.png,dark\nb.png,pale,s\n",
     r"line 2 has 1 fields, the first line 2: ": b"file_name,class\na.png\n",
-    r"line 3 has no class \(nor have 0 others\)": b"file_name,class\na.png,dark\nb.png,\n",
+    r"line 3 has no class: fill it in": b"file_name,class\na.png,dark\nb.png,\n",
+    r"line 3 has no class \(nor have 1 others\)": b"file_name,class\na.png,dark\nb.png,\nc.png,\n",
     r"line 2 has no file_name": b"file_name,class\n,dark\n",
     r"line 4 is the same image as line 2, images/a\.png": (
         b"file_name,class\na.png,dark\nb.png,pale\nimages/a.png,pale\n"
@@ -102,6 +103,8 @@ FAULTS = {
     r"cannot be read as CSV .*'utf-8'.*: save it as CSV in UTF-8": (
         "file_name,class\nä.png,dark\n".encode("latin-1")
     ),
+    r"cannot be read as CSV \(it has characters of code 0, as UTF-16": b"file_name,class\na.png,dark\0\n",
+    r"cannot be read as CSV .*, as UTF-16 would": "file_name,class\na.png,dark\n".encode("utf-16-le"),
     r"cannot be read as CSV .*unexpected end": b'file_name,class\n"a.png,dark\n',
     r"line 2 has x_px but no y_px, width_px": REGION + b"a.png,dark,1,,,\n",
     r"line 2 has width_px 1\.5: whole": REGION + b"a.png,dark,1,1,1.5,2\n",
