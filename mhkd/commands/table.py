@@ -83,8 +83,8 @@ EPOCHS = 25  # of a row of classification
 @click.option(
     "--samples",
     type=FROM_1,
-    help="Of the bootstrap over the test set's patients (of detection, where there are ten or more), else "
-    "slides, else images.  "
+    help="Of the bootstrap over the test set's patients (of detection and of folds by slide, where there are "
+    "ten or more), else slides, else images.  "
     "[default: 1000; of classification 10000]",
 )
 @click.option("--opts", default="", metavar="'KEY VALUE ...'", help="Config overrides, for all rows.")

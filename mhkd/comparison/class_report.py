@@ -18,7 +18,7 @@ from ..tables import csv_text, markdown_head, markdown_row
 from ..visualization.classification import plot_cost
 from ..visualization.confusion import plot_confusion
 from .class_rows import PAPER_SCORES, PAPER_SETS, ClassTable
-from .class_run import Asked, Line, line_key
+from .class_run import Asked, Line, interval_groups, line_key
 from .provenance import commit, hardware
 
 MAIN = "balanced_accuracy"  # which rows are compared in: classes are of different sizes
@@ -62,8 +62,8 @@ def collect(table: ClassTable, lines: Sequence[Line], asked: Asked) -> dict[str,
     """The content of the JSON file, of which the others are views."""
     by_key = {line.key: line for line in lines}
     known = next((line.predictions for line in lines if line.predictions), None)
-    groups = known.groups if known else None
     folds = asked.folds
+    groups = interval_groups(known, folds) if known else None
     return {
         "table": table.name,
         "title": table.title,
@@ -75,6 +75,7 @@ def collect(table: ClassTable, lines: Sequence[Line], asked: Asked) -> dict[str,
         "folds": folds.count,
         "fold": folds.only,
         "folds_by": folds.by,
+        "patients": len({e["patient"] for e in known.entries if e.get("patient")}) if known else None,
         "classes": list(known.class_names) if known else [],
         "images": len(known) if known else None,
         "samples": asked.samples,
@@ -227,6 +228,8 @@ def _introduction(content: dict[str, Any]) -> str:
         on = f"fold {content['fold']} of {folds} by {by} alone, {content['images']} images"
     else:
         on = f"{folds} folds by {by}, {content['images']} images, each scored by who has not seen it"
+    if by != "patient" and content["patients"]:
+        on += f", of {content['patients']} patient(s), who may be in training too"
     text = f"{on.capitalize()}; {content['epochs']} epoch(s) a row, one seed. Scores in percent"
     if content["interval_groups"]:
         remark = content["interval_remark"]
@@ -247,7 +250,7 @@ def _groups(content: dict[str, Any], done: Sequence[dict[str, Any]]) -> list[str
     images = {n: r["by_group"][n]["images"] for r in done for n in names if n in r["by_group"]}
     head = [f"{name.partition(' ')[2]} ({images[name]} images)" for name in names]
     lines = [
-        "Balanced accuracy of each:",
+        f"Balanced accuracy of each of the {names[0].partition(' ')[0]}:",
         "",
         *markdown_head("", "factor", *head),
     ]

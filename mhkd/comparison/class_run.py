@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..data.folds import fold_names
+from ..evaluation.bootstrap import FEW, Groups, groups_of
 from ..evaluation.class_scores import bootstrap_class_scores
 from ..evaluation.classification import SAMPLES
 from ..evaluation.predictions import Predictions
@@ -120,7 +121,7 @@ def run_class_table(
         for training in line.trainings if line in wanted else ():
             train(training, num_gpus, echo)
         if line.is_finished:
-            fill(line, asked.samples, echo)
+            fill(line, asked, echo)
         if before < line.finished:
             write_class_table(table, lines, asked, root)
     return write_class_table(table, lines, asked, root)
@@ -151,10 +152,16 @@ def plan_lines(table: ClassTable, asked: Asked, root: Path, chosen: Sequence[Cla
     return lines
 
 
-def fill(line: Line, samples: int, echo: Callable[[str], None]) -> None:
+def fill(line: Line, asked: Asked, echo: Callable[[str], None]) -> None:
     """Score what is trained of a line, all folds together."""
     echo(f"Scoring {line.key}")
     scored = [score_classes(training) for training in line.trainings]
     line.predictions = Predictions.concatenate([found for found, _ in scored])
     line.cost = scored[0][1]
-    line.samples = bootstrap_class_scores(line.predictions, line.predictions.groups.of, samples)
+    groups = interval_groups(line.predictions, asked.folds)
+    line.samples = bootstrap_class_scores(line.predictions, groups.of, asked.samples)
+
+
+def interval_groups(predictions: Predictions, folds: Folds) -> Groups:
+    """Patients, where folds keep them together or they are enough; else slides, else images."""
+    return groups_of(predictions.entries, 1 if folds.by == "patient" else FEW)

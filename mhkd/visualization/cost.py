@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
 from matplotlib.ticker import LogLocator
 from matplotlib.transforms import ScaledTranslation
 
@@ -47,7 +48,7 @@ def draw_line(
 
     A line with a point that costs what one of an earlier line does is drawn six points of print to the right.
     """
-    others = [c.lines[0].get_xdata() for c in axes.containers]
+    others = [c.lines[0].get_xdata() for c in axes.containers if isinstance(c, ErrorbarContainer)]
     aside_pt = 6 * sum(np.isclose(np.divide.outer(gflops, o), 1, rtol=0.01).any() for o in others)
     errors = error_bars(np.array(values), [i or (v, v) for i, v in zip(intervals, values)])
     drawn = axes.errorbar(gflops, values, errors, capsize=3, elinewidth=0.8, **style)

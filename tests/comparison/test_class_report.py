@@ -8,7 +8,7 @@ import mhkd  # noqa: F401
 from mhkd.comparison.class_configs import cells, student_strides
 from mhkd.comparison.class_report import collect, to_csv, to_markdown
 from mhkd.comparison.class_rows import CLASS_TABLES, ClassRow, ClassTable, chosen_class_rows, get_class_table
-from mhkd.comparison.class_run import Asked, Line
+from mhkd.comparison.class_run import Asked, Line, interval_groups
 from mhkd.comparison.folds import Folds
 from mhkd.errors import InputError
 from mhkd.evaluation.class_scores import bootstrap_class_scores
@@ -123,6 +123,23 @@ def test_few_patients_are_shown_one_by_one_where_folds_are_pooled():
     single = collect(TABLE, [one], Asked("toy", (2,), Folds(5, 3), 25, 500))
     assert "p0 (12 images)" not in to_markdown(single)
     assert "Fold 3 of 5" in to_markdown(single)
+
+
+def test_folds_by_slide_of_few_patients_have_intervals_by_slide():
+    one = line(ROWS[0], 1, (0,), 1)
+    for k, entry in enumerate(one.predictions.entries):
+        entry |= {"patient": f"p{k // 12}", "slide": f"s{k // 4}"}
+    by_slide = Folds(5, by="slide")
+    found = collect(TABLE, [one], Asked("toy", (2,), by_slide, 25, 500))
+    assert (found["interval_by"], found["interval_groups"], found["patients"]) == ("slide", 6, 2)
+    assert interval_groups(one.predictions, by_slide).of[3:5] == ["slides s0", "slides s1"]
+    assert interval_groups(one.predictions, Folds(2)).by == "patient"
+    text = to_markdown(found)
+    assert "of 2 patient(s), who may be in training too" in text and "intervals by slide (6)" in text
+    assert "each of the patients:" in text and "p1 (12 images)" in text
+    for k, entry in enumerate(one.predictions.entries):
+        entry["patient"] = f"p{k // 2}"  # twelve are enough
+    assert interval_groups(one.predictions, by_slide).by == "patient"
 
 
 def test_every_row_has_a_schedule_a_teacher_and_a_reference():
