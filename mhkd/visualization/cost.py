@@ -28,6 +28,9 @@ def over_gflops(path: Path, score: str, title: str) -> Iterator[Axes]:
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter("{x:g}")
         yield axes
+        low, high = axes.get_xlim()
+        if axes.lines and high < 2 * low:  # of points of one cost matplotlib makes an axis without width
+            axes.set_xlim(low / 2, high * 2)
         axes.set_xlabel("GFLOPs of one image")
         axes.set_ylabel(score)
         axes.set_title(title, loc="left")

@@ -20,6 +20,15 @@ def test_rows_of_one_cost_have_their_intervals_side_by_side(tmp_path):
     assert low < 2 < 32 < high and (tmp_path / "cost.png").stat().st_size > 1000
 
 
+@pytest.mark.parametrize("gflops", [0.00072192, 0.5, 15.1])
+def test_one_point_has_an_axis_around_it(tmp_path, gflops):
+    with over_gflops(tmp_path / "cost.png", "AP", "a teacher") as axes:
+        draw_line(axes, [gflops], [50], [(40, 60)], ["HR"], fmt="s", label="teacher")
+    low, high = axes.get_xlim()
+    assert low < 0.7 * gflops and 1.4 * gflops < high
+    assert any(low < x < high for x in (*axes.get_xticks(), *axes.get_xticks(minor=True)))
+
+
 def _left_px(artist, point):
     """The x of a line's point, or of an interval, on the figure."""
     x = artist.get_xdata()[point] if hasattr(artist, "get_xdata") else artist.get_segments()[point][0][0]
