@@ -47,7 +47,7 @@ class StageTransition(HookBase):
     def after_step(self) -> None:
         trainer, step = self.trainer, self._entered
         if step and trainer.iter + 1 == step.end:
-            trainer.take_averages()
+            trainer.updates.take_averages()
             trainer.save(final_file(trainer.cfg, step), within_step=False)
             self.finish(step)
 
@@ -167,9 +167,9 @@ class PeriodicEval(WithinStep):
     def run(self) -> None:
         trainer = self.trainer
         which = "student" if trainer.step.stage.student else "teacher"
-        scores = evaluate(trainer.cfg, getattr(trainer.scored, which), which)
+        scores = evaluate(trainer.cfg, getattr(trainer.updates.scored, which), which)
         _store(trainer, trainer.step, which, scores)
-        keep_best(trainer, trainer.step, trainer.iter + 1, trainer.scored.student)
+        keep_best(trainer, trainer.step, trainer.iter + 1, trainer.updates.scored.student)
         trainer.distilled.train()
 
 

@@ -13,7 +13,6 @@ from detectron2.config import CfgNode
 from detectron2.engine import SimpleTrainer, TrainerBase, create_ddp_model, hooks
 from detectron2.utils import comm
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
 from ..data.loader import build_train_loader, training_entries
 from ..data.registrar import datasets_held
@@ -26,19 +25,19 @@ from ..modeling.pair import Pair
 from ..schedules import Step, check_stage, check_unlabeled, get_schedule, plan_steps
 from ..tasks import get_task
 from ..training_data import TrainingData
-from .averaging import build_average
 from .batches import Batches
-from .checkpoint import AVERAGED, save_atomically
+from .checkpoint import save_atomically
 from .divergence import EXPLODED, Diverged, diverged, loss_with, replay_file
-from .finite import not_finite, not_finite_gradients
+from .finite import not_finite
 from .hooks import MetricsWriter, PeriodicCheckpoint, PeriodicEval, StageTransition
-from .optimizer import build_optimizer, build_scheduler, clip_gradients, step_cfg
+from .optimizer import step_cfg
 from .record import sources
 from .resume import Start, find_start, previous_file, within_step_files
 from .settled import settled
 from .skipped import SkippedImages
 from .start import load_start
 from .storage import ShortStorage
+from .updates import Updates
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +52,7 @@ class DistillationTrainer(TrainerBase):
 
     resumed_state: dict[str, Any] | None
     first_loss: float | None
-    averages: AveragedModel | None
+    updates: Updates
 
     def __init__(self, cfg: CfgNode) -> None:
         """Raises InputError for an unknown schedule or stage."""
@@ -173,23 +172,11 @@ class DistillationTrainer(TrainerBase):
         self.distilled.apply_stage(step.stage)
         images = len(training_entries(self.cfg)) if self.cfg.MHKD.LR_DECAY_EPOCHS else 0
         cfg = step_cfg(self.cfg, step, self.all_steps, images)
-        self.optimizer = build_optimizer(cfg, self.distilled)
-        self.scheduler = build_scheduler(cfg, self.optimizer, step, self.all_steps)
-        decay = self.cfg.SOLVER.EMA_DECAY
-        self.averages = build_average(self.distilled, decay) if decay else None
-        amp = self.cfg.SOLVER.AMP
-        self.amp_dtype = getattr(torch, amp.DTYPE) if amp.ENABLED else None
-        device = self.distilled.device.type
-        self.scaler = torch.amp.GradScaler(device, enabled=self.amp_dtype is torch.float16)
+        self.updates = Updates(cfg, self.distilled, step, self.all_steps)
         if state:
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.scheduler.load_state_dict(state["scheduler"])
-            self.scaler.load_state_dict(state["scaler"])
-            if self.averages:
-                self.averages.module.load_state_dict(state[AVERAGED])
-                self.averages.n_averaged.fill_(state["averaged_times"])
+            self.updates.load(state)
         # Built anew because other parameters train now: find_unused_parameters is never needed.
-        ddp: dict[str, Any] = {} if device == "cuda" else {"device_ids": None}
+        ddp: dict[str, Any] = {} if self.distilled.device.type == "cuda" else {"device_ids": None}
         self.model = create_ddp_model(self.distilled, broadcast_buffers=False, **ddp)
         self.model.train()
         mapper, for_student = self.task.mapper(self.cfg), bool(step.stage.student)
@@ -201,58 +188,42 @@ class DistillationTrainer(TrainerBase):
         start = time.perf_counter()
         rank_iter = self.iter * comm.get_world_size() + comm.get_rank()
         torch.manual_seed(self.cfg.SEED * 1_000_003 + rank_iter)
-        num_batches, data_time = self.cfg.SOLVER.ACCUMULATE_BATCHES, 0.0
-        sums: dict[str, torch.Tensor] = {}
         self._batches.begin(self.iter)
+        losses, data_time = self._backward()
+        for found in self._batches.exchange({k: v.item() for k, v in losses.items()}):
+            if not all(map(math.isfinite, found.values())):
+                raise self._diverged("losses", found)
+        SimpleTrainer.write_metrics(losses, data_time)
+        if self.first_loss is None:
+            self.first_loss = float(sum(losses.values()))
+        if bad := self.updates.not_finite():
+            raise self._diverged(f"gradients (e.g. of {bad[0]})")
+        self.storage.put_scalar("lr", self.updates.learning_rate, smoothing_hint=False)
+        self.storage.put_scalar("stage", self.step.position, smoothing_hint=False)
+        self.updates.apply()
+        self.seconds += time.perf_counter() - start
+
+    def _backward(self) -> tuple[dict[str, torch.Tensor], float]:
+        """Gradients of SOLVER.ACCUMULATE_BATCHES batches; their mean losses, and seconds waited for data."""
+        num_batches, data_time = self.cfg.SOLVER.ACCUMULATE_BATCHES, 0.0
+        means: dict[str, torch.Tensor] = {}
         for batch in range(num_batches):
             fetch = time.perf_counter()
-            data = next(self._batches)
+            data = self._last_batch = next(self._batches)
             data_time += time.perf_counter() - fetch
             last = batch == num_batches - 1
             no_sync = contextlib.nullcontext if last else getattr(self.model, "no_sync", None)
             with (no_sync or contextlib.nullcontext)():
                 losses = self._forward(data)
-                total = sum(losses.values()) / num_batches
-                self.scaler.scale(total).backward()
+                self.updates.backward(sum(losses.values()) / num_batches)
             for name, value in losses.items():
                 part = value.detach() / num_batches
-                sums[name] = sums[name] + part if name in sums else part
-        for found in self._batches.exchange({k: v.item() for k, v in sums.items()}):
-            if not all(map(math.isfinite, found.values())):
-                raise self._diverged("losses", found)
-        SimpleTrainer.write_metrics(sums, data_time)
-        self._last_batch = data
-        if self.first_loss is None:
-            self.first_loss = float(sum(sums.values()))
-        self.scaler.unscale_(self.optimizer)
-        # Those of float16 may be infinite: the scaler leaves such an iteration out.
-        bad = [] if self.scaler.is_enabled() else not_finite_gradients(self.distilled)
-        if bad:
-            raise self._diverged(f"gradients (e.g. of {bad[0]})")
-        clip_gradients(self.cfg, self.optimizer)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.storage.put_scalar("lr", self.optimizer.param_groups[0]["lr"], smoothing_hint=False)
-        self.storage.put_scalar("stage", self.step.position, smoothing_hint=False)
-        self.scheduler.step()
-        if self.averages:
-            self.averages.update_parameters(self.distilled)
-        self.seconds += time.perf_counter() - start
-
-    @property
-    def scored(self) -> Pair:
-        """The networks as they are scored: with averaged weights, where there are any."""
-        return cast(Pair, self.averages.module) if self.averages else self.distilled
-
-    def take_averages(self) -> None:
-        """At a step's end averaged weights become the weights, which the next step starts from."""
-        if self.averages:
-            self.distilled.load_state_dict(self.averages.module.state_dict())
+                means[name] = means[name] + part if name in means else part
+        return means, data_time
 
     def _forward(self, data: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         try:
-            with self._autocast():
+            with self.updates.autocast():
                 return self.model(data)
         except Exception as e:  # some networks raise at what is not finite before there is a loss
             bad = not_finite(self.distilled.state_dict())
@@ -260,13 +231,9 @@ class DistillationTrainer(TrainerBase):
                 raise self._diverged(f"weights (e.g. {bad[0]})" if bad else "proposals") from e
             raise
 
-    def _autocast(self) -> torch.autocast:
-        device = self.distilled.device.type
-        return torch.autocast(device, self.amp_dtype, enabled=self.amp_dtype is not None)
-
     def is_diverging(self) -> bool:
         """Whether the last images' losses, with the weights as they are now, are beyond all measure."""
-        with self._autocast():
+        with self.updates.autocast():
             loss = loss_with(self.distilled, lambda: self.distilled(self._last_batch))
         first = self.first_loss or 0.0
         if loss <= EXPLODED * max(1.0, first):
@@ -327,10 +294,5 @@ class DistillationTrainer(TrainerBase):
         }
         if within_step:
             data["first_loss"] = self.first_loss
-            data["optimizer"] = self.optimizer.state_dict()
-            data["scheduler"] = self.scheduler.state_dict()
-            data["scaler"] = self.scaler.state_dict()
-            if self.averages:
-                data[AVERAGED] = self.averages.module.state_dict()
-                data["averaged_times"] = int(self.averages.n_averaged)
+            data |= self.updates.state()
         return data

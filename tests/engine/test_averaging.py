@@ -50,7 +50,7 @@ def test_a_step_exports_its_average_and_hands_it_on_and_resumes_exactly(averagin
 
     final = torch.load(Path(averaging.OUTPUT_DIR, "2_adaptive/model_final.pth"), weights_only=True)["model"]
     student = torch.load(Path(averaging.OUTPUT_DIR, "student/model_final.pth"), weights_only=True)["model"]
-    for k, value in trainer.averages.module.state_dict().items():
+    for k, value in trainer.updates.scored.state_dict().items():
         assert torch.equal(value, final[k]), k
     assert all(torch.equal(value, final[f"student.{k}"]) for k, value in student.items())
 
