@@ -1,8 +1,6 @@
 """DistilledRCNN: an HR teacher and an LR student in one training step (paper section III, Fig. 2)."""
 
-import contextlib
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -18,11 +16,11 @@ from ..schedules import TEACHER, Stage, get_schedule
 from .ignore import ignoring, training_heads
 from .network_cfg import student_cfg, teacher_cfg
 from .pair import Pair, Parts
+from .pooling import Pooled, check_pooling, evaluating, pool, watch_pooling
 from .student import batch_images
 from .teacher_start import start_from_teacher
 
 OF_FEATURES = frozenset({"f_l", "f_a", "pooled", "mask_pooled"})  # what losses compare with the teacher's
-Pooled = tuple[list[Boxes], torch.Tensor]  # boxes of each image, and (R, C, S, S)
 
 
 @META_ARCH_REGISTRY.register()
@@ -201,7 +199,7 @@ class DistilledRCNN(Pair):
     @torch.no_grad()
     def _teacher_output(self, images: ImageList, features: Features) -> list[Instances]:
         """O_T: the teacher's own detections, from its own proposals, in the ground truth's format."""
-        with _eval_mode(self.teacher.proposal_generator, self.teacher.roi_heads):
+        with evaluating(self.teacher.proposal_generator, self.teacher.roi_heads):
             proposals, _ = self.teacher.proposal_generator(images, features, None)
             detections, _ = self.teacher.roi_heads(images, features, proposals, None)
         output = []
@@ -232,78 +230,12 @@ def detect(
         (those of the sampled proposals, of "mask" those that lie on an object; a list of Boxes, detached)
         and the pooled features (R, C, S, S).
     """
-    with ignoring(network, ignored), _watch_pooling(network.roi_heads) as pooled:
+    with ignoring(network, ignored), watch_pooling(network.roi_heads) as pooled:
         proposals, losses = network.proposal_generator(images, features, targets)
         _, roi_losses = network.roi_heads(images, features, proposals, targets)
     return {**losses, **roi_losses}, pooled
 
 
-def pool(network: GeneralizedRCNN, features: Features, boxes: list[Boxes], head: str = "box") -> torch.Tensor:
-    """``network``'s ROIAlign, for its head of "box" or "mask", of its own ``features``; (R, C, S, S)."""
-    levels = getattr(network.roi_heads, f"{head}_in_features")
-    pooler = getattr(network.roi_heads, f"{head}_pooler")
-    return pooler([features[level] for level in levels], boxes)
-
-
 def _channels(network: GeneralizedRCNN) -> int:
     """Of every level of its pyramid."""
     return next(iter(network.backbone.output_shape().values())).channels
-
-
-@torch.no_grad()
-def check_pooling(network: GeneralizedRCNN, cfg: CfgNode) -> None:
-    """Make sure that the ROI heads pool for their box head once, at the proposals that they are given.
-
-    Otherwise there is no telling which of their pooled features the local loss is about. Heads for masks,
-    which have a pooler of their own, do not matter.
-
-    Raises:
-        InputError: they do not.
-    """
-    shapes = network.backbone.output_shape()
-    size = max(s.stride for s in shapes.values())
-    features = {
-        k: torch.zeros(1, s.channels, size // s.stride, size // s.stride, device=network.device)
-        for k, s in shapes.items()
-    }
-    boxes = torch.tensor([[0.0, 0, size, size], [0, 0, size / 2, size]], device=network.device)
-    proposals = Instances((size, size), proposal_boxes=Boxes(boxes), objectness_logits=boxes.new_zeros(2))
-    images = ImageList(boxes.new_zeros(1, 3, size, size), [(size, size)])
-    pooled: list[Pooled] = []
-    if hasattr(network.roi_heads, "box_pooler"):
-        with _eval_mode(network.roi_heads), _watch_pooling(network.roi_heads) as calls:
-            network.roi_heads(images, features, [proposals], None)
-        pooled = calls["box"]
-    if [torch.equal(boxes, at[0].tensor) for at, _ in pooled] != [True]:
-        raise InputError(
-            f"MODEL.ROI_HEADS.NAME {cfg.MODEL.ROI_HEADS.NAME}: MHKD.SCHEDULE {cfg.MHKD.SCHEDULE} has a local "
-            "loss, of what the box head's pooler (box_pooler) gives for the proposals, and these heads call "
-            f"it {len(pooled)} times instead of once: choose StandardROIHeads, or a schedule without it"
-        )
-
-
-@contextlib.contextmanager
-def _watch_pooling(heads: nn.Module) -> Iterator[dict[str, list[Pooled]]]:
-    """Within it, of each head a list that receives the boxes and the output of each call of its pooler."""
-    calls: dict[str, list[Pooled]] = {"box": [], "mask": []}
-    with contextlib.ExitStack() as stack:
-        for head, of_head in calls.items():
-            if hasattr(heads, f"{head}_pooler"):
-                pooler = heads.get_submodule(f"{head}_pooler")
-                hook = pooler.register_forward_hook(
-                    lambda _, args, output, to=of_head: to.append((args[1], output))
-                )
-                stack.callback(hook.remove)
-        yield calls
-
-
-@contextlib.contextmanager
-def _eval_mode(*modules: nn.Module) -> Iterator[None]:
-    was_training = [m.training for m in modules]
-    for module in modules:
-        module.eval()
-    try:
-        yield
-    finally:
-        for module, training in zip(modules, was_training):
-            module.train(training)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from mhkd.errors import InputError
 from mhkd.modeling import DistilledRCNN
-from mhkd.modeling.distilled_rcnn import pool
+from mhkd.modeling.pooling import pool
 from mhkd.schedules import ADAPTIVE, BASIC, LOCAL, SCHEDULES, SEMANTIC, TEACHER, WHOLE, Schedule, Stage
 
 import numpy as np
