@@ -47,7 +47,8 @@ def _regime(name: str, title: str, options: tuple[str, ...]) -> Table:
         f"none_{name}",
         _row(f"direct_{name}", "teacher fed with LR", "direct", options),
         _row(f"none_{name}", "trained on LR", "none_from_teacher", options),
-        _row(f"features_{name}", "and features of the teacher", "features_w8", options),
+        _row(f"features_{name}", "and features, at weight 8 throughout", "features_w8", options),
+        _row(f"falling_{name}", "and features, at a falling weight", "features_falling", options),
         _row(f"label_free_{name}", "features alone, no labels", "label_free", options),
     )
 
@@ -98,6 +99,7 @@ REGIMES = {
             _row("none_25_hr", "trained on LR", "none_from_teacher", _FEW_HR),
             _row("pseudo_25_hr", "others with pseudo labels", "none_from_teacher", _FEW_HR + _MIXED),
             _row("mixed_25_hr", "and features, others with pseudo labels", "features_w8", _FEW_HR + _MIXED),
+            _row("falling_25_hr", "the same at a falling weight", "features_falling", _FEW_HR + _MIXED),
             _row("label_free_25_hr", "features of all images, no labels", "label_free", _FEW_HR + _MIXED),
         ),
         _table(
