@@ -109,7 +109,9 @@ def load_fold(fold: Fold) -> list[dict[str, Any]]:
     try:
         parts = split_folds(entries, fold.count, fold.by)
     except InputError as e:
-        raise InputError(f"dataset {fold.name!r}: {e}") from e
+        finer = {"patient": "slide", "slide": "image"}.get(fold.by)
+        other = f", or go by {finer} (--folds-by {finer}, {finer}fold1of{fold.count} ...)" if finer else ""
+        raise InputError(f"dataset {fold.name!r}: {e}{other}") from e
     inside = set(parts[fold.number - 1])
     return [entry for k, entry in enumerate(entries) if (k in inside) == (fold.part == "val")]
 
@@ -139,10 +141,8 @@ def split_folds(
     for k, key in enumerate(group_keys(entries, by)):
         groups.setdefault(key, []).append(k)
     if not 2 <= count <= len(groups):
-        raise InputError(
-            f"{len(groups)} {by}s cannot be divided into {count} folds: name fewer, at least 2"
-            + (f", or go by slide: slidefold1of{count} ..." if by == "patient" else "")
-        )
+        few = f"ask for 2 to {len(groups)}" if len(groups) > 1 else "there must be two or more"
+        raise InputError(f"{len(groups)} {by}(s) cannot be divided into {count} folds: {few}")
     contents = [_content(entry) for entry in entries]
     if by == "slide":
         for content, entry in zip(contents, entries):

@@ -108,7 +108,9 @@ def test_a_table_of_two_folds(disks_of_three, tmp_path):
 
 
 def test_what_folds_cannot_divide_is_one_error(disks_of_three, tmp_path):
-    with pytest.raises(InputError, match="3 patients cannot be divided into 5 folds"):
+    with pytest.raises(
+        InputError, match=r"3 patient\(s\) cannot be divided into 5 folds: ask for 2 to 3, or go by slide"
+    ):
         fill(tmp_path, Folds(5), dry_run=True)
     with pytest.raises(InputError, match="folds divide the NAME_train and NAME_val of one dataset"):
         run_tables(

@@ -106,8 +106,10 @@ def test_a_fold_of_merged_classes_has_both_halves_and_knows_individuals(tmp_path
 
 def test_too_few_patients_are_an_error_that_names_the_way_out():
     entries = [{"file_name": f"{k}", "patient": str(k % 3), "slide": str(k)} for k in range(9)]
-    with pytest.raises(InputError, match="3 patients cannot be divided into 5 folds.*slidefold1of5"):
+    with pytest.raises(InputError, match=r"3 patient\(s\) cannot be divided into 5 folds: ask for 2 to 3$"):
         split_folds(entries, 5)
+    with pytest.raises(InputError, match=r"1 patient\(s\) cannot be .*: there must be two or more$"):
+        split_folds(entries[:1], 5)
     assert len(split_folds(entries, 5, "slide")) == 5
     with pytest.raises(InputError, match="folds by 'stain'"):
         split_folds(entries, 2, "stain")
@@ -154,7 +156,9 @@ def test_folds_of_boxes(root):
         assert MetadataCatalog.get(val).thing_classes == ["glomerulus"]
     ids = [e["image_id"] for _, val in names for e in DatasetCatalog.get(val)]
     assert sorted(ids) == [1, 2, 3, 4, 5, 6]
-    with pytest.raises(InputError, match="'boxes_fold1of9_val': 6 patients cannot be divided into 9 folds"):
+    with pytest.raises(
+        InputError, match=r"'boxes_fold1of9_val': 6 patient\(s\) .*--folds-by slide, slidefold1of9"
+    ):
         ensure_registered(["boxes_fold1of9_val"])
         DatasetCatalog.get("boxes_fold1of9_val")
     with pytest.raises(InputError, match="gone/annotations_train.json"):
