@@ -60,9 +60,10 @@ def robustness(
     named = {}
     for text in students:
         name, equals, folder = text.partition("=")
+        folder = folder if equals else name
         if name in named:
-            raise click.BadParameter(f"{name}: is there twice: name students, as in a={text} b={text}")
-        named[name] = Path(folder if equals else name)
+            raise click.BadParameter(f"{name}: is there twice: name students, as in a={folder} b={folder}")
+        named[name] = Path(folder)
     command = shlex.join(["mhkd", *sys.argv[1:]])
     paths = run_robustness(named, dataset, out, strengths, device, command)
     say("\n" + paths[0].read_text(encoding="utf-8"))

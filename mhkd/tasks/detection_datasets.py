@@ -58,10 +58,7 @@ def check_datasets(cfg: CfgNode, training: bool) -> None:
         in_order = training or name in cfg.DATASETS.TEST
         asked, found = (c if in_order else sorted(c) for c in (classes[first], classes[name]))
         if asked != found:
-            raise InputError(
-                f"{name} has classes {classes[name]}, {first} has {classes[first]}: make the categories "
-                "of all splits the same"
-            )
+            raise _other_classes({n: classes[n] for n in (name, first)})
     if first and len(classes[first]) != cfg.MODEL.ROI_HEADS.NUM_CLASSES:
         raise InputError(
             f"{first} has {len(classes[first])} classes ({', '.join(classes[first])}): set "
@@ -76,6 +73,16 @@ def check_datasets(cfg: CfgNode, training: bool) -> None:
         warn_of_copies(image_files(dicts[train]), image_files(dicts[test]), (train, test))
     for name in choose_on:
         _check_choose_on(name, cfg, dicts)
+
+
+def _other_classes(classes: dict[str, list[str]]) -> InputError:
+    """Of two that should have the same."""
+    told = ", ".join(f"{name} has classes {found}" for name, found in classes.items())
+    remedy = "make the categories of all splits the same"
+    for one, other in itertools.permutations(classes):
+        if len(classes[one]) == 1 < len(classes[other]) and other in DatasetCatalog:
+            remedy += f", or name {other.partition('@')[0]}@{classes[one][0]}, which has all of them as one"
+    return InputError(f"{told}: {remedy}")
 
 
 def _check_choose_on(name: str, cfg: CfgNode, dicts: dict) -> None:

@@ -90,7 +90,8 @@ def test_bad_input_is_one_clear_error(student, tmp_path):
     with pytest.raises(InputError, match="--jpeg 101: must lie between 0 and 100"):
         run_robustness({"a": student}, "disks_val", tmp_path, {**STRENGTHS, "jpeg": [101]}, "cpu")
     for arguments, said in (
-        ([student, student, "--dataset", "disks_val"], "is there twice"),
+        ([student, student, "--dataset", "disks_val"], f"a={student} b={student}"),
+        ([f"a={student}", f"a={student}", "--dataset", "disks_val"], f"a={student} b={student}"),
         ([tmp_path / "nothing", "--dataset", "disks_val"], "config.yaml: missing"),
         ([student, "--dataset", "disks_of_nobody_val"], "disks_of_nobody_val"),
         ([student, "--dataset", "disks_val", "--blur", "much"], "--blur 'much'"),

@@ -206,6 +206,9 @@ def test_other_classes_are_refused_with_both_named(kinds, tmp_path):
     with pytest.raises(InputError, match=r"kinds_train has classes \['a', 'b', 'c'\], MHKD.CLASSES has"):
         prepare_datasets(cfg)
     prepare_datasets(cfg, training=False)
+    cfg.MHKD.CLASSES = ["disk"]
+    with pytest.raises(InputError, match=r"the same, or name kinds_val@disk, which has all of them as one$"):
+        prepare_datasets(cfg, training=False)
 
 
 @pytest.mark.slow
