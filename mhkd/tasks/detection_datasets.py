@@ -48,7 +48,7 @@ def check_datasets(cfg: CfgNode, training: bool) -> None:
     classes = {name: list(MetadataCatalog.get(name).thing_classes) for name in names}
     if cfg.MHKD.CLASSES:
         classes = {"MHKD.CLASSES": list(cfg.MHKD.CLASSES), **classes}
-    first = next(iter(classes if training else cfg.DATASETS.TEST), None)
+    first: str = next(iter(classes if training else cfg.DATASETS.TEST), "")
     for name in classes:
         if not classes[name]:
             raise InputError(
