@@ -151,11 +151,11 @@ def _compare_splits(splits: Sequence[Split], warnings: Warnings) -> None:
         elif train and not any(c in here[s.name] for s in train):
             where = ", ".join(n for n, found in here.items() if c in found)
             warnings.add("classes that training does not see", f"{c} (in {where})")
-    for s in splits:
-        if s.is_labelled and not here[s.name] and re.search(r"(^|_)(train|val|test)", s.split):
-            warnings.add("splits of images without a class, which MHKD.UNLABELED alone takes", s.name)
-        elif s.is_labelled and len(here[s.name]) == 1:
+    for s in (s for s in splits if s.is_labelled):
+        if len(here[s.name]) == 1:
             warnings.add("splits of one class", f"{s.name}: {min(here[s.name])}")
+        if not here[s.name] and re.search(r"(^|_)(train|val|test)", s.split):
+            warnings.add("splits of images without a class, which MHKD.UNLABELED alone takes", s.name)
 
 
 def _check_sizes(splits: Sequence[Split], warnings: Warnings) -> None:
