@@ -12,7 +12,7 @@ from ..data.registrar import ensure_registered
 from ..engine.unread import merge_options, settle_unread
 from ..errors import InputError
 from ..yaml_files import read_config
-from .rows import Method
+from .rows import FASTER_RCNN, Method
 
 FOLDERS = {"kidney_roi": "KidneyROI", "hubmap": "HuBMAP", "ln": "LN", "demo": "Demo"}
 SIZES = {
@@ -80,6 +80,9 @@ def row_cfg(
     if fold:
         _use_fold(cfg, fold)
     cfg.OUTPUT_DIR, cfg.SEED, cfg.MHKD.SCHEDULE = str(output_dir), seed, method.schedule
+    if method.given_teacher:
+        trained = output_dir.parent / FASTER_RCNN.key / "0_teacher" / "teacher"
+        cfg.MODEL.TEACHER.WEIGHTS = str(trained / "model_final.pth")
     if method.is_direct:
         cfg.MODEL.META_ARCHITECTURE = "DirectDetector"
     settle_unread(cfg, options[::2], "options")

@@ -11,12 +11,12 @@ from detectron2.config import CfgNode
 
 from ..engine.record import other_settings, settings_differences, step_differences
 from ..engine.resume import done_file, find_start, left_over, within_step_files
+from ..engine.settings import steps_of
 from ..engine.settled import settled
 from ..errors import InputError
 from ..evaluation.report import TRAIN_AGAIN, read_stage
 from ..files import replacing_folder
-from ..schedules import Step, get_schedule, plan_steps
-from ..tasks import get_task
+from ..schedules import Step
 from .rows import Method
 
 REMEDY = "Give the table another --out, or ask for the settings it was trained with"
@@ -75,9 +75,7 @@ def plan_training(method: Method, group: str, cfg: CfgNode) -> Training:
         InputError: it was trained with other settings than ``cfg``.
     """
     cfg = settled(cfg)
-    schedule = get_schedule(cfg.MHKD.SCHEDULE, cfg.MHKD.STUDENT_START)
-    teacher = get_task(cfg).teacher_stage
-    steps = plan_steps(schedule, cfg.MHKD.TEACHER_ITERS, cfg.MHKD.STUDENT_ITERS, teacher)
+    steps = steps_of(cfg)
     training = Training(method, group, cfg, steps)
     for step in steps:
         if not done_file(cfg, step).is_file():

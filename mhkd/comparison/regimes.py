@@ -1,9 +1,12 @@
 """Where distillation pays: tables beyond the paper's. Students start from the teacher's weights, but those of
 table `bfa`, which start from scratch, as the paper's do."""
 
+from dataclasses import replace
+
 from ..errors import InputError
 from .rows import METHODS, TABLES, Method, Row, Table
 
+_ON_LR = "none_from_teacher"
 _FEW = ("MHKD.LABELED_SHARE", "0.25")
 _FEW_HR = (*_FEW, "MHKD.TEACHER_LABELED_SHARE", "0.25")
 _MIXED = ("MHKD.UNLABELED_RATIO", "0.75")
@@ -16,6 +19,9 @@ _NATIVE = ("MODEL.STUDENT.INPUT", "native")
 _HALF = (
     *_NATIVE, "MODEL.STUDENT.STEM_OUT_CHANNELS", "32", "MODEL.STUDENT.RES2_OUT_CHANNELS", "32",
     "MODEL.STUDENT.STAGES", "3", "MODEL.STUDENT.FPN_CHANNELS", "64", "MODEL.STUDENT.FC_DIM", "128",
+)  # fmt: skip
+_BATCH_4 = (
+    "SOLVER.IMS_PER_BATCH", "4", "SOLVER.REFERENCE_IMS_PER_BATCH", "1", "MHKD.STUDENT_ITERS", "1000",
 )  # fmt: skip
 _MASKS = (
     "MODEL.MASK_ON", "True", "MODEL.ROI_MASK_HEAD.NUM_CONV", "2", "MODEL.ROI_MASK_HEAD.CONV_DIM", "128",
@@ -51,6 +57,12 @@ def _regime(name: str, title: str, options: tuple[str, ...]) -> Table:
         _row(f"falling_{name}", "and features, at a falling weight", "features_falling", options),
         _row(f"label_free_{name}", "features alone, no labels", "label_free", options),
     )
+
+
+def _half(key: str, title: str, schedule: str = _ON_LR, *options: str) -> Row:
+    """One way of training a native student half as wide, the teacher and the images drawn being the same."""
+    row = _row(f"half_{key}", title, schedule, _HALF + options)
+    return replace(row, method=replace(row.method, given_teacher=True))
 
 
 def _few(percent: int) -> tuple[Row, Row]:
@@ -134,6 +146,24 @@ REGIMES = {
             _row("features_w8", "features at one weight"),
             _row("pkd", "correlation of features (PKD)"),
             _row("fgd_focal", "features of objects, by attention (FGD's focal part)"),
+        ),
+        _table(
+            "peers_half",
+            "what other works distil with, to a native student half as wide",
+            "half_none",
+            _half("none", "trained on LR"),
+            _half("features_falling", "features at a falling weight (ours)", "features_falling"),
+            _half("pkd", "correlation of features (PKD)", "pkd"),
+            _half("fgd_focal", "features of objects, by attention (FGD's focal part)", "fgd_focal"),
+        ),
+        _table(
+            "options",
+            "what other detectors are trained with, one at a time, at as many images",
+            "half_none",
+            _half("none", "native, half as wide, trained on LR"),
+            _half("ema", "weights averaged", _ON_LR, "SOLVER.EMA_DECAY", "0.998"),
+            _half("cosine", "a cosine course", _ON_LR, "SOLVER.LR_SCHEDULER_NAME", "WarmupCosineLR"),
+            _half("batch_4", "batches of four", _ON_LR, *_BATCH_4),
         ),
         _table(
             "masks",

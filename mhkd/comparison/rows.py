@@ -19,6 +19,7 @@ class Method:
             into the dataset's config. Without one it is the teacher itself.
         packages: what it needs beyond the project's own requirements, as pip wants it.
         options: config overrides of this row, KEY VALUE ...
+        given_teacher: that of the row ``faster_rcnn`` teaches, also where ``options`` would train another.
     """
 
     key: str
@@ -27,6 +28,7 @@ class Method:
     config: str = ""
     packages: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+    given_teacher: bool = False
 
     @property
     def is_direct(self) -> bool:

@@ -5,7 +5,7 @@ from detectron2.modeling import META_ARCH_REGISTRY
 
 from ..data.semi_supervised import check_label_settings
 from ..errors import InputError
-from ..schedules import SCHEDULES, Schedule, check_stage, get_schedule, plan_steps
+from ..schedules import SCHEDULES, Schedule, Step, check_stage, get_schedule, plan_steps
 from ..tasks import get_task
 from .optimizer import with_ratio
 from .ranges import Rule, check_ranges, each, is_number, shown
@@ -33,6 +33,13 @@ def check_settings(cfg: CfgNode, training: bool = True, processes: int = 1) -> N
         _check_trains(cfg, processes)
         _check_start(cfg, schedule)
         get_task(cfg).check_networks(cfg, schedule)
+
+
+def steps_of(cfg: CfgNode) -> list[Step]:
+    """What a config trains one after another: the teacher, unless it is given, and its schedule's steps."""
+    schedule = get_schedule(cfg.MHKD.SCHEDULE, cfg.MHKD.STUDENT_START)
+    teacher_iters = 0 if cfg.MODEL.TEACHER.WEIGHTS else cfg.MHKD.TEACHER_ITERS
+    return plan_steps(schedule, teacher_iters, cfg.MHKD.STUDENT_ITERS, get_task(cfg).teacher_stage)
 
 
 def of_training(cfg: CfgNode) -> bool:

@@ -22,7 +22,7 @@ from ..data.workers import speaking_of_workers
 from ..errors import InputError
 from ..modeling.build import build_network
 from ..modeling.pair import Pair
-from ..schedules import Step, check_stage, check_unlabeled, get_schedule, plan_steps
+from ..schedules import Step, check_stage, check_unlabeled, get_schedule
 from ..tasks import get_task
 from ..training_data import TrainingData
 from .batches import Batches
@@ -33,6 +33,7 @@ from .hooks import MetricsWriter, PeriodicCheckpoint, PeriodicEval, StageTransit
 from .optimizer import step_cfg
 from .record import sources
 from .resume import Start, find_start, previous_file, within_step_files
+from .settings import steps_of
 from .settled import settled
 from .skipped import SkippedImages
 from .start import load_start
@@ -65,12 +66,7 @@ class DistillationTrainer(TrainerBase):
         check_train_names(cfg)
         if cfg.MHKD.UNLABELED_RATIO:
             check_unlabeled(self.schedule)
-        self.all_steps = plan_steps(
-            self.schedule,
-            0 if cfg.MODEL.TEACHER.WEIGHTS else cfg.MHKD.TEACHER_ITERS,
-            cfg.MHKD.STUDENT_ITERS,
-            self.task.teacher_stage,
-        )
+        self.all_steps = steps_of(cfg)
         self.steps = [s for s in self.all_steps if s.position <= last]
         if not self.steps:
             raise InputError(

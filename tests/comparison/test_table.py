@@ -15,6 +15,7 @@ from mhkd.engine import DistillationTrainer
 from mhkd.engine.record import settings_differences
 from mhkd.errors import InputError
 from mhkd.evaluation.bootstrap import groups_of, verdict
+from mhkd.files import sha256
 from mhkd.visualization.comparison import plot_cost, plot_table
 
 import cv2
@@ -129,6 +130,18 @@ def test_a_test_set_of_one_slide_has_no_intervals_and_no_verdicts(filled, tmp_pa
     assert row["difference_low"] == "" and row["verdict"] == "undecided"
     for plot in (plot_table, plot_cost):
         assert min(cv2.imread(str(plot(content, tmp_path / "table.png"))).shape[:2]) > 150
+
+
+def test_students_that_are_trained_in_several_ways_have_one_teacher(filled):
+    """Averaged weights would be the teacher's own as well."""
+    filled.fill("options", only=("half_none", "half_ema"))
+    teacher, plain, averaged, *_ = filled.plan("options")
+    given = sha256(teacher.network_folder / "model_final.pth")[:16]
+    for (report,) in (plain.reports(), averaged.reports()):
+        assert report["sources"]["MODEL.TEACHER.WEIGHTS"] == f"sha256 {given}"
+    content = json.loads((filled.root / "table_options.json").read_text())
+    assert [r["key"] for r in content["rows"]] == ["half_none", "half_ema"]
+    assert content["rows"][1]["difference"]["to"] == "half_none"
 
 
 def test_the_plan_tells_what_is_shared_and_what_is_left(filled):
