@@ -19,6 +19,7 @@ import numpy as np
 
 from .errors import InputError
 from .files import is_text, refuse_pipe
+from .system import memory_bytes
 from .training_data import is_training_data
 
 SUFFIX = ".onnx"
@@ -164,11 +165,13 @@ class OnnxNetwork:
             raise InputError(f"{path}: has loops, and no student has any: export it anew")
         import onnxruntime
 
+        _limit_memory()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or available_threads()
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # others may need the core
         options.log_severity_level = 4  # what is wrong is raised
         options.add_session_config_entry("session.load_model_format", "ONNX")
+        options.add_session_config_entry("session.use_env_allocators", "1")  # which has the limit
         try:
             self._session = onnxruntime.InferenceSession(
                 content,
@@ -263,6 +266,17 @@ def _can_be_masks(masks: np.ndarray, boxes: np.ndarray, image: np.ndarray) -> bo
 def load_onnx(path: str, threads: int | None = None) -> OnnxNetwork:
     """:class:`OnnxNetwork`, once in a process."""
     return OnnxNetwork(path, threads)
+
+
+@functools.cache
+def _limit_memory() -> None:
+    """What networks compute takes half of this machine's memory at most, those of this process together."""
+    import onnxruntime as ort
+
+    memory = memory_bytes()
+    arena = ort.OrtArenaCfg({"max_mem": memory // 2} if memory else {})
+    kind = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    ort.create_and_register_allocator(kind, arena)
 
 
 def _read(path: Path) -> bytes:

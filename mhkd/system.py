@@ -51,6 +51,13 @@ def limit_process(memory_bytes: int) -> None:
                 resource.setrlimit(limit, (value, value))
 
 
+def memory_bytes() -> int | None:
+    """Of this machine; None on Windows, which gives nobody more than it has."""
+    if sys.platform == "win32":
+        return None
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 def relative_path(path: str | os.PathLike[str], folder: str | os.PathLike[str]) -> str:
     """The path from a folder, with slashes, as a file that other systems read has it; absolute from another
     drive."""

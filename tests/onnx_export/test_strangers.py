@@ -4,6 +4,8 @@ import dataclasses
 import json
 import os
 import re
+import subprocess
+import sys
 
 import mhkd  # noqa: F401  (first)
 from mhkd import onnx_file
@@ -204,6 +206,34 @@ def test_what_takes_too_long_for_a_small_picture_is_ended(tmp_path, monkeypatch)
     path = write(with_work(nodes, [("size", np.array([1500, 1500]))]), tmp_path / "long.onnx")
     monkeypatch.setattr(onnx_file, "TRIAL_S", 0.1)
     assert refused(path) == f"{path}: cannot look at a picture of 32x32 px: more than 0.1 s"
+
+
+IN_LITTLE_MEMORY = """
+import re, sys
+from mhkd import onnx_file
+from mhkd.errors import InputError
+onnx_file.memory_bytes = lambda: 2**28
+try:
+    onnx_file.OnnxNetwork(sys.argv[1])
+except InputError as e:
+    print(e)
+print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+"""
+
+
+@pytest.mark.slow
+def test_what_asks_for_more_memory_than_half_of_the_machines_is_refused(tmp_path):
+    """Twenty copies, each twice the one before: the last is of 6 GB."""
+    nodes = [helper.make_node("Cast", ["image"], ["m0"], to=TensorProto.FLOAT)]
+    nodes += [helper.make_node("Concat", [f"m{k}"] * 2, [f"m{k + 1}"], axis=0) for k in range(19)]
+    nodes += [helper.make_node("ReduceMax", ["m19"], ["work"], keepdims=0)]
+    path = write(with_work(nodes), tmp_path / "large.onnx")
+    run = subprocess.run(
+        [sys.executable, "-c", IN_LITTLE_MEMORY, str(path)], capture_output=True, text=True, check=True
+    )
+    message, kib = run.stdout.splitlines()
+    assert message.startswith(f"{path}: cannot look at a picture of 32x32 px: ") and "Concat" in message
+    assert int(kib) < 500 * 2**10
 
 
 def test_a_network_that_fails_at_some_pictures_is_one_line(tmp_path):
