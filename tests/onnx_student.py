@@ -16,7 +16,7 @@ def write_onnx_student(path, boxes, scores, classes, masks=None, **record):
         classes (list[int]): of each box.
         masks (ndarray): (n, M, M) probabilities, where it finds masks; boxes then lie in 32 x 32 LR pixels,
             its first image.
-        record: other fields of :class:`mhkd.onnx_file.OnnxRecord` than these.
+        record: other fields of :class:`mhkd.onnx_record.OnnxRecord` than these.
     """
     found = {
         "boxes": (TensorProto.FLOAT, [len(scores), 4], [v for box in boxes for v in box]),

@@ -17,7 +17,8 @@ from ..engine.exported import exported_cfg
 from ..errors import InputError
 from ..evaluation.threshold_file import DEFAULT, chosen_on, working_threshold
 from ..files import replacing
-from ..onnx_file import INPUTS, KEY, MASKS, OUTPUTS, SUFFIX, OnnxNetwork, OnnxRecord
+from ..onnx_file import INPUTS, MASKS, OUTPUTS, SUFFIX, OnnxNetwork
+from ..onnx_record import KEY, OnnxRecord
 from ..slide_detection.onnx_student import detect
 from ..slide_detection.student import load_student
 from ..slide_detection.torch_student import TorchStudent

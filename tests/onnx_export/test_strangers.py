@@ -11,7 +11,8 @@ import mhkd  # noqa: F401  (first)
 from mhkd import onnx_file
 from mhkd.engine.exported import exported_cfg
 from mhkd.errors import InputError
-from mhkd.onnx_file import KEY, OnnxNetwork, OnnxRecord
+from mhkd.onnx_file import OnnxNetwork
+from mhkd.onnx_record import KEY, OnnxRecord
 from mhkd.slide_detection.student import load_student
 
 import numpy as np
