@@ -104,9 +104,9 @@ def table(
     """Fill a TABLE: train what is missing, score, compare, write.
 
     I to VI or all are the paper's, of detection; so are all_labels, label_free, few_labels, few_labels_hr,
-    native, bfa, peers, x8 and scanner. resolution, resizing and attention are of classification: each row at
-    each of --factors, on folds of DATASET. Tables are written anew whenever a row is finished, and name those
-    that are not run.
+    native, bfa, peers, peers_half, options, masks, x8 and scanner. resolution, resizing and attention are of
+    classification: each row at each of --factors, on folds of DATASET. Tables are written anew whenever a row
+    is finished, and name those that are not run.
 
     With --folds of detection each fold trains rows and teacher of its own on the other folds, for the
     config's iterations; nothing is chosen on what is scored. Folds by slide are even in objects and in

@@ -1,8 +1,10 @@
 import json
+import re
 
+from mhkd.cli import main
 from mhkd.comparison.configs import row_cfg
 from mhkd.comparison.plan import seconds_per_iteration
-from mhkd.comparison.regimes import get_tables
+from mhkd.comparison.regimes import REGIMES, get_tables
 from mhkd.comparison.rows import METHODS, TABLES, methods_of
 from mhkd.config import add_mhkd_config, load_cfg
 from mhkd.config_files import configs_folder
@@ -14,6 +16,7 @@ from mhkd.schedules import SCHEDULES, get_schedule, plan_steps
 
 import pytest
 import torch
+from click.testing import CliRunner
 from detectron2.config import get_cfg
 from detectron2.layers import ShapeSpec
 
@@ -50,6 +53,13 @@ def test_every_row_of_the_papers_tables_is_there():
     mhkd = {n: r.paper["AP"] for n, t in TABLES.items() for r in t.rows if r.method.key == "mhkd"}
     assert mhkd == {"I": 55.8, "II": 39.3, "III": 55.8, "IV": 55.8, "VI": 55.8}
     assert {"none", "none_bfa", "none_from_teacher"} <= {r.method.key for r in TABLES["I"].rows}
+
+
+def test_help_and_the_projects_readme_name_every_table():
+    said = CliRunner().invoke(main, ["table", "--help"]).output
+    listed = (configs_folder().parent / "README.md").read_text()
+    for name in REGIMES:
+        assert re.search(rf"\b{name}\b", said) and f"`{name}`" in listed
 
 
 def test_each_training_is_listed_once_and_faster_rcnn_is_always_there():
