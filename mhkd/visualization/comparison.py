@@ -108,11 +108,11 @@ def draw_regions(
         compared = Comparison(found, annotations, metadata.thing_classes, score_threshold)
         if detections is None:
             marks = [(box, FOUND, "") for box in compared.gt_boxes]
-            caption = [("black", title), (FOUND, f"{len(annotations)} objects")]
+            legend = [(FOUND, f"{len(annotations)} objects")]
         else:
             marks = [(box, color, "") for box, color, _ in compared.detection_marks()]
-            caption = [("black", title), *compared.legend()]
-        panels.append((draw_panel(hr if detections is None else lr, size, marks, scale), caption))
+            legend = compared.legend()
+        panels.append((draw_panel(hr if detections is None else lr, size, marks, scale), title, legend))
     picture = _grid(panels, f"{Path(entry['file_name']).stem}, score ≥ {score_threshold:g}")
     with replacing(path) as temporary:
         Image.fromarray(picture).save(temporary, format="PNG")
@@ -132,23 +132,23 @@ def _instances(detections: list[dict], to_contiguous: dict | None, size: tuple[i
     )
 
 
-def _grid(panels: list[tuple[np.ndarray, list]], title: str) -> np.ndarray:
-    """Panels three in a row, each under its caption: (colour, text) pieces, squares for the colours."""
-    font, gap = sans(15), 8
+def _grid(panels: list[tuple[np.ndarray, str, list[tuple[str, str]]]], title: str) -> np.ndarray:
+    """Panels three in a row, each under its title and its legend: squares of a colour, each with a text."""
+    font, gap, square = sans(15), 8, 12
     height, width = panels[0][0].shape[:2]
     line, columns = 24, min(3, len(panels))
     rows = math.ceil(len(panels) / columns)
-    size = columns * (width + gap) + gap, line + rows * (height + line + gap)
+    size = columns * (width + gap) + gap, line + rows * (height + 2 * line + gap)
     canvas = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(canvas)
     draw.text((gap, line // 2), drawn(title), "black", font, anchor="lm")
-    for k, (panel, caption) in enumerate(panels):
-        x, y = gap + k % columns * (width + gap), line + k // columns * (height + line + gap)
-        canvas.paste(Image.fromarray(cv2.resize(panel, (width, height))), (x, y + line))
-        for color, text in ((color, drawn(text)) for color, text in caption):
-            if color != "black":
-                draw.rectangle((x, y + 6, x + 12, y + 18), fill=color, outline="black")
-                x += 17
-            draw.text((x, y + line // 2), text, "black", font, anchor="lm")
-            x += int(font.getlength(text)) + 14
+    for k, (panel, heading, legend) in enumerate(panels):
+        x, y = gap + k % columns * (width + gap), line + k // columns * (height + 2 * line + gap)
+        canvas.paste(Image.fromarray(cv2.resize(panel, (width, height))), (x, y + 2 * line))
+        draw.text((x, y + line // 2), drawn(heading), "black", font, anchor="lm")
+        middle = y + line + line // 2
+        for color, text in legend:
+            draw.rectangle((x, middle - 6, x + square, middle + 6), fill=color, outline="black")
+            draw.text((x + square + 5, middle), drawn(text), "black", font, anchor="lm")
+            x += square + 5 + int(font.getlength(drawn(text))) + 14
     return np.asarray(canvas)
