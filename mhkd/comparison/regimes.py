@@ -60,7 +60,7 @@ def _regime(name: str, title: str, options: tuple[str, ...]) -> Table:
 
 
 def _half(key: str, title: str, schedule: str = _ON_LR, *options: str) -> Row:
-    """One way of training a native student half as wide, the teacher and the images drawn being the same."""
+    """One way of training a native student half as wide, after the table's one teacher."""
     row = _row(f"half_{key}", title, schedule, _HALF + options)
     return replace(row, method=replace(row.method, given_teacher=True))
 
