@@ -1,6 +1,7 @@
 """Figures of a comparison: the rows' scores, and what each of them finds in one region."""
 
 import math
+import textwrap
 from pathlib import Path
 
 import cv2
@@ -19,6 +20,7 @@ from .figures import writing_figure
 from .overlay import Comparison
 from .panel import draw_panel
 
+TITLE_CHARACTERS = 72  # in a line, of plot_table
 PANEL_PX = 560  # width of a method's panel
 
 
@@ -46,7 +48,8 @@ def plot_table(content: dict, path: Path) -> Path:
         axes.set_yticks(y, [r["title"] for r in rows])
         axes.set_xlabel("AP on low resolution, %")
         axes.set_xlim(left=0)
-        axes.set_title(f"Table {content['table']}: {content['title']}", loc="left")
+        title = textwrap.fill(f"Table {content['table']}: {content['title']}", TITLE_CHARACTERS)
+        figure.suptitle(title, x=0.01, ha="left", fontsize="large")  # over the names too, which may be long
         axes.spines[["top", "right"]].set_visible(False)
         figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return path
