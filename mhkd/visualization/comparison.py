@@ -15,12 +15,11 @@ from ..files import replacing
 from ..fonts import drawn, sans
 from ..palette import ERROR_BAR, FOUND, OURS, PAPERS, RUNS
 from ..slides.views import read_view
-from .cost import draw_line, error_bars, over_gflops
+from .cost import TITLE_CHARACTERS, draw_line, error_bars, over_gflops
 from .figures import writing_figure
 from .overlay import Comparison
 from .panel import draw_panel
 
-TITLE_CHARACTERS = 72  # in a line, of plot_table
 PANEL_PX = 560  # width of a method's panel
 
 
