@@ -1,7 +1,6 @@
 """Figures of a comparison: the rows' scores, and what each of them finds in one region."""
 
 import math
-import textwrap
 from pathlib import Path
 
 import cv2
@@ -15,8 +14,8 @@ from ..files import replacing
 from ..fonts import drawn, sans
 from ..palette import ERROR_BAR, FOUND, OURS, PAPERS, RUNS
 from ..slides.views import read_view
-from .cost import TITLE_CHARACTERS, draw_line, error_bars, over_gflops
-from .figures import writing_figure
+from .cost import draw_line, error_bars, over_gflops
+from .figures import draw_title, writing_figure
 from .overlay import Comparison
 from .panel import draw_panel
 
@@ -47,8 +46,7 @@ def plot_table(content: dict, path: Path) -> Path:
         axes.set_yticks(y, [r["title"] for r in rows])
         axes.set_xlabel("AP on low resolution, %")
         axes.set_xlim(left=0)
-        title = textwrap.fill(f"Table {content['table']}: {content['title']}", TITLE_CHARACTERS)
-        figure.suptitle(title, x=0.01, ha="left", fontsize="large")  # over the names too, which may be long
+        draw_title(figure, f"Table {content['table']}: {content['title']}")
         axes.spines[["top", "right"]].set_visible(False)
         figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return path

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .figures import writing_figure
+from .figures import draw_title, writing_figure
 
 INCH_PER_CLASS = 0.9
 
@@ -35,5 +35,5 @@ def plot_confusion(matrix: np.ndarray, class_names: Sequence[str], path: Path, t
         axes.set_yticks(place, class_names)
         axes.set_xlabel("taken for")
         axes.set_ylabel("is")
-        axes.set_title(title, loc="left", fontsize=10)
+        draw_title(figure, title, size=10)
     return path

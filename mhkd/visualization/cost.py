@@ -1,7 +1,6 @@
 """Figures of scores over computation, as DiPalma et al.'s Figure 3."""
 
 import contextlib
-import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,7 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.ticker import LogLocator
 from matplotlib.transforms import ScaledTranslation
 
-from .figures import writing_figure
-
-TITLE_CHARACTERS = 66  # in a line of a figure's title
+from .figures import draw_title, writing_figure
 
 
 @contextlib.contextmanager
@@ -36,7 +33,7 @@ def over_gflops(path: Path, score: str, title: str) -> Iterator[Axes]:
             axes.set_xlim(low / 2, high * 2)
         axes.set_xlabel("GFLOPs of one image")
         axes.set_ylabel(score)
-        axes.set_title(textwrap.fill(title, TITLE_CHARACTERS), loc="left")
+        draw_title(figure, title)
         axes.spines[["top", "right"]].set_visible(False)
         if axes.lines:
             figure.legend(loc="outside lower center", ncols=3, frameon=False)

@@ -17,6 +17,11 @@ def without_formulas() -> Iterator[None]:
         yield
 
 
+def draw_title(figure: Figure, title: str, size: float = 12) -> None:
+    """Over the whole width, in as many lines as it takes."""
+    figure.suptitle(title, x=0.01, ha="left", fontsize=size, wrap=True)
+
+
 @contextlib.contextmanager
 def writing_figure(path: Path, size_inch: tuple[float, float]) -> Iterator[Figure]:
     """A figure to draw on, without pyplot; the PNG is written at the end."""

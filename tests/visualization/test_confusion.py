@@ -27,3 +27,10 @@ def test_a_class_without_images(tmp_path):
 def test_a_name_is_no_formula(tmp_path):
     path = plot_confusion(np.diag([3, 4]), [r"$\frac{$", "$"], tmp_path / "c.png")
     assert Image.open(path).width > 300
+
+
+def test_a_long_title_stays_within_the_picture(tmp_path):
+    title = "baseline, a third labelled, and as many without labels ×16: kidney_grade of another laboratory"
+    path = plot_confusion(np.eye(2, dtype=int), ["normal", "sclerotic"], tmp_path / "long.png", title)
+    picture = np.asarray(Image.open(path).convert("L"))
+    assert (picture[:, -4:] == 255).all() and (picture[:30] < 128).any()
