@@ -9,6 +9,7 @@ import click
 
 from .config import load_cfg
 from .config_files import find_config
+from .engine.resume import TEACHER_WEIGHTS
 from .engine.run import run_training
 from .engine.unread import merge_options
 from .evaluation.report import collect, markdown
@@ -71,7 +72,7 @@ def run_demo(
     _heading(f"2/4 The teacher on HR, then {story.words}, on LR")
     train(story.config, taught, story.taught, seed, options)
     _heading("3/4 For comparison: the same student trained on LR alone, for as many iterations")
-    given = taught / "0_teacher/teacher/model_final.pth" if SCHEDULES[story.alone].uses_teacher else ""
+    given = taught / TEACHER_WEIGHTS if SCHEDULES[story.alone].uses_teacher else ""
     train(story.config, alone, story.alone, seed, [*options, "MODEL.TEACHER.WEIGHTS", str(given)])
     _heading("4/4 Table and pictures")
     results = collect(taught, alone)

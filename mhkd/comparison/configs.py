@@ -9,6 +9,7 @@ from detectron2.data import DatasetCatalog, MetadataCatalog
 from ..config import load_cfg
 from ..config_files import configs_folder
 from ..data.registrar import ensure_registered
+from ..engine.resume import TEACHER_WEIGHTS
 from ..engine.unread import merge_options, settle_unread
 from ..errors import InputError
 from ..yaml_files import read_config
@@ -81,8 +82,7 @@ def row_cfg(
         _use_fold(cfg, fold)
     cfg.OUTPUT_DIR, cfg.SEED, cfg.MHKD.SCHEDULE = str(output_dir), seed, method.schedule
     if method.given_teacher:
-        trained = output_dir.parent / FASTER_RCNN.key / "0_teacher" / "teacher"
-        cfg.MODEL.TEACHER.WEIGHTS = str(trained / "model_final.pth")
+        cfg.MODEL.TEACHER.WEIGHTS = str(output_dir.parent / FASTER_RCNN.key / TEACHER_WEIGHTS)
     if method.is_direct:
         cfg.MODEL.META_ARCHITECTURE = "DirectDetector"
     settle_unread(cfg, options[::2], "options")

@@ -6,7 +6,6 @@ from dataclasses import replace
 from ..errors import InputError
 from .rows import METHODS, TABLES, Method, Row, Table
 
-_ON_LR = "none_from_teacher"
 _FEW = ("MHKD.LABELED_SHARE", "0.25")
 _FEW_HR = (*_FEW, "MHKD.TEACHER_LABELED_SHARE", "0.25")
 _MIXED = ("MHKD.UNLABELED_RATIO", "0.75")
@@ -59,7 +58,7 @@ def _regime(name: str, title: str, options: tuple[str, ...]) -> Table:
     )
 
 
-def _half(key: str, title: str, schedule: str = _ON_LR, *options: str) -> Row:
+def _half(key: str, title: str, *options: str, schedule: str = "none_from_teacher") -> Row:
     """One way of training a native student half as wide, after the table's one teacher."""
     row = _row(f"half_{key}", title, schedule, _HALF + options)
     return replace(row, method=replace(row.method, given_teacher=True))
@@ -152,18 +151,18 @@ REGIMES = {
             "what other works distil with, to a native student half as wide",
             "half_none",
             _half("none", "trained on LR"),
-            _half("features_falling", "features at a falling weight (ours)", "features_falling"),
-            _half("pkd", "correlation of features (PKD)", "pkd"),
-            _half("fgd_focal", "features of objects, by attention (FGD's focal part)", "fgd_focal"),
+            _half("features_falling", "features at a falling weight (ours)", schedule="features_falling"),
+            _half("pkd", "correlation of features (PKD)", schedule="pkd"),
+            _half("fgd_focal", "features of objects, by attention (FGD's focal part)", schedule="fgd_focal"),
         ),
         _table(
             "options",
             "what other detectors are trained with, one at a time, at as many images",
             "half_none",
             _half("none", "native, half as wide, trained on LR"),
-            _half("ema", "weights averaged", _ON_LR, "SOLVER.EMA_DECAY", "0.998"),
-            _half("cosine", "a cosine course", _ON_LR, "SOLVER.LR_SCHEDULER_NAME", "WarmupCosineLR"),
-            _half("batch_4", "batches of four", _ON_LR, *_BATCH_4),
+            _half("ema", "weights averaged", "SOLVER.EMA_DECAY", "0.998"),
+            _half("cosine", "a cosine course", "SOLVER.LR_SCHEDULER_NAME", "WarmupCosineLR"),
+            _half("batch_4", "batches of four", *_BATCH_4),
         ),
         _table(
             "masks",

@@ -13,7 +13,7 @@ from torch import nn
 from ..errors import InputError
 from ..files import write_json
 from ..schedules import Step
-from .resume import final_file, within_step_files
+from .resume import TEACHER_WEIGHTS, final_file, within_step_files
 
 EXPLODED = 1000  # times the losses of a step's first iteration
 _NAMED = 4  # images that the error names
@@ -47,7 +47,7 @@ def diverged(
     """
     files = [*within_step_files(cfg), *(final_file(cfg, s) for s in reversed(steps))]
     kept = next((f for f in files if f.is_file()), None)
-    teacher = Path(cfg.OUTPUT_DIR, "0_teacher/teacher/model_final.pth")
+    teacher = Path(cfg.OUTPUT_DIR, TEACHER_WEIGHTS)
     with_teacher = bool(step.stage.student) and teacher.is_file()
     record, state = replay_file(cfg, ".json"), replay_file(cfg, ".pth")
     content = {

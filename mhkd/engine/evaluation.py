@@ -17,6 +17,7 @@ from ..onnx_file import is_onnx
 from ..schedules import get_schedule
 from ..tasks import VIEWS, get_task
 from .exported import load_network
+from .resume import TEACHER_WEIGHTS
 from .settings import check_settings
 
 logger = logging.getLogger(__name__)
@@ -95,10 +96,10 @@ def score_trained(cfg: CfgNode, which: str = "") -> dict[str, float]:
     if which not in VIEWS:
         raise InputError(f"MHKD.EVAL {which!r}: choose one of {', '.join(VIEWS)}")
     network = "student" if which == "student" else "teacher"
-    default = Path(cfg.OUTPUT_DIR, *(("student",) if network == "student" else ("0_teacher", "teacher")))
+    own = "student/model_final.pth" if network == "student" else TEACHER_WEIGHTS
     given = cfg.MODEL.WEIGHTS or (cfg.MODEL.TEACHER.WEIGHTS if network == "teacher" else "")
     classes = MetadataCatalog.get(cfg.DATASETS.TEST[0]).thing_classes if cfg.DATASETS.TEST else ()
-    path = given or default / "model_final.pth"
+    path = given or Path(cfg.OUTPUT_DIR, own)
     if which == "student" and is_onnx(path):
         student, mapper = get_task(cfg).from_onnx(cfg, path, classes)
         return evaluate(cfg, student, which, mapper)

@@ -21,6 +21,7 @@ from .record import (
     step_differences,
 )
 
+TEACHER_WEIGHTS = "0_teacher/teacher/model_final.pth"  # in OUTPUT_DIR, of a training with its own teacher
 _ALWAYS = ("iteration", "seconds", "plan", "stage", "cfg")
 _WITHIN = ("optimizer", "scheduler", "scaler")
 
@@ -218,6 +219,6 @@ def _state_differences(
 
 
 def _remedy(cfg: CfgNode) -> str:
-    teacher = Path(cfg.OUTPUT_DIR, "0_teacher", "teacher", "model_final.pth")
+    teacher = Path(cfg.OUTPUT_DIR, TEACHER_WEIGHTS)
     kept = f" (its teacher can go along: MODEL.TEACHER.WEIGHTS {teacher})" if teacher.is_file() else ""
     return f"Ask for those to go on with it, or use another OUTPUT_DIR{kept}"

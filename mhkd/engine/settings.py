@@ -28,7 +28,7 @@ def check_settings(cfg: CfgNode, training: bool = True, processes: int = 1) -> N
     _check_task(cfg, schedule)
     check_stage(schedule, cfg.MHKD.STAGE)
     if training:
-        for step in plan_steps(schedule, cfg.MHKD.TEACHER_ITERS, cfg.MHKD.STUDENT_ITERS):
+        for step in steps_of(cfg):
             check_label_settings(with_ratio(cfg, step.stage))
         _check_trains(cfg, processes)
         _check_start(cfg, schedule)

@@ -224,7 +224,7 @@ print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
 
 @pytest.mark.slow
 def test_what_asks_for_more_memory_than_half_of_the_machines_is_refused(tmp_path):
-    """Twenty copies, each twice the one before: the last is of 6 GB."""
+    """Nineteen copies, each twice the one before: the last is of 6 GB."""
     nodes = [helper.make_node("Cast", ["image"], ["m0"], to=TensorProto.FLOAT)]
     nodes += [helper.make_node("Concat", [f"m{k}"] * 2, [f"m{k + 1}"], axis=0) for k in range(19)]
     nodes += [helper.make_node("ReduceMax", ["m19"], ["work"], keepdims=0)]
