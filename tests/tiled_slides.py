@@ -70,3 +70,14 @@ def mark(part_file):
     del part["crc32"]
     part["counts"]["marks"] = 1
     part_file.write_text(json.dumps({**part, "crc32": zlib.crc32(json.dumps(part).encode())}))
+
+
+def files_in(folder):
+    """Content of every file, the manifest's run and the work folder apart."""
+    found = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.parent.name != ".tile"):
+        content = path.read_bytes()
+        if path.name == "manifest.json":
+            content = {k: v for k, v in json.loads(content).items() if k != "run"}
+        found[str(path.relative_to(folder))] = content
+    return found
